@@ -1,0 +1,62 @@
+/**
+ * Everything outside the program, in one value. Code that does I/O takes `env` first; only env/node and
+ * env/uring touch Node's I/O, and only sim/ has another Env.
+ */
+
+import type { Io } from './io.ts';
+
+export type Env = {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly io: Io;
+};
+
+export type Clock = {
+  /** Milliseconds since an arbitrary start; never goes back. */
+  monotonicMs(): number;
+  /** Milliseconds since 1970, as the machine believes. For records that people read, never for ordering. */
+  wallMs(): number;
+};
+
+export type Random = {
+  /** A uniform integer in [0, bound), 1 <= bound <= 2^32. */
+  below(bound: number): number;
+  /** Fresh unpredictable bytes that the caller owns. */
+  bytes(length: number): Uint8Array;
+};
+
+/** What a drive is opened as. */
+export type OpenFileOptions = {
+  /** Make the file; refuse (EEXIST) if it is there. */
+  readonly create?: boolean;
+  readonly readOnly?: boolean;
+  /** O_DIRECT. Refused with EINVAL by file systems that lack it. */
+  readonly direct?: boolean;
+  /**
+   * flock(LOCK_EX | LOCK_NB) on a file, O_EXCL on a block device: freed only when the last in-flight request of a dead
+   * process has ended (drive-store.md, H5). EWOULDBLOCK / EBUSY when another holds it.
+   */
+  readonly exclusive?: boolean;
+};
+
+export type OpenFile = {
+  readonly fd: number;
+  readonly kind: 'file' | 'block';
+  readonly sizeBytes: number;
+  /** Alignment that direct I/O needs: 512 or 4096. */
+  readonly sectorBytes: number;
+};
+
+/** Cold file calls. Each rejects with an {@link import('../model/errno.ts').ErrnoError}. */
+export type Files = {
+  open(path: string, options: OpenFileOptions): Promise<OpenFile>;
+  /** Sets the size of a regular file and, unless `sparse`, reserves its space (fallocate). ENOSPC leaves it as it was. */
+  allocate(fd: number, options: { readonly sizeBytes: number; readonly sparse: boolean }): Promise<void>;
+  sizeBytes(fd: number): Promise<number>;
+  /** Closes a file that has nothing in flight. Sockets and files with operations in flight go through `io.close`. */
+  close(fd: number): Promise<void>;
+  /** Listens on a unix socket, replacing a stale one; mode 0600. The descriptor is for `io.accept`. */
+  listen(path: string): Promise<number>;
+  remove(path: string): Promise<void>;
+};
