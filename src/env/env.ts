@@ -52,7 +52,10 @@ export type OpenFile = {
 export type Files = {
   open(path: string, options: OpenFileOptions): Promise<OpenFile>;
   /** Sets the size of a regular file and, unless `sparse`, reserves its space (fallocate). ENOSPC leaves it as it was. */
-  allocate(fd: number, options: { readonly sizeBytes: number; readonly sparse: boolean }): Promise<void>;
+  allocate(
+    fd: number,
+    options: { readonly sizeBytes: number; readonly sparse: boolean },
+  ): Promise<void>;
   sizeBytes(fd: number): Promise<number>;
   /** Closes a file that has nothing in flight. Sockets and files with operations in flight go through `io.close`. */
   close(fd: number): Promise<void>;

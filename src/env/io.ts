@@ -20,7 +20,7 @@ export type Port = number & { readonly __brand: 'Port' };
 /** Ports per Io: the completion tag is 32 bits, 8 for the port and 24 for the index. */
 export const PORT_COUNT_MAX = 255;
 /** Indexes are below this. */
-export const INDEX_LIMIT = 1 << 24;
+export const INDEX_LIMIT: number = 1 << 24;
 /** Segments of one vectored operation: the kernel's IOV_MAX is 1024; 256 covers a 1 MiB log frame of single blocks. */
 export const SEGMENT_COUNT_MAX = 256;
 
@@ -38,14 +38,36 @@ export type Io = {
   port(onCompletion: OnCompletion): Port;
 
   /** Reads `lengthBytes` at `positionBytes` of file `fd` to `address`. With O_DIRECT all three are multiples of the drive's sector. */
-  read(port: Port, index: number, fd: number, positionBytes: number, address: number, lengthBytes: number): void;
+  read(
+    port: Port,
+    index: number,
+    fd: number,
+    positionBytes: number,
+    address: number,
+    lengthBytes: number,
+  ): void;
   /** Writes. Same shapes as {@link Io.read}. */
-  write(port: Port, index: number, fd: number, positionBytes: number, address: number, lengthBytes: number): void;
+  write(
+    port: Port,
+    index: number,
+    fd: number,
+    positionBytes: number,
+    address: number,
+    lengthBytes: number,
+  ): void;
   /**
    * Writes `count` segments, one after the other, at `positionBytes`. `segments` holds (address, lengthBytes)
    * pairs from element `2 * first`; it is copied before the call returns. 1 <= count <= SEGMENT_COUNT_MAX.
    */
-  writev(port: Port, index: number, fd: number, positionBytes: number, segments: Uint32Array, first: number, count: number): void;
+  writev(
+    port: Port,
+    index: number,
+    fd: number,
+    positionBytes: number,
+    segments: Uint32Array,
+    first: number,
+    count: number,
+  ): void;
   /**
    * fdatasync: makes durable what writes completed *before this call* wrote. Writes still in flight are not covered.
    */
@@ -61,7 +83,14 @@ export type Io = {
    * Sends segments (as in {@link Io.writev}); the result is the number of bytes taken, at least 1.
    * At most one in flight per socket.
    */
-  send(port: Port, index: number, socket: number, segments: Uint32Array, first: number, count: number): void;
+  send(
+    port: Port,
+    index: number,
+    socket: number,
+    segments: Uint32Array,
+    first: number,
+    count: number,
+  ): void;
   /**
    * Sends what the socket takes at once, without waiting: bytes taken (the bytes are then free again), or -EAGAIN,
    * or another negative errno. Not while a `send` on this socket is in flight.
