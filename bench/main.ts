@@ -1,0 +1,213 @@
+/**
+ * `npm run bench`: Holdfast, the raw file and qemu-nbd in turns in one run. Whoever goes first changes from round to
+ * round, so that no side owns the quiet moments; the bars are judged by ratios within one round.
+ */
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { fillTarget, type Target } from './lib/fio.ts';
+import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import type { Server } from './lib/server.ts';
+import { measureRow, type Sample } from './measure.ts';
+import { formatReport, judge, type Report, type RowSamples, type SideFacts } from './report.ts';
+import { ROWS, type Row } from './rows.ts';
+import { Holdfast } from './servers/holdfast.ts';
+import { QemuNbd } from './servers/qemu-nbd.ts';
+import { RawFile } from './servers/raw-file.ts';
+
+const HELP = `npm run bench -- [options]: measures Holdfast against the raw file and qemu-nbd
+
+  --quick           one round of 1 s a row, within 60 s; not for claims
+  --rounds N        interleaved rounds (7)
+  --seconds N       seconds of each measurement (5)
+  --rows ID,ID      only these rows (${ROWS.map((row) => row.id).join(', ')})
+  --only NAME,NAME  only these systems: holdfast, raw, qemu-nbd
+  --dir FOLDER      where the data goes; one file system for all (.holdfast/bench)
+  --assert          exit status 1 when a bar is missed
+
+Example: npm run bench -- --rows randread-4k-32,randwrite-4k-32 --rounds 3
+`;
+
+const REPOSITORY = fileURLToPath(new URL('../', import.meta.url));
+const VOLUME_BYTES = 2 ** 30;
+const QUICK_VOLUME_BYTES = 256 * 2 ** 20;
+/** Fresh volumes are larger: at 100,000 first writes a second, 5 s need 2 GiB. */
+const FRESH_FACTOR = 2;
+/** Three volumes, the never-written one, and the rest of Holdfast's drive. */
+const SPACE_VOLUMES = 12;
+
+type Plan = {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly volumeBytes: number;
+  readonly rows: readonly Row[];
+  readonly servers: readonly Server[];
+  readonly folder: string;
+  readonly quick: boolean;
+  readonly assert: boolean;
+};
+
+type Side = { readonly server: Server; readonly target: Target };
+
+async function main(): Promise<number> {
+  const plan = parsePlan();
+  if (plan === undefined) return 0;
+  mkdirSync(plan.folder, { recursive: true });
+  requireFreeBytes(plan.folder, SPACE_VOLUMES * plan.volumeBytes);
+  const startedAt = new Date().toISOString();
+  try {
+    const dropped = await dropPageCache();
+    const sides = await startAll(plan);
+    const rows = await measureAll(plan, sides);
+    const roles = { ours: 'Holdfast', base: 'raw file', peer: 'qemu-nbd' };
+    const report: Report = {
+      startedAt,
+      host: await hostFacts(plan.folder),
+      conditions: conditions(plan, dropped),
+      sides: await Promise.all(plan.servers.map((server) => sideFacts(server))),
+      rows,
+      verdicts: judge(rows, roles),
+    };
+    publish(report);
+    const missed = report.verdicts.filter((each) => each.kind === 'MISSED').length;
+    return plan.assert && missed > 0 ? 1 : 0;
+  } finally {
+    for (const server of plan.servers) await server.stop();
+    rmSync(plan.folder, { recursive: true, force: true });
+  }
+}
+
+function parsePlan(): Plan | undefined {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      rows: { type: 'string' },
+      only: { type: 'string' },
+      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'bench') },
+      assert: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return undefined;
+  }
+  const ids = values.rows?.split(',') ?? ROWS.map((row) => row.id);
+  const names = values.only?.split(',') ?? ['raw', 'holdfast', 'qemu-nbd'];
+  return {
+    rounds: Number(values.rounds ?? (values.quick ? 1 : 7)),
+    seconds: Number(values.seconds ?? (values.quick ? 1 : 5)),
+    volumeBytes: values.quick ? QUICK_VOLUME_BYTES : VOLUME_BYTES,
+    rows: ids.map((id) =>
+      known(
+        ROWS.find((row) => row.id === id),
+        id,
+      ),
+    ),
+    servers: names.map((name) => known(makeServer(name, values.dir), name)),
+    folder: values.dir,
+    quick: values.quick,
+    assert: values.assert,
+  };
+}
+
+function known<T>(found: T | undefined, name: string): T {
+  if (found === undefined) throw new Error(`Unknown name "${name}"; see --help`);
+  return found;
+}
+
+function makeServer(name: string, folder: string): Server | undefined {
+  if (name === 'raw') return new RawFile(folder);
+  if (name === 'holdfast') return new Holdfast(folder);
+  if (name === 'qemu-nbd') return new QemuNbd(folder);
+  return undefined;
+}
+
+async function startAll(plan: Plan): Promise<Side[]> {
+  const sides: Side[] = [];
+  for (const server of plan.servers) {
+    progress(`Starting ${server.name} and writing its volume in full`);
+    const target = await server.start(plan.volumeBytes);
+    await fillTarget(target);
+    sides.push({ server, target });
+  }
+  await dropPageCache();
+  return sides;
+}
+
+async function measureAll(plan: Plan, sides: readonly Side[]): Promise<RowSamples[]> {
+  const samples = new Map<string, Sample[]>();
+  for (let round = 0; round < plan.rounds; round++) {
+    // Each round starts with another side.
+    const turn = sides.map((_, index) => sides[(index + round) % sides.length]);
+    for (const row of plan.rows) {
+      for (const side of turn) {
+        if (side === undefined) continue;
+        const sample = await measureOne(plan, row, side);
+        if (sample === undefined) continue;
+        const key = `${row.id} ${side.server.name}`;
+        samples.set(key, [...(samples.get(key) ?? []), sample]);
+        const iops = Math.round(sample.iops);
+        progress(`round ${round + 1}/${plan.rounds}  ${row.id}  ${side.server.name}  ${iops} IOPS`);
+      }
+    }
+  }
+  return plan.rows.map((row) => ({
+    row,
+    sides: sides.flatMap(({ server }) => {
+      const found = samples.get(`${row.id} ${server.name}`);
+      return found === undefined ? [] : [{ side: server.name, samples: found }];
+    }),
+  }));
+}
+
+/** One measurement, or undefined for a row that this side has no part in. */
+async function measureOne(plan: Plan, row: Row, side: Side): Promise<Sample | undefined> {
+  const { server } = side;
+  const measure = async (target: Target): Promise<Sample> => {
+    await settle(plan.quick ? 500 : undefined);
+    return await measureRow(row, { target, serverPids: server.pids(), seconds: plan.seconds });
+  };
+  if (row.freshAgainst === undefined) return await measure(side.target);
+  if (!(server instanceof Holdfast)) return undefined;
+  return await server.withFreshVolume(FRESH_FACTOR * plan.volumeBytes, measure);
+}
+
+function conditions(plan: Plan, cacheDropped: boolean): string[] {
+  return [
+    `${plan.rounds} interleaved rounds of ${plan.seconds} s, volumes of ${plan.volumeBytes / 2 ** 20} MiB written in full first.`,
+    cacheDropped
+      ? 'The page cache was dropped first.'
+      : 'The page cache could not be dropped (not root): figures may flatter any side.',
+    ...(plan.quick ? ['**Quick form: shows that it runs, proves nothing.**'] : []),
+    'Noise: processor time of the machine that neither fio nor the server used, kernel threads included.',
+  ];
+}
+
+async function sideFacts(server: Server): Promise<SideFacts> {
+  return {
+    name: server.name,
+    acknowledgedWhen: server.acknowledgedWhen,
+    version: await server.version(),
+  };
+}
+
+function publish(report: Report): void {
+  const folder = join(REPOSITORY, 'bench', 'results');
+  mkdirSync(folder, { recursive: true });
+  const stem = join(folder, `bench-${report.startedAt.replaceAll(/[:.]/gu, '-')}`);
+  const text = formatReport(report);
+  writeFileSync(`${stem}.json`, `${JSON.stringify(report, undefined, 2)}\n`);
+  writeFileSync(`${stem}.md`, text);
+  process.stdout.write(`\n${text}\nWritten to ${stem}.md and .json\n`);
+}
+
+function progress(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+process.exitCode = await main();

@@ -1,0 +1,143 @@
+/** The table and the verdicts of `npm run bench`. */
+
+import type { HostFacts } from './lib/host.ts';
+import { pairedRatios, summarize, type Summary } from './lib/statistics.ts';
+import type { Sample } from './measure.ts';
+import type { Row } from './rows.ts';
+
+export type SideSamples = { readonly side: string; readonly samples: readonly Sample[] };
+export type RowSamples = { readonly row: Row; readonly sides: readonly SideSamples[] };
+
+export type Verdict = {
+  readonly rowId: string;
+  readonly what: string;
+  readonly measured: number;
+  readonly bar: number;
+  readonly aim?: number;
+  readonly kind: 'reached the aim' | 'met' | 'MISSED';
+};
+
+export type SideFacts = {
+  readonly name: string;
+  readonly version: string;
+  readonly acknowledgedWhen: string;
+};
+
+export type Report = {
+  readonly startedAt: string;
+  readonly host: HostFacts;
+  readonly conditions: readonly string[];
+  readonly sides: readonly SideFacts[];
+  readonly rows: readonly RowSamples[];
+  readonly verdicts: readonly Verdict[];
+};
+
+/** The names that the servers of a comparison carry: ours, the limit, the peer. */
+export type Roles = { readonly ours: string; readonly base: string; readonly peer: string };
+
+/** Compares every row with its bars. Ratios are medians of the rounds' own ratios. Sides that did not run give none. */
+export function judge(rows: readonly RowSamples[], roles: Roles): Verdict[] {
+  const verdicts: Verdict[] = [];
+  const iopsOf = (rowId: string, side: string): number[] | undefined =>
+    rows
+      .find((each) => each.row.id === rowId)
+      ?.sides.find((each) => each.side === side)
+      ?.samples.map((sample) => sample.iops);
+
+  for (const { row, sides } of rows) {
+    const ours = iopsOf(row.id, roles.ours);
+    if (ours === undefined) continue;
+    const against = row.freshAgainst;
+    const base = against === undefined ? iopsOf(row.id, roles.base) : iopsOf(against, roles.ours);
+    const baseName = against === undefined ? roles.base : 'overwrites';
+    const peer = iopsOf(row.id, roles.peer);
+    const ratio = (others: number[]): number => summarize(pairedRatios(ours, others)).median;
+    if (base !== undefined) {
+      const aim = row.bar.aim === undefined ? {} : { aim: row.bar.aim };
+      verdicts.push(
+        atLeast({
+          rowId: row.id,
+          what: `x ${baseName}`,
+          measured: ratio(base),
+          bar: row.bar.base,
+          ...aim,
+        }),
+      );
+    }
+    if (peer !== undefined && row.bar.peer !== undefined) {
+      const what = `x ${roles.peer}`;
+      verdicts.push(atLeast({ rowId: row.id, what, measured: ratio(peer), bar: row.bar.peer }));
+    }
+    const cpu = sides
+      .find((each) => each.side === roles.ours)
+      ?.samples.map((each) => each.cpuUsPerIo);
+    if (cpu !== undefined && row.bar.cpuUs !== undefined) {
+      const measured = summarize(cpu).median;
+      const kind = measured <= row.bar.cpuUs ? 'met' : 'MISSED';
+      verdicts.push({ rowId: row.id, what: 'µs CPU per I/O', measured, bar: row.bar.cpuUs, kind });
+    }
+  }
+  return verdicts;
+}
+
+function atLeast(input: Omit<Verdict, 'kind'>): Verdict {
+  // NaN, from a side without a single usable round, is a miss.
+  if (!(input.measured >= input.bar)) return { ...input, kind: 'MISSED' };
+  const reached = input.aim !== undefined && input.measured >= input.aim;
+  return { ...input, kind: reached ? 'reached the aim' : 'met' };
+}
+
+/** The whole report as Markdown. */
+export function formatReport(report: Report): string {
+  const { host } = report;
+  const lines = [
+    `Measured ${report.startedAt} on ${host.cpuCount} x ${host.cpu}, ${host.memoryGib} GiB, kernel ${host.kernel}.`,
+    `File system: ${host.fileSystem}`,
+    ...report.conditions,
+    '',
+    '| system | a write is acknowledged when it is | version |',
+    '| --- | --- | --- |',
+    ...report.sides.map((each) => `| ${each.name} | ${each.acknowledgedWhen} | ${each.version} |`),
+    '',
+    '| row | system | IOPS: median (least to most) | MB/s | p50 / p99 µs | CPU µs per I/O | noise |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
+    ...report.rows.flatMap((each) => each.sides.map((side) => sampleLine(each.row, side))),
+    '',
+    '| row | compared | measured | bar (aim) | verdict |',
+    '| --- | --- | --- | --- | --- |',
+    ...report.verdicts.map((each) => verdictLine(each)),
+    '',
+  ];
+  return lines.join('\n');
+}
+
+function sampleLine(row: Row, side: SideSamples): string {
+  const of = (pick: (sample: Sample) => number): Summary => summarize(side.samples.map(pick));
+  const iops = of((each) => each.iops);
+  const cells = [
+    row.title,
+    side.side,
+    `${whole(iops.median)} (${whole(iops.min)} to ${whole(iops.max)})`,
+    whole(of((each) => each.bytesPerSecond).median / 1e6),
+    `${whole(of((each) => each.latencyP50Us).median)} / ${whole(of((each) => each.latencyP99Us).median)}`,
+    of((each) => each.cpuUsPerIo).median.toFixed(1),
+    `${whole(100 * of((each) => each.foreignShare).median)} %`,
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function verdictLine(verdict: Verdict): string {
+  const aim = verdict.aim === undefined ? '' : ` (${verdict.aim})`;
+  const cells = [
+    verdict.rowId,
+    verdict.what,
+    verdict.measured.toFixed(2),
+    `${verdict.bar}${aim}`,
+    verdict.kind,
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
