@@ -13,6 +13,8 @@ export type Ffi = {
   // The caller's type is the claim about the signature; the self-test is what checks it.
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters
   readonly func: <F>(definition: string) => F;
+  /** Like `func`, but the call runs on a thread of Node's pool. Only for functions that return their errno. */
+  readonly funcAsync: (definition: string) => (...values: number[]) => Promise<number>;
   /** The C library's errno after the call just made. Read it at once: anything in between may overwrite it. */
   readonly errno: () => number;
   /** Address of the first byte of an ArrayBuffer. */
@@ -49,10 +51,26 @@ function load(): Ffi {
     version: koffi.version,
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/no-unnecessary-type-parameters
     func: <F>(definition: string): F => program.func(definition) as F,
+    funcAsync: (definition) => promised(program.func(definition)),
     errno: () => koffi.errno(),
     address: (buffer) => Number(koffi.address(buffer)),
     view: (pointer, lengthBytes) => koffi.view(pointer, lengthBytes),
     pointerAddress: (pointer) => Number(koffi.address(pointer)),
     sizeof: (type) => koffi.sizeof(type),
   };
+}
+
+type Asynchronous = { readonly async: (...values: unknown[]) => void };
+
+function promised(made: unknown): (...values: number[]) => Promise<number> {
+  // What koffi returns for every function.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  const call = made as Asynchronous;
+  return (...values) =>
+    new Promise((resolve, reject) => {
+      call.async(...values, (error: Error | null, result: number) => {
+        if (error) reject(error);
+        else resolve(result);
+      });
+    });
 }

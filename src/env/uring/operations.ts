@@ -48,6 +48,7 @@ export const POLLIN = 1;
 export const AF_UNIX = 1;
 export const SOCK_STREAM = 1;
 export const SOCK_CLOEXEC = 0o2_000_000;
+export const SOCK_NONBLOCK = 0o4000;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_DONTWAIT = 0x40;
 export const SHUT_RDWR = 2;

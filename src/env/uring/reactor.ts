@@ -12,7 +12,7 @@
 import { assert } from '../../lib/assert.ts';
 import { EBADF, ECANCELED, EINTR, ETIME } from '../../model/errno.ts';
 import { type OnCompletion, PORT_COUNT_MAX } from '../io.ts';
-import { Descriptors, NONE } from './descriptors.ts';
+import { Descriptors, NONE } from '../descriptors.ts';
 import {
   FD_MASK,
   IDLE_TICK,

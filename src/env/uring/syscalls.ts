@@ -39,6 +39,9 @@ export type Syscalls = {
   sendmsg(fd: number, messageAddress: number, flags: number): number;
   socket(domain: number, type: number, protocol: number): number;
   socketpair(domain: number, type: number, protocol: number, pair: Int32Array): number;
+  connect(fd: number, address: Uint8Array, lengthBytes: number): number;
+  bind(fd: number, address: Uint8Array, lengthBytes: number): number;
+  listen(fd: number, backlog: number): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   memfdCreate(name: string, flags: number): number;
@@ -107,6 +110,9 @@ export function openSyscalls(): Syscalls {
     sendmsg: ffi.func('int64_t sendmsg(int fd, uintptr_t message, int flags)'),
     socket: ffi.func('int socket(int domain, int type, int protocol)'),
     socketpair: ffi.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)'),
+    connect: ffi.func('int connect(int fd, const uint8_t *address, uint32_t length)'),
+    bind: ffi.func('int bind(int fd, const uint8_t *address, uint32_t length)'),
+    listen: ffi.func('int listen(int fd, int backlog)'),
     shutdown: ffi.func('int shutdown(int fd, int how)'),
     close: ffi.func('int close(int fd)'),
     memfdCreate: ffi.func('int memfd_create(const char *name, uint32_t flags)'),

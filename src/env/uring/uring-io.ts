@@ -49,6 +49,8 @@ export type UringIoOptions = {
   /** Arena size; rounded up to 64 KiB. */
   readonly memoryBytes: number;
   readonly ring?: RingOptions;
+  /** For tests. */
+  readonly system?: Syscalls;
 };
 
 /**
@@ -59,7 +61,7 @@ const PINNED = new Set<UringIo>();
 
 /** Opens io_uring with an arena. Throws {@link RingRefused} where the kernel or the runtime lacks what it takes. */
 export function openUringIo(options: UringIoOptions): UringIo {
-  const io = new UringIo(openSyscalls(), options);
+  const io = new UringIo(options.system ?? openSyscalls(), options);
   PINNED.add(io);
   return io;
 }

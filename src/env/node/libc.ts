@@ -1,0 +1,92 @@
+/**
+ * C functions that Node has no call for, with their signatures: locks, device sizes, space reservation, and the process
+ * settings of process-guards.ts. All are cold. Each is exercised by libc.test.ts; none is given memory but small buffers of its own.
+ */
+
+import { openFfi } from '../ffi.ts';
+
+const LOCK_EX_NB = 2 | 4;
+const BLKGETSIZE64 = 0x8008_1272;
+const BLKSSZGET = 0x1268;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_DIOALIGN = 0x2000;
+const STATX_BYTES = 256;
+const STATX_MASK_WORD = 0;
+const STATX_DIO_OFFSET_ALIGN_WORD = 156 / 4;
+const RLIMIT_MEMLOCK = 8;
+const PR_SET_IO_FLUSHER = 57;
+const WORD_RANGE = 2 ** 32;
+
+/** Calls return 0, or the errno of their failure, unless they say otherwise. */
+export type Libc = {
+  /** flock(LOCK_EX | LOCK_NB); EAGAIN when another holds it. Freed with the last descriptor of the open file. */
+  lockExclusive(fd: number): number;
+  /** Bytes of a block device, or a negative errno. */
+  blockSizeBytes(fd: number): number;
+  /** Logical sector of a block device in bytes, or a negative errno. */
+  blockSectorBytes(fd: number): number;
+  /** Alignment of direct I/O on a regular file; 0: none is possible; undefined: the kernel does not say. */
+  directAlignmentBytes(fd: number): number | undefined;
+  /** Reserves space for bytes 0 to `sizeBytes`, on a thread. */
+  reserve(fd: number, sizeBytes: number): Promise<number>;
+  lockMemory(address: number, lengthBytes: number): number;
+  /** Raises the soft and hard limits of locked memory. */
+  raiseLockedMemoryLimit(lengthBytes: number): number;
+  setIoFlusher(): number;
+};
+
+type Ioctl = (fd: number, request: number, out: Uint8Array) => number;
+type Statx = (fd: number, path: string, flags: number, mask: number, out: Uint8Array) => number;
+
+/** Looks the functions up. Throws where koffi or one of them is missing. */
+export function openLibc(): Libc {
+  const ffi = openFfi();
+  const flock = ffi.func<(fd: number, operation: number) => number>(
+    'int flock(int fd, int operation)',
+  );
+  const ioctl = ffi.func<Ioctl>('int ioctl(int fd, unsigned long request, _Out_ uint8_t *out)');
+  const reserve = ffi.funcAsync('int posix_fallocate(int fd, int64_t offset, int64_t length)');
+  const mlock = ffi.func<(address: number, length: number) => number>(
+    'int mlock(uintptr_t address, size_t length)',
+  );
+  const errnoOf = (result: number): number => (result < 0 ? ffi.errno() : 0);
+
+  return {
+    lockExclusive: (fd) => errnoOf(flock(fd, LOCK_EX_NB)),
+    blockSizeBytes: (fd) => {
+      const out = new Uint32Array(2);
+      const errno = errnoOf(ioctl(fd, BLKGETSIZE64, new Uint8Array(out.buffer)));
+      return errno === 0 ? out[1]! * WORD_RANGE + out[0]! : -errno;
+    },
+    blockSectorBytes: (fd) => {
+      const out = new Uint32Array(1);
+      const errno = errnoOf(ioctl(fd, BLKSSZGET, new Uint8Array(out.buffer)));
+      return errno === 0 ? out[0]! : -errno;
+    },
+    directAlignmentBytes: (fd) => {
+      // Newer than the rest, and not on every platform that has files.
+      const statx = ffi.func<Statx>(
+        'int statx(int fd, const char *path, int flags, uint32_t mask, _Out_ uint8_t *out)',
+      );
+      const out = new Uint32Array(STATX_BYTES / 4);
+      const result = statx(fd, '', AT_EMPTY_PATH, STATX_DIOALIGN, new Uint8Array(out.buffer));
+      if (result < 0 || (out[STATX_MASK_WORD]! & STATX_DIOALIGN) === 0) return undefined;
+      return out[STATX_DIO_OFFSET_ALIGN_WORD]!;
+    },
+    reserve: (fd, sizeBytes) => reserve(fd, 0, sizeBytes),
+    lockMemory: (address, lengthBytes) => errnoOf(mlock(address, lengthBytes)),
+    raiseLockedMemoryLimit: (lengthBytes) => {
+      const setrlimit = ffi.func<(resource: number, limits: BigUint64Array) => number>(
+        'int setrlimit(int resource, const uint64_t *limits)',
+      );
+      const limit = BigInt(lengthBytes);
+      return errnoOf(setrlimit(RLIMIT_MEMLOCK, new BigUint64Array([limit, limit])));
+    },
+    setIoFlusher: () => {
+      const prctl = ffi.func<(option: number, ...values: number[]) => number>(
+        'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+      );
+      return errnoOf(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
+    },
+  };
+}
