@@ -1,0 +1,247 @@
+/** The part of {@link import('./io-compliance.ts').ioCompliance} that is about sockets. */
+
+import assert from 'node:assert/strict';
+
+import {
+  EAGAIN,
+  EBADF,
+  ECANCELED,
+  ECONNREFUSED,
+  ECONNRESET,
+  ENAMETOOLONG,
+  ENOENT,
+  EPIPE,
+} from '../model/errno.ts';
+import { type Trial, checkPattern, fillPattern } from './io-trial.ts';
+
+const CHUNK = 65_536;
+const STREAM_BYTES = 4_194_304;
+/** More than any socket buffer holds. */
+const FILL_BYTES_MAX = 67_108_864;
+
+type Check = (name: string, body: (trial: Trial) => Promise<void>) => void;
+
+/** Declares the tests with `check`. */
+export function socketCompliance(check: Check): void {
+  connectionCompliance(check);
+  streamCompliance(check);
+  fullSocketCompliance(check);
+  closedSocketCompliance(check);
+}
+
+function connectionCompliance(check: Check): void {
+  check('a connection carries bytes both ways and ends', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    trial.bytes.set([1, 2, 3, 4, 5], 100);
+    const received = trial.receive(server, 200, 50);
+    assert.equal(await trial.send(client, 100, 5), 5);
+    assert.equal(await received, 5);
+    assert.deepEqual([...trial.bytes.subarray(200, 206)], [1, 2, 3, 4, 5, 0]);
+    assert.equal(trial.io.trySend(server, Uint32Array.of(0, 0, 201, 2, 200, 1), 1, 2), 3);
+    assert.equal(await trial.receive(client, 300, 50), 3);
+    assert.deepEqual([...trial.bytes.subarray(300, 304)], [2, 3, 1, 0]);
+    assert.equal(await trial.close(client), 0);
+    assert.equal(await trial.receive(server, 200, 50), 0);
+    assert.equal(await trial.receive(server, 200, 50), 0);
+    assert.equal(await trial.close(server), 0);
+    assert.equal(await trial.close(listener), 0);
+  });
+
+  check('several clients wait for one listener', async (trial) => {
+    const path = trial.path('several');
+    const listener = await trial.env.files.listen(path);
+    const clients = await Promise.all(Array.from({ length: 8 }, () => trial.connect(path)));
+    const servers = new Set<number>();
+    for (const client of clients) {
+      assert.ok(client >= 0);
+      servers.add(await trial.accept(listener));
+    }
+    assert.equal(servers.size, 8);
+    for (const fd of [...clients, ...servers, listener]) assert.equal(await trial.close(fd), 0);
+  });
+
+  check('connecting to nobody fails', async (trial) => {
+    assert.equal(await trial.connect(trial.path('nobody')), -ENOENT);
+    assert.equal(await trial.connect(trial.path('x'.repeat(120))), -ENAMETOOLONG);
+    const file = await trial.env.files.open(trial.path('a-file'), { create: true });
+    assert.equal(await trial.connect(trial.path('a-file')), -ECONNREFUSED);
+    assert.equal(await trial.close(file.fd), 0);
+  });
+}
+
+function streamCompliance(check: Check): void {
+  check('a long stream arrives whole and in order', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    const target = STREAM_BYTES;
+    fillPattern(trial.bytes.subarray(0, STREAM_BYTES), 1);
+    const sending = sendAll(trial, client, 0, STREAM_BYTES);
+    let received = 0;
+    while (received < STREAM_BYTES) {
+      const want = Math.min(CHUNK - 1, STREAM_BYTES - received);
+      const count = await trial.receive(server, target + received, want);
+      assert.ok(count >= 1 && count <= want, `receive gives ${count}`);
+      received += count;
+    }
+    await sending;
+    checkPattern(trial.bytes.subarray(target, target + STREAM_BYTES), 1, 'stream');
+    for (const fd of [client, server, listener]) assert.equal(await trial.close(fd), 0);
+  });
+
+  check('bytes that were taken survive the close', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    fillPattern(trial.bytes.subarray(0, 3000), 2);
+    assert.equal(trial.io.trySend(client, Uint32Array.of(0, 1000, 1000, 1000), 0, 2), 2000);
+    // The bytes of a trySend are free at once.
+    trial.bytes.fill(0, 0, 2000);
+    assert.equal(await trial.send(client, 2000, 1000), 1000);
+    assert.equal(await trial.close(client), 0);
+    let received = 0;
+    for (;;) {
+      const count = await trial.receive(server, 8000 + received, 10_000);
+      if (count === 0) break;
+      assert.ok(count > 0, `receive gives ${count}`);
+      received += count;
+    }
+    assert.equal(received, 3000);
+    checkPattern(trial.bytes.subarray(8000, 11_000), 2, 'bytes');
+    for (const fd of [server, listener]) assert.equal(await trial.close(fd), 0);
+  });
+}
+
+async function sendAll(
+  trial: Trial,
+  socket: number,
+  address: number,
+  lengthBytes: number,
+): Promise<void> {
+  let sent = 0;
+  while (sent < lengthBytes) {
+    const rest = lengthBytes - sent;
+    const half = Math.ceil(rest / 2);
+    const segments = Uint32Array.of(address + sent, half, address + sent + half, rest - half);
+    const count = await trial.do((port, index) => {
+      trial.io.send(port, index, socket, segments, 0, rest === half ? 1 : 2);
+      segments.fill(0);
+    });
+    assert.ok(count >= 1 && count <= rest, `send gives ${count}`);
+    sent += count;
+  }
+}
+
+/** Sends until the socket takes no more; returns the bytes taken. */
+function fill(trial: Trial, socket: number): number {
+  const segments = Uint32Array.of(0, CHUNK);
+  let taken = 0;
+  while (taken < FILL_BYTES_MAX) {
+    const count = trial.io.trySend(socket, segments, 0, 1);
+    if (count === -EAGAIN) return taken;
+    assert.ok(count >= 1 && count <= CHUNK, `trySend gives ${count}`);
+    taken += count;
+  }
+  assert.fail('a socket takes more than 64 MiB');
+}
+
+function fullSocketCompliance(check: Check): void {
+  check('trySend never waits; send waits for the peer', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    const taken = fill(trial, client);
+    assert.ok(taken > 0);
+    let sent = false;
+    const sending = trial.send(client, 0, CHUNK).then((count) => {
+      sent = true;
+      return count;
+    });
+    assert.equal(await trial.sleep(20), 0);
+    assert.equal(sent, false, 'a full socket takes nothing');
+    let received = 0;
+    while (received < taken + (sent ? await sending : 1)) {
+      const count = await trial.receive(server, CHUNK, CHUNK);
+      assert.ok(count >= 1, `receive gives ${count}`);
+      received += count;
+    }
+    assert.ok((await sending) >= 1);
+    for (const fd of [client, server, listener]) assert.equal(await trial.close(fd), 0);
+  });
+
+  check('sending to a peer that left is EPIPE or ECONNRESET, not a signal', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    assert.equal(await trial.close(server), 0);
+    // Node hears of it a moment later: its first send may still be taken.
+    let result = 0;
+    for (let tries = 0; tries < 50 && !gone(result); tries += 1) {
+      result = await trial.send(client, 0, 100);
+      await trial.sleep(1);
+    }
+    assert.ok(gone(result), `send gives ${result}`);
+    const tried = trial.io.trySend(client, Uint32Array.of(0, 100), 0, 1);
+    assert.ok(gone(tried), `trySend gives ${tried}`);
+    for (const fd of [client, listener]) assert.equal(await trial.close(fd), 0);
+  });
+}
+
+function gone(result: number): boolean {
+  return result === -EPIPE || result === -ECONNRESET;
+}
+
+function closedSocketCompliance(check: Check): void {
+  check('close ends a receive, an accept and a send in flight', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    const receiving = trial.receive(server, 0, 100);
+    const accepting = trial.accept(listener);
+    fill(trial, client);
+    const sending = trial.send(client, 0, CHUNK);
+    assert.equal(await trial.sleep(5), 0);
+    const order: string[] = [];
+    const note = async (what: string, result: Promise<number>): Promise<number> => {
+      const value = await result;
+      order.push(what);
+      return value;
+    };
+    assert.deepEqual(
+      await Promise.all([
+        note('accept', accepting),
+        note('accept closed', trial.close(listener)),
+        note('send', sending),
+        note('send closed', trial.close(client)),
+      ]),
+      [-ECANCELED, 0, -ECANCELED, 0],
+    );
+    assert.ok(order.indexOf('accept') < order.indexOf('accept closed'), 'accept ends first');
+    assert.ok(order.indexOf('send') < order.indexOf('send closed'), 'send ends first');
+    const got = await receiving;
+    assert.ok(got >= 1, `receive gives ${got}`);
+    assert.equal(await trial.close(server), 0);
+    assert.equal(await trial.close(server), -EBADF);
+  });
+
+  check('no completion of a closed socket reaches its successor', async (trial) => {
+    const { listener, client, server, path } = await trial.connection();
+    let [near, far] = [client, server];
+    for (let round = 0; round < 50; round += 1) {
+      const receiving = trial.receive(near, 0, 100);
+      const closing = trial.close(near);
+      assert.equal(await receiving, -ECANCELED);
+      assert.equal(await closing, 0);
+      assert.equal(await trial.receive(far, 0, 100), 0);
+      assert.equal(await trial.close(far), 0);
+      [far, near] = await Promise.all([trial.accept(listener), trial.connect(path)]);
+      trial.bytes[500] = round;
+      assert.equal(await trial.send(far, 500, 1), 1);
+      assert.equal(await trial.receive(near, 600, 100), 1);
+      assert.equal(trial.bytes[600], round);
+    }
+    for (const fd of [near, far, listener]) assert.equal(await trial.close(fd), 0);
+  });
+
+  check('operations on a closed socket are EBADF', async (trial) => {
+    const { listener, client, server } = await trial.connection();
+    assert.equal(await trial.close(client), 0);
+    assert.equal(await trial.close(listener), 0);
+    // Nothing was opened since, so the numbers are free.
+    assert.equal(await trial.receive(client, 0, 10), -EBADF);
+    assert.equal(await trial.send(client, 0, 10), -EBADF);
+    assert.equal(await trial.accept(listener), -EBADF);
+    assert.equal(trial.io.trySend(client, Uint32Array.of(0, 1), 0, 1), -EBADF);
+    assert.equal(await trial.close(server), 0);
+  });
+}
