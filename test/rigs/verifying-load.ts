@@ -6,6 +6,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Prng } from '../../src/lib/prng.ts';
+import type { ChangeHistory } from './change-history.ts';
 import { ConnectionLost, NbdConnection, type Request } from './nbd-connection.ts';
 import { type Mismatch, SectorModel } from './sector-model.ts';
 import { type SectorRange, SECTOR_BYTES, stampedBytes } from './stamps.ts';
@@ -19,6 +20,8 @@ export type LoadOptions = {
   readonly depth: number;
   /** A server that is not back after this long has failed. */
   readonly reconnectLimitMs: number;
+  /** Told of every change and flush, for judging a power cut later. */
+  readonly history?: ChangeHistory;
 };
 
 export type LoadCounts = {
@@ -105,7 +108,9 @@ export class VerifyingLoad {
     while (!this.#stopping && this.mismatches.length === 0) {
       const dice = random.below(100);
       if (dice < 2) {
+        const flush = this.#options.history?.flushSent();
         await this.#perform({ kind: 'flush' });
+        flush?.acknowledged();
         this.counts.flushes++;
         continue;
       }
@@ -153,9 +158,12 @@ export class VerifyingLoad {
   }
 
   async #change(change: Change): Promise<void> {
-    this.#model.sent(change.range, change.version);
-    await this.#perform(change.request, change.range);
-    this.#model.acknowledged(change.range, change.version);
+    const { range, version, request } = change;
+    this.#model.sent(range, version);
+    const recorded = this.#options.history?.changeSent(range, version);
+    await this.#perform(request, range);
+    recorded?.acknowledged({ durable: request.kind === 'write' && request.fua });
+    this.#model.acknowledged(range, version);
   }
 
   async #readAndCompare(range: SectorRange): Promise<void> {
