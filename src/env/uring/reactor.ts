@@ -9,6 +9,8 @@
  *  4. A descriptor's number is given back only when no operation names it.
  */
 
+import { performance } from 'node:perf_hooks';
+
 import { assert } from '../../lib/assert.ts';
 import { EBADF, ECANCELED, EINTR, ETIME } from '../../model/errno.ts';
 import { type OnCompletion, PORT_COUNT_MAX } from '../io.ts';
@@ -62,6 +64,8 @@ export class Reactor {
   #spilled: number[] = [];
 
   readonly #runtimeFd: number;
+  /** Events that the runtime's loop had handled when it last gave us control. */
+  #runtimeEvents = -1;
   #runtimeArmed = false;
   #tickArmed = false;
   #yieldAsked = false;
@@ -217,15 +221,22 @@ export class Reactor {
     this.#runHooks();
   }
 
-  /** Turns until somebody needs the runtime. */
+  /**
+   * Turns until somebody needs the runtime. While the runtime finds events to handle it gets the next round at once: what its
+   * callbacks began to watch enters its epoll descriptor only in its next round, and cannot wake us before.
+   */
   #spin(): void {
+    const { events } = performance.nodeTiming.uvMetricsInfo;
+    const quiet = events === this.#runtimeEvents;
+    this.#runtimeEvents = events;
     this.#yieldAsked = false;
     this.#turnsToYield = TURNS_PER_YIELD;
     // Code that ran in between may count on the hooks as code inside of a turn does.
     this.#runHooks();
     while (!this.#yieldAsked && !this.#stopAsked) {
       this.#armOwn();
-      this.turn(true);
+      this.turn(quiet);
+      if (!quiet) return;
       this.#turnsToYield -= 1;
       if (this.#turnsToYield === 0) this.#yieldAsked = true;
     }

@@ -14,7 +14,7 @@
  */
 
 import { assert } from '../../lib/assert.ts';
-import { EAGAIN, EBUSY, EINTR, EINVAL } from '../../model/errno.ts';
+import { EAGAIN, EBUSY, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM } from '../../model/errno.ts';
 import { ENTER, type Syscalls } from './syscalls.ts';
 
 const SETUP_CQSIZE = 1 << 3;
@@ -211,7 +211,20 @@ function setUp(system: Syscalls, options: RingOptions): { fd: number; params: Ui
     const fd = system.setup(options.entries, params.buffer);
     if (fd >= 0) return { fd, params };
     const errno = system.errno();
-    if (errno !== EINVAL) throw new RingRefused(`io_uring_setup is refused (errno ${errno})`);
+    if (errno !== EINVAL) throw new RingRefused(`io_uring_setup is refused: ${why(errno)}`);
   }
   throw new RingRefused('io_uring_setup knows none of our flags (EINVAL)');
+}
+
+function why(errno: number): string {
+  switch (errno) {
+    case EPERM:
+      return 'EPERM, by the sysctl kernel.io_uring_disabled or the seccomp profile of a container';
+    case ENOSYS:
+      return 'ENOSYS, the kernel has no io_uring or a seccomp profile hides it';
+    case ENOMEM:
+      return 'ENOMEM, the limit of locked memory is too low for this kernel';
+    default:
+      return `errno ${errno}`;
+  }
 }

@@ -181,7 +181,7 @@ export class UringIo implements Io {
   }
 
   receive(port: Port, index: number, socket: number, address: number, lengthBytes: number): void {
-    assert(address + lengthBytes <= this.#memoryBytes, 'receives end in the arena');
+    assert(this.#holds(address, lengthBytes), 'receives end in the arena');
     const tag = tagOf(port, index);
     if (!this.#reactor.admit(socket, tag)) return;
     const at = this.#reactor.entry(OP_RECV, socket, tag, KIND_SOCKET);
@@ -211,7 +211,7 @@ export class UringIo implements Io {
     if (count === 1) {
       const address = segments[2 * first]!;
       const lengthBytes = segments[2 * first + 1]!;
-      assert(address + lengthBytes <= this.#memoryBytes, 'sends lie in the arena');
+      assert(this.#holds(address, lengthBytes), 'sends lie in the arena');
       sent = this.#system.send(socket, this.#base + address, lengthBytes, flags);
     } else {
       const messages = this.#messages;
@@ -270,6 +270,11 @@ export class UringIo implements Io {
     this.#reactor.turn(wait);
   }
 
+  /** Also false for what is no number. */
+  #holds(address: number, lengthBytes: number): boolean {
+    return address >= 0 && lengthBytes >= 0 && address + lengthBytes <= this.#memoryBytes;
+  }
+
   #transfer(
     opcode: number,
     tag: number,
@@ -278,7 +283,7 @@ export class UringIo implements Io {
     address: number,
     lengthBytes: number,
   ): void {
-    assert(address + lengthBytes <= this.#memoryBytes, 'transfers lie in the arena');
+    assert(this.#holds(address, lengthBytes), 'transfers lie in the arena');
     const reactor = this.#reactor;
     if (!reactor.admit(fd, tag)) return;
     const at = reactor.entry(opcode, fd, tag, KIND_FILE);
