@@ -233,13 +233,14 @@ export class Reactor {
     this.#turnsToYield = TURNS_PER_YIELD;
     // Code that ran in between may count on the hooks as code inside of a turn does.
     this.#runHooks();
-    while (!this.#yieldAsked && !this.#stopAsked) {
+    // At least one turn, without waiting where a hook asked for the runtime: else it could keep completions out for ever.
+    do {
       this.#armOwn();
-      this.turn(quiet);
+      this.turn(quiet && !this.#yieldAsked);
       if (!quiet) return;
       this.#turnsToYield -= 1;
       if (this.#turnsToYield === 0) this.#yieldAsked = true;
-    }
+    } while (!this.#yieldAsked && !this.#stopAsked);
   }
 
   /**

@@ -1,0 +1,338 @@
+/**
+ * A drive: volumes on one file or block device. This is the store's face; docs/drive-format.md explains what lies behind it.
+ *
+ *     client ─► BlockTarget ─► Core (gate, pieces) ─┬─► Reader: map ─► cells, checksum pages
+ *                                                   └─► Changer: map, pages ─► log frame + data ─► acknowledged
+ *     Flusher: fdatasync, shared · Payloads: logged overwrites to their places · Checkpointer: pages, superblock, log tail
+ */
+
+import { assert } from '../lib/assert.ts';
+import { ENOSPC } from '../model/errno.ts';
+import { Fault, Refusal } from '../model/errors.ts';
+import { type BlockTarget, type OnDone } from '../model/block-target.ts';
+import type { Env } from '../env/env.ts';
+import type { Checkpointer } from './checkpoint.ts';
+import type { Core } from './core.ts';
+import type { DriveState } from './drive-state.ts';
+import { EXTENT_BYTES } from './geometry.ts';
+import { growDrive, type GrowOptions } from './grow.ts';
+import { formatDrive, type FormatOptions } from './format-drive.ts';
+import type { Client, Request, RequestKind } from './piece.ts';
+import { openDrive, type OpenOptions } from './open-drive.ts';
+import { SnapshotKeeper } from './snapshots.ts';
+import { Target } from './target.ts';
+import type { TurnKeeper } from './turn-keeper.ts';
+import type { VolumeTable } from './volume-table.ts';
+import { VOLUME_BYTES_MAX, Volume, wordsHex } from './volume.ts';
+
+export type VolumeStatus = {
+  readonly uuid: string;
+  readonly number: number;
+  readonly sizeBytes: number;
+  readonly allocatedBytes: number;
+  readonly epoch: number;
+  readonly attachId: string | undefined;
+  readonly state: 'live' | 'deleting';
+  readonly snapshots: readonly number[];
+};
+
+export type DriveStatus = {
+  readonly path: string;
+  /** faulted: takes no more changes; reads still work where the drive answers. read-only: some owners are unknown. */
+  readonly state: 'open' | 'read-only' | 'faulted';
+  readonly reason: string | undefined;
+  readonly uuid: string;
+  readonly formatVersion: number;
+  readonly sizeBytes: number;
+  readonly usedBytes: number;
+  readonly freeBytes: number;
+  readonly recovery: RecoveryReport;
+  readonly counters: Readonly<Record<string, number>>;
+};
+
+export type RecoveryReport = {
+  readonly ms: number;
+  readonly replayedFrames: number;
+  readonly redoneBlocks: number;
+  readonly voidBlocks: number;
+  readonly rottenBlocks: number;
+};
+
+/** What `openDrive` puts together. */
+export type DriveParts = {
+  readonly env: Env;
+  readonly path: string;
+  readonly drive: DriveState;
+  readonly core: Core;
+  readonly table: VolumeTable;
+  readonly checkpointer: Checkpointer;
+  readonly turns: TurnKeeper;
+  readonly recovery: RecoveryReport;
+  /** Arena addresses for cold work: LOAD_BYTES of it. */
+  readonly scratch: number;
+};
+
+export class DriveStore {
+  readonly #parts: DriveParts;
+  readonly #snapshots: SnapshotKeeper;
+  /** Volumes being deleted in the background, by uuid. */
+  readonly #deleting = new Map<string, Promise<void>>();
+  #closing = false;
+
+  private constructor(parts: DriveParts) {
+    this.#parts = parts;
+    this.#snapshots = new SnapshotKeeper(parts);
+    for (const volume of parts.table.all()) {
+      if (volume.state === 'deleting') this.#startDeleting(volume);
+      else this.#snapshots.resume(volume);
+    }
+  }
+
+  /** Makes a drive of a file or block device. See {@link FormatOptions}. */
+  static format(env: Env, options: FormatOptions): Promise<{ driveUuid: string; sizeBytes: number }> {
+    return formatDrive(env, options);
+  }
+
+  /**
+   * Opens and recovers a drive. Throws Fault DRIVE_CORRUPT when it cannot be served safely, Refusal DRIVE_BUSY when another
+   * process holds it. Nothing is written before recovery's final checkpoint.
+   */
+  static async open(env: Env, options: OpenOptions): Promise<DriveStore> {
+    return new DriveStore(await openDrive(env, options));
+  }
+
+  get uuid(): string {
+    return wordsHex(this.#parts.checkpointer.superblock.driveUuid);
+  }
+
+  /** Creates a volume, durably. The same uuid and size again is the same volume. */
+  async createVolume(options: { readonly uuid: string; readonly sizeBytes: number }): Promise<VolumeStatus> {
+    const { table } = this.#parts;
+    const known = table.byUuid(options.uuid);
+    if (known !== undefined) {
+      if (known.state === 'deleting') await this.#deleting.get(options.uuid);
+      else if (known.sizeBytes === options.sizeBytes) return this.#statusOf(known);
+      else {
+        throw new Refusal('VOLUME_EXISTS', {
+          volume: options.uuid,
+          difference: `a size of ${known.sizeBytes} bytes`,
+        });
+      }
+    }
+    checkSize(options.sizeBytes);
+    const number = table.nextNumber++;
+    const volume = new Volume({
+      ...options,
+      number,
+      slot: table.freeSlot(),
+      epoch: 0,
+      birth: 1,
+      attachId: undefined,
+    });
+    await this.#changeTable([{ slot: volume.slot, record: table.record(volume) }]);
+    return this.#statusOf(this.#volume(options.uuid));
+  }
+
+  /**
+   * Deletes a volume: durable when it resolves; its space comes back in the background. Deleting what is not there is done.
+   */
+  async deleteVolume(uuid: string): Promise<void> {
+    const { table } = this.#parts;
+    const volume = table.byUuid(uuid);
+    if (volume === undefined || volume.state === 'deleting') return;
+    const record = table.record(volume, { state: 'deleting', attachId: undefined });
+    await this.#changeTable([{ slot: volume.slot, record }]);
+    this.#startDeleting(volume);
+  }
+
+  /** Resolves once the space of deleted volumes and snapshots is back. For tests and tools. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#deleting.values());
+    await this.#snapshots.settled();
+  }
+
+  #startDeleting(volume: Volume): void {
+    const work = this.#delete(volume)
+      .catch(() => undefined)
+      .finally(() => this.#deleting.delete(volume.uuid));
+    this.#deleting.set(volume.uuid, work);
+  }
+
+  async #delete(volume: Volume): Promise<void> {
+    const { table, drive } = this.#parts;
+    await this.#snapshots.dropAll(volume);
+    await this.#perform(volume, 'trim', { offset: 0, end: volume.leaves.length * 512 * EXTENT_BYTES });
+    if (this.#closing) return;
+    const record = table.record(volume, { kind: 'tombstone' });
+    await this.#changeTable([{ slot: volume.slot, record }]);
+    drive.map.drop(volume);
+    table.forget(volume);
+  }
+
+  /**
+   * Changes a volume's size, durably. A smaller one cuts off what lies beyond it, which reads as zeros when the volume grows again.
+   */
+  async resizeVolume(uuid: string, sizeBytes: number): Promise<VolumeStatus> {
+    checkSize(sizeBytes);
+    const volume = this.#volume(uuid);
+    if (sizeBytes < volume.sizeBytes) {
+      await this.#perform(volume, 'zero', { offset: sizeBytes, end: volume.sizeBytes });
+    }
+    const record = this.#parts.table.record(volume, { sizeBytes });
+    await this.#changeTable([{ slot: volume.slot, record }]);
+    return this.#statusOf(volume);
+  }
+
+  /** Records, durably, under which attach id the volume is served. The epoch never falls. */
+  async setAttachment(
+    uuid: string,
+    attachment: { readonly attachId: string | undefined; readonly epoch: number },
+  ): Promise<VolumeStatus> {
+    const volume = this.#volume(uuid);
+    const { attachId, epoch } = attachment;
+    if (epoch < volume.epoch) {
+      throw new Refusal('EPOCH_STALE', { volume: uuid, epoch, current: volume.epoch });
+    }
+    if (volume.attachId === attachId && volume.epoch === epoch) return this.#statusOf(volume);
+    await this.#changeTable([{ slot: volume.slot, record: this.#parts.table.record(volume, { attachId, epoch }) }]);
+    return this.#statusOf(volume);
+  }
+
+  /** Freezes what the volume holds now; resolves with the snapshot's number once that is durable. */
+  snapshot(uuid: string): Promise<number> {
+    return this.#snapshots.create(this.#volume(uuid));
+  }
+
+  /** Deletes a snapshot: durable when it resolves, its space comes back in the background. */
+  deleteSnapshot(uuid: string, birth: number): Promise<void> {
+    return this.#snapshots.delete(this.#volume(uuid), birth);
+  }
+
+  /** A way to do I/O on a volume. Any number may be open; `onDone` is this one's. */
+  openTarget(uuid: string, onDone: OnDone): BlockTarget {
+    return this.#target(this.#volume(uuid), Infinity, onDone);
+  }
+
+  /** A way to read a snapshot. Changes through it end in EROFS. */
+  openSnapshot(uuid: string, birth: number, onDone: OnDone): BlockTarget {
+    const volume = this.#volume(uuid);
+    assert(
+      volume.snapshots.some((snapshot) => snapshot.birth === birth),
+      'an open snapshot exists',
+    );
+    return this.#target(volume, birth, onDone);
+  }
+
+  #target(volume: Volume, birthMax: number, onDone: OnDone): BlockTarget {
+    const client: Client = { volume, birthMax, onDone };
+    return new Target(this.#parts.core, client);
+  }
+
+  #volume(uuid: string): Volume {
+    const volume = this.#parts.table.byUuid(uuid);
+    if (volume === undefined || volume.state === 'deleting') {
+      throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
+    }
+    return volume;
+  }
+
+  async #changeTable(records: Parameters<VolumeTable['change']>[1]): Promise<void> {
+    await this.#parts.turns.durable((whenRoom) =>
+      this.#parts.table.change(this.#parts.drive.log, records, whenRoom),
+    );
+  }
+
+  /** Does one request of the store's own, and a flush. */
+  async #perform(
+    volume: Volume,
+    kind: RequestKind,
+    range: { readonly offset: number; readonly end: number },
+  ): Promise<void> {
+    const { core, turns } = this.#parts;
+    const errno = await new Promise<number>((resolve) => {
+      const request: Request = core.request();
+      request.client = { volume, birthMax: Infinity, onDone: () => undefined };
+      request.kind = kind;
+      request.offset = range.offset;
+      request.end = range.end;
+      request.address = 0;
+      request.fua = true;
+      request.done = (result) => {
+        turns.yieldTurn();
+        resolve(result);
+      };
+      core.submit(request);
+    });
+    if (errno === ENOSPC) throw new Refusal('DRIVE_FULL', { drive: this.#parts.path, sizeBytes: 0, freeBytes: 0 });
+    if (errno !== 0) throw new Fault('DRIVE_IO', { drive: this.#parts.path, problem: `errno ${errno}` });
+  }
+
+  volumes(): VolumeStatus[] {
+    return [...this.#parts.table.all()].filter((volume) => volume.slot >= 0).map((volume) => this.#statusOf(volume));
+  }
+
+  #statusOf(volume: Volume): VolumeStatus {
+    return {
+      uuid: volume.uuid,
+      number: volume.number,
+      sizeBytes: volume.sizeBytes,
+      allocatedBytes: volume.cellCount * EXTENT_BYTES,
+      epoch: volume.epoch,
+      attachId: volume.attachId,
+      state: volume.state,
+      snapshots: volume.snapshots
+        .filter((snapshot) => snapshot.state === 'live')
+        .map((snapshot) => snapshot.birth),
+    };
+  }
+
+  status(): DriveStatus {
+    const { drive, path, recovery, checkpointer } = this.#parts;
+    const { allocator, media } = drive;
+    const free = allocator.freeCount + allocator.limboCount;
+    return {
+      path,
+      state: media.fault !== undefined ? 'faulted' : drive.ownersLost ? 'read-only' : 'open',
+      reason:
+        media.fault ??
+        (drive.ownersLost ? 'owner pages are rotten in both copies: some extents are unknown' : undefined),
+      uuid: this.uuid,
+      formatVersion: 1,
+      sizeBytes: checkpointer.superblock.layout.sizeBytes,
+      usedBytes: (allocator.cellCount - free) * EXTENT_BYTES,
+      freeBytes: free * EXTENT_BYTES,
+      recovery,
+      counters: { ...media.counters },
+    };
+  }
+
+  /** Uses more of the file or device, after it has grown; new space is written before it counts. */
+  grow(options: GrowOptions): Promise<void> {
+    return growDrive(this.#parts, options);
+  }
+
+  /** Ends the work under way, checkpoints, marks the drive clean and closes it. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    const { core, turns, checkpointer, drive, env } = this.#parts;
+    while (core.inFlight > 0 && drive.media.fault === undefined) await turns.nextTurn();
+    await Promise.all(this.#deleting.values());
+    await this.#snapshots.settled();
+    if (drive.media.fault === undefined && !drive.ownersLost) await checkpointer.run({ clean: true });
+    turns.stop();
+    await turns.closeFile(env);
+  }
+}
+
+function checkSize(sizeBytes: number): void {
+  const problem =
+    !Number.isSafeInteger(sizeBytes) || sizeBytes <= 0
+      ? 'a volume has at least one block'
+      : sizeBytes % 4096 !== 0
+        ? 'a volume has whole blocks of 4096 bytes'
+        : sizeBytes > VOLUME_BYTES_MAX
+          ? 'a volume has at most 16 TiB'
+          : undefined;
+  if (problem !== undefined) throw new Refusal('SIZE_INVALID', { size: sizeBytes, problem });
+}
+

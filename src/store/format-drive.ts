@@ -1,0 +1,175 @@
+/** Makes a drive of a file or a block device. The superblock is written last: until then the drive is not one. */
+
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import { EBUSY, EAGAIN, EINVAL, ENOENT, ErrnoError } from '../model/errno.ts';
+import { Refusal } from '../model/errors.ts';
+import { Arena } from '../lib/arena.ts';
+import { checksumOf } from '../lib/checksum.ts';
+import type { IoAsync } from '../env/io-async.ts';
+import type { Env, OpenFile } from '../env/env.ts';
+import { ioAsyncOf, readExact } from './exact.ts';
+import { planLayout, type Layout } from './geometry.ts';
+import { findSignature, SIGNATURE_BYTES } from './signatures.ts';
+import { formatSuperblock, type Superblock, uuid32 } from './superblock.ts';
+import { wordsHex } from './volume.ts';
+
+export type FormatOptions = {
+  readonly path: string;
+  /** Arena memory for the work; {@link FORMAT_BYTES} of it are taken. */
+  readonly arena: Arena;
+  /** A new file needs it; an existing file or device is used whole without it. */
+  readonly sizeBytes?: number;
+  /** Leave holes in the file instead of writing it: faster now, but its fdatasyncs then wait for the host's journal. */
+  readonly sparse?: boolean;
+  /** Format though there is something. */
+  readonly force?: boolean;
+  /** Small layouts for tests. */
+  readonly geometry?: {
+    readonly logBytes?: number;
+    readonly tablePages?: number;
+    readonly cellsPerChunk?: number;
+    readonly chunkCountMax?: number;
+  };
+  readonly onProgress?: (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void;
+};
+
+const ZERO_BYTES = 1024 * 1024;
+/** Writes of zeros at once. */
+const ZERO_DEPTH = 8;
+export const FORMAT_BYTES: number = ZERO_BYTES + 2 * SIGNATURE_BYTES + BLOCK_BYTES;
+
+export async function formatDrive(
+  env: Env,
+  options: FormatOptions,
+): Promise<{ driveUuid: string; sizeBytes: number }> {
+  const { file, created } = await openForFormat(env, options);
+  const ioAsync = ioAsyncOf(env.io);
+  try {
+    const address = options.arena.reserve(FORMAT_BYTES, BLOCK_BYTES);
+    if (!created && options.force !== true) await refuseForeign(file, { options, ioAsync, address });
+    const sizeBytes = Math.floor((options.sizeBytes ?? file.sizeBytes) / BLOCK_BYTES) * BLOCK_BYTES;
+    const layout = planLayout({ ...options.geometry, sizeBytes });
+    if (layout === undefined) {
+      throw new Refusal('DRIVE_TOO_SMALL', { path: options.path, sizeBytes, minimumBytes: minimumBytes(options) });
+    }
+    const sparse = options.sparse === true;
+    if (file.kind === 'file') await env.files.allocate(file.fd, { sizeBytes, sparse });
+    await zero(file.fd, { options, ioAsync, address, layout, whole: !sparse || file.kind === 'block' });
+    await ioAsync.flush(file.fd);
+    const driveUuid = await writeFirstSuperblock(env, { file, options, ioAsync, address, layout });
+    await env.files.close(file.fd);
+    return { driveUuid, sizeBytes: layout.sizeBytes };
+  } catch (error) {
+    await env.files.close(file.fd);
+    // A file that this call made and could not finish would only be in the way.
+    if (created) await env.files.remove(options.path);
+    throw error;
+  }
+}
+
+async function openForFormat(env: Env, options: FormatOptions): Promise<{ file: OpenFile; created: boolean }> {
+  const open = { direct: true, exclusive: true } as const;
+  try {
+    try {
+      return { file: await env.files.open(options.path, open), created: false };
+    } catch (error) {
+      if (!(error instanceof ErrnoError) || error.errno !== ENOENT) throw error;
+      if (options.sizeBytes === undefined) {
+        throw new Refusal('SIZE_INVALID', { size: '', problem: `"${options.path}" is a new file and needs a size` });
+      }
+      return { file: await env.files.open(options.path, { ...open, create: true }), created: true };
+    }
+  } catch (error) {
+    throw openRefusal(error, options.path);
+  }
+}
+
+/** What a failed open means to the user. */
+export function openRefusal(error: unknown, path: string): unknown {
+  if (!(error instanceof ErrnoError)) return error;
+  if (error.errno === EAGAIN || error.errno === EBUSY) return new Refusal('DRIVE_BUSY', { path });
+  if (error.errno === EINVAL) return new Refusal('DRIVE_NO_DIRECT_IO', { path });
+  return new Refusal('PATH_INVALID', { path, problem: error.message });
+}
+
+function minimumBytes(options: FormatOptions): number {
+  let bytes = 16 * 1024 * 1024;
+  while (planLayout({ ...options.geometry, sizeBytes: bytes }) === undefined) bytes += 16 * 1024 * 1024;
+  return bytes;
+}
+
+type Work = { readonly options: FormatOptions; readonly ioAsync: IoAsync; readonly address: number };
+
+async function refuseForeign(file: OpenFile, work: Work): Promise<void> {
+  const { u8 } = work.options.arena;
+  const length = Math.min(SIGNATURE_BYTES, Math.floor(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES);
+  if (length === 0) return;
+  const start = work.address;
+  const end = start + SIGNATURE_BYTES;
+  const lastBlock = Math.floor(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+  await readExact(work.ioAsync, file.fd, 0, { address: start, lengthBytes: length });
+  await readExact(work.ioAsync, file.fd, lastBlock - length, { address: end, lengthBytes: length });
+  const found = findSignature(u8.subarray(start, start + length), u8.subarray(end, end + length));
+  if (found !== undefined) throw new Refusal('DRIVE_SIGNATURE', { path: work.options.path, found });
+}
+
+/** Writes zeros: over everything, so that later writes change no metadata of the host's file system, or over metadata alone. */
+async function zero(fd: number, work: Work & { readonly layout: Layout; readonly whole: boolean }): Promise<void> {
+  const { layout, address, ioAsync, options } = work;
+  options.arena.u8.fill(0, address, address + ZERO_BYTES);
+  const ranges = work.whole
+    ? [{ from: 0, to: layout.sizeBytes }]
+    : [
+        { from: 0, to: layout.chunkStart * BLOCK_BYTES },
+        { from: layout.sizeBytes - 2 * BLOCK_BYTES, to: layout.sizeBytes },
+      ];
+  const totalBytes = ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+  let doneBytes = 0;
+  for (const range of ranges) {
+    let next = range.from;
+    const worker = async (): Promise<void> => {
+      while (next < range.to) {
+        const at = next;
+        const lengthBytes = Math.min(ZERO_BYTES, range.to - at);
+        next += lengthBytes;
+        await ioAsync.write(fd, at, { address, lengthBytes });
+        doneBytes += lengthBytes;
+        options.onProgress?.({ doneBytes, totalBytes });
+      }
+    };
+    await Promise.all(Array.from({ length: ZERO_DEPTH }, worker));
+  }
+}
+
+async function writeFirstSuperblock(
+  env: Env,
+  work: Work & { readonly file: OpenFile; readonly layout: Layout },
+): Promise<string> {
+  const { layout, address, ioAsync, file } = work;
+  const { memory, u32 } = work.options.arena;
+  const random = new Uint32Array(env.random.bytes(24).buffer);
+  const driveUuid = [...random.subarray(0, 4)];
+  const superblock: Superblock = {
+    layout,
+    driveUuid,
+    clusterUuid: [0, 0, 0, 0],
+    n: 1,
+    tailLsn: 1,
+    tailBlock: 0,
+    tailChain: uuid32(driveUuid) | 0,
+    saltLow: random[4] ?? 0,
+    saltHigh: random[5] ?? 0,
+    incarnation: 0,
+    clean: true,
+    directoryDigestLow: 0x811c9dc5,
+    directoryDigestHigh: 0x9e3779b1,
+    nextVolumeNumber: 1,
+  };
+  formatSuperblock(u32, superblock, { address, checksum: checksumOf(memory) });
+  const range = { address, lengthBytes: BLOCK_BYTES };
+  for (const block of [1, layout.sizeBytes / BLOCK_BYTES - 1]) {
+    await ioAsync.write(file.fd, block * BLOCK_BYTES, range);
+  }
+  await ioAsync.flush(file.fd);
+  return wordsHex(driveUuid);
+}

@@ -1,0 +1,139 @@
+/**
+ * Writes dirty metadata pages to their unreferenced copies. A batch is copied first, then waits until the newest change in it is
+ * durable, then is written (drive-store.md, O7): hot pages that change all the time are written without stopping anyone.
+ */
+
+import { assert } from '../lib/assert.ts';
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import { readExact } from './exact.ts';
+import type { IoAsync } from '../env/io-async.ts';
+import type { Directory } from './directory.ts';
+import type { Media } from './media.ts';
+import type { PageCache } from './page-cache.ts';
+import { DIRECTORY_MAGIC, PAGE_ENTRIES, PAGE_MAGIC, isPage, sealPage } from './page-format.ts';
+
+/** 256 KiB of copies. */
+const BATCH_PAGES = 64;
+
+export type PageWriterOptions = {
+  readonly directory: Directory;
+  readonly cache: PageCache;
+  readonly ioAsync: IoAsync;
+  /** Resolves once frame `lsn` is durable. Rejects when the drive has stopped. */
+  readonly whenDurable: (lsn: number) => Promise<void>;
+};
+
+export class PageWriter {
+  readonly #media: Media;
+  readonly #options: PageWriterOptions;
+  readonly #staging: number;
+
+  constructor(media: Media, options: PageWriterOptions) {
+    this.#media = media;
+    this.#options = options;
+    this.#staging = media.arena.reserve(BATCH_PAGES * BLOCK_BYTES, BLOCK_BYTES);
+  }
+
+  /** Writes every page that is dirty when it is reached, each at most once. Not to be called while it runs. */
+  async writeAll(): Promise<void> {
+    const { cache } = this.#options;
+    for (let from = 0; from < cache.frameCount; ) {
+      const frames = cache.dirtyFrames(from, BATCH_PAGES);
+      if (frames.length === 0) return;
+      await this.#writeBatch(frames);
+      from = (frames.at(-1) ?? from) + 1;
+    }
+  }
+
+  async #writeBatch(frames: readonly number[]): Promise<void> {
+    const { cache, directory, whenDurable } = this.#options;
+    const { bytes } = this.#media;
+    let newest = 0;
+    const pages = frames.map((frame, index) => {
+      const page = cache.pageOf(frame);
+      const address = this.#staging + index * BLOCK_BYTES;
+      const lsn = cache.lsnOf(frame);
+      newest = Math.max(newest, lsn);
+      bytes.copyWithin(address, cache.addressOf(frame), cache.addressOf(frame) + BLOCK_BYTES);
+      const generation = directory.generation(page) + 1;
+      sealPage(this.#media, address, { magic: PAGE_MAGIC, page, generation, lsn });
+      return { frame, page, address, generation, version: cache.versionOf(frame) };
+    });
+    await whenDurable(newest);
+    await Promise.all(
+      pages.map(async ({ frame, page, address, generation, version }) => {
+        const copy = directory.writableCopy(page);
+        await this.#write(this.#media.geometry.pageBlock(page, copy), address);
+        directory.wrote(page, generation, copy);
+        cache.written(frame, version);
+      }),
+    );
+    this.#media.counters.pagesWritten += pages.length;
+  }
+
+  async #write(block: number, address: number): Promise<void> {
+    await this.#options.ioAsync.write(this.#media.fd, block * BLOCK_BYTES, { address: address, lengthBytes: BLOCK_BYTES });
+  }
+
+  /** Writes the changed pages of the directory itself as part of checkpoint `n`; returns which. */
+  async writeDirectory(n: number): Promise<readonly number[]> {
+    const { directory } = this.#options;
+    const changed = [...directory.dirty];
+    directory.dirty.clear();
+    for (let from = 0; from < changed.length; from += BATCH_PAGES) {
+      const batch = changed.slice(from, from + BATCH_PAGES);
+      await Promise.all(batch.map((index, place) => this.#writeDirectoryPage(index, n, place)));
+    }
+    return changed;
+  }
+
+  /** After the checkpoint that wrote them: their other copies become equal. */
+  async mirrorDirectory(indexes: readonly number[]): Promise<void> {
+    const { directory, ioAsync } = this.#options;
+    const range = { address: this.#staging, lengthBytes: BLOCK_BYTES };
+    for (const index of indexes) {
+      const copy = directory.pageCopies[index] ?? 0;
+      const from = this.#media.geometry.directoryBlock(index, copy) * BLOCK_BYTES;
+      await readExact(ioAsync, this.#media.fd, from, range);
+      const expected = { magic: DIRECTORY_MAGIC, page: index };
+      if (!isPage(this.#media, this.#staging, expected)) continue;
+      await this.#write(this.#media.geometry.directoryBlock(index, copy ^ 1), this.#staging);
+    }
+  }
+
+  async #writeDirectoryPage(index: number, n: number, place: number): Promise<void> {
+    const { directory } = this.#options;
+    const address = this.#staging + place * BLOCK_BYTES;
+    const w = address >>> 2;
+    this.#media.words.fill(0, w, w + BLOCK_BYTES / 4);
+    this.#media.words.set(directory.entriesOf(index), w + PAGE_ENTRIES);
+    sealPage(this.#media, address, { magic: DIRECTORY_MAGIC, page: index, generation: n >>> 0, lsn: n });
+    const written = directory.pageGenerations[index] ?? 0;
+    const copy = written === 0 ? 0 : (directory.pageCopies[index] ?? 0) ^ 1;
+    await this.#write(this.#media.geometry.directoryBlock(index, copy), address);
+    directory.pageGenerations[index] = n;
+    directory.pageCopies[index] = copy;
+  }
+
+  /**
+   * Makes the two copies of up to `limit` pages equal, so that rot in one heals from the other. Only between checkpoints: the copy that
+   * is overwritten must not be referenced. Returns how many it did.
+   */
+  async mirror(limit: number): Promise<number> {
+    const { directory, ioAsync } = this.#options;
+    const pages = directory.unmirrored(Math.min(limit, BATCH_PAGES));
+    for (const page of pages) {
+      const copy = directory.copy(page);
+      const address = this.#staging;
+      const from = this.#media.geometry.pageBlock(page, copy) * BLOCK_BYTES;
+      await readExact(ioAsync, this.#media.fd, from, { address, lengthBytes: BLOCK_BYTES });
+      const expected = { magic: PAGE_MAGIC, page, generation: directory.generation(page) };
+      directory.mirrored(page);
+      // Rot found here is left for the reader, who tries the other copy.
+      if (!isPage(this.#media, address, expected)) continue;
+      assert(directory.copy(page) === copy, 'no page is written while pages are mirrored');
+      await this.#write(this.#media.geometry.pageBlock(page, copy ^ 1), address);
+    }
+    return pages.length;
+  }
+}

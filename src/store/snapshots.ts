@@ -1,0 +1,158 @@
+/**
+ * Snapshots of volumes: a snapshot takes the volume's current birth number and leaves it the next one. Nothing is copied; versions
+ * born up to that number are the snapshot's from then on, and the volume's next write to such an extent makes a new version.
+ *
+ * Deleting one: its record says 'deleting', durably; then each extent's versions that only it saw lose what nobody sees any more
+ * (RETAG: keep these blocks) or go (FREE); then the record goes. A crash in between starts the walk again: each step is one record.
+ */
+
+import { Refusal } from '../model/errors.ts';
+import { releaseCell, writeOwner } from './changer.ts';
+import type { DriveParts } from './drive-store.ts';
+import type { Version } from './extent-map.ts';
+import { FREE, FREE_WORDS, RETAG, RETAG_WORDS } from './frame-format.ts';
+import type { Volume } from './volume.ts';
+
+export class SnapshotKeeper {
+  readonly #parts: DriveParts;
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(parts: DriveParts) {
+    this.#parts = parts;
+  }
+
+  /** Freezes what the volume holds; resolves with the snapshot's birth once durable, together with all acknowledged before. */
+  async create(volume: Volume): Promise<number> {
+    const { table, turns, drive } = this.#parts;
+    const { birth } = volume;
+    const slot = table.freeSlot();
+    const records = [
+      { slot, record: table.snapshotRecord(volume, { birth, state: 'live' }) },
+      { slot: volume.slot, record: table.record(volume, { birth: birth + 1 }) },
+    ];
+    await turns.durable((whenRoom) => table.change(drive.log, records, whenRoom));
+    return birth;
+  }
+
+  /** Durable when it resolves; the space comes back in the background. */
+  async delete(volume: Volume, birth: number): Promise<void> {
+    const { table, turns, drive } = this.#parts;
+    const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
+    if (snapshot === undefined) throw new Refusal('VOLUME_NOT_FOUND', { volume: `${volume.uuid}@${birth}`, hint: '' });
+    if (snapshot.state === 'live') {
+      const record = table.snapshotRecord(volume, { birth, state: 'deleting' });
+      await turns.durable((whenRoom) =>
+        table.change(drive.log, [{ slot: snapshot.slot, record }], whenRoom),
+      );
+    }
+    this.resume(volume);
+  }
+
+  /** Goes on with snapshots that a dead process was deleting. */
+  resume(volume: Volume): void {
+    const snapshot = volume.snapshots.find((candidate) => candidate.state === 'deleting');
+    if (snapshot === undefined) return;
+    const work: Promise<void> = this.#drop(volume, snapshot.birth)
+      .then(() => this.resume(volume))
+      .catch(() => undefined)
+      .finally(() => this.#running.delete(work));
+    this.#running.add(work);
+  }
+
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  /** A volume is being deleted: so are its snapshots. */
+  async dropAll(volume: Volume): Promise<void> {
+    await this.settled();
+    for (const { birth } of volume.snapshots.slice()) await this.#drop(volume, birth);
+  }
+
+  async #drop(volume: Volume, birth: number): Promise<void> {
+    const { drive, table, turns } = this.#parts;
+    const extents: number[] = [];
+    drive.map.forEach(volume, 0, (extent) => {
+      if (drive.map.single(volume, extent) === -1) extents.push(extent);
+      return true;
+    });
+    for (const extent of extents) await this.#prune(volume, extent, birth);
+    const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
+    if (snapshot === undefined) return;
+    await turns.durable((whenRoom) =>
+      table.change(drive.log, [{ slot: snapshot.slot, record: { kind: 'free' } }], whenRoom),
+    );
+  }
+
+  /** Takes from an extent's versions what no reader sees once the snapshot is gone. */
+  async #prune(volume: Volume, extent: number, birth: number): Promise<void> {
+    const { drive, turns } = this.#parts;
+    for (;;) {
+      const versions = drive.map.versions(volume, extent);
+      const doomed = versions.find((version) => {
+        const seen = this.#seen(volume, versions, version, birth);
+        return seen !== version.decided;
+      });
+      if (doomed === undefined) return;
+      const kept = this.#seen(volume, versions, doomed, birth);
+      if (!this.#change(volume, extent, doomed, kept)) await turns.nextTurn();
+    }
+  }
+
+  /** The blocks of a version that a snapshot other than `birth`, or the volume itself, reads from it. */
+  #seen(volume: Volume, versions: readonly Version[], version: Version, birth: number): number {
+    const own = volume.birthOf(version.era);
+    const readers = volume.snapshots
+      .map((snapshot) => snapshot.birth)
+      .filter((reader) => reader !== birth && reader >= own);
+    let seen = 0;
+    for (const reader of [...readers, Infinity]) {
+      let hidden = 0;
+      for (const other of versions) {
+        const otherBirth = volume.birthOf(other.era);
+        if (otherBirth > own && otherBirth <= reader) hidden |= other.decided;
+      }
+      seen |= version.decided & ~hidden;
+    }
+    return seen;
+  }
+
+  /** Logs and makes one step; false when something it needs is not there yet. */
+  #change(volume: Volume, extent: number, version: Version, kept: number): boolean {
+    const { drive } = this.#parts;
+    const { log, map, media, cache, payloads } = drive;
+    if (typeof cache.find(media.geometry.ownerPage(version.cell)) !== 'number') return false;
+    if (!log.reserve(Math.max(FREE_WORDS, RETAG_WORDS), 0, true)) return false;
+    const lsn = log.openLsn;
+    const others = map.versions(volume, extent);
+    const index = others.findIndex((candidate) => candidate.cell === version.cell);
+    const at = log.appendRecord(kept === 0 ? FREE_WORDS : RETAG_WORDS);
+    media.words[at] = kept === 0 ? FREE : RETAG | (kept << 8);
+    media.words[at + 1] = volume.number;
+    media.words[at + 2] = extent;
+    media.words[at + 3] = version.cell;
+    if (kept === 0) {
+      map.setVersions(volume, extent, others.toSpliced(index, 1));
+      releaseCell(drive, version.cell, lsn);
+      volume.cellCount--;
+      return true;
+    }
+    media.words[at + 4] = volume.birthOf(version.era);
+    const start = media.geometry.cellStart(version.cell);
+    for (let block = 0; block < 16; block++) {
+      if (((version.data & ~kept) >>> block) & 1) payloads.supersede(start + block, lsn);
+    }
+    const left = { ...version, decided: kept, data: version.data & kept };
+    drive.softTrims.add(version.cell, version.data & ~kept, lsn);
+    map.setVersions(volume, extent, others.toSpliced(index, 1, left));
+    writeOwner(drive, version.cell, lsn, [
+      volume.number,
+      extent,
+      volume.birthOf(left.era),
+      volume.epochOf(left.era),
+      (left.decided | (left.data << 16)) >>> 0,
+      0,
+    ]);
+    return true;
+  }
+}

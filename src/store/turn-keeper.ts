@@ -1,0 +1,184 @@
+/**
+ * What a drive does at the end of each turn, and when it does what no client asked for: flush by itself, apply logged payload,
+ * free cells, checkpoint.
+ */
+
+import { Fault } from '../model/errors.ts';
+import type { Env } from '../env/env.ts';
+import type { Port } from '../env/io.ts';
+import type { Checkpointer } from './checkpoint.ts';
+import type { Core } from './core.ts';
+import type { DriveState } from './drive-state.ts';
+
+/** A checkpoint is due at this much log: 128 MiB, or a quarter of a smaller ring (drive-store.md, section 3). */
+const CHECKPOINT_BLOCKS = 32 * 1024;
+/** Or this long after the first change that none covers. */
+const CHECKPOINT_MS = 30_000;
+const TIMER_CHECKPOINT = 0;
+
+export class TurnKeeper {
+  readonly #drive: DriveState;
+  readonly #core: Core;
+  readonly #timers: Port;
+  #checkpointer: Checkpointer | undefined;
+  #waiting: (() => void)[] = [];
+  #timerArmed = false;
+  #idleDue = false;
+  #checkpointedLsn: number;
+  #seenActivity = 0;
+  #stopped = false;
+  #failed = false;
+
+  constructor(drive: DriveState, core: Core) {
+    this.#drive = drive;
+    this.#core = core;
+    this.#checkpointedLsn = drive.log.sealedLsn;
+    this.#timers = drive.media.io.port((_, result) => this.#onTimer(result));
+    drive.media.io.onTurnEnd(() => this.endTurn());
+  }
+
+  start(checkpointer: Checkpointer): void {
+    this.#checkpointer = checkpointer;
+  }
+
+  /** Called after each batch of completions and before the reactor waits. */
+  endTurn(): void {
+    if (this.#stopped) return;
+    const { log, flusher, payloads, allocator, softTrims, media } = this.#drive;
+    if (media.fault !== undefined && !this.#failed) {
+      this.#failed = true;
+      this.#core.failAll();
+    }
+    // A failed drive answers what comes and does nothing else.
+    if (media.fault === undefined) {
+      this.#core.retryLog();
+      if (!payloads.running) {
+        allocator.settle(log.durableLsn);
+        softTrims.settle(log.durableLsn);
+      }
+      if (this.#core.waitsForSpace && !payloads.running) this.#space();
+      log.seal();
+      this.#pressure();
+      flusher.pump();
+    }
+    this.#core.tellOver();
+    if (this.#waiting.length > 0 && media.activity !== this.#seenActivity) {
+      this.#seenActivity = media.activity;
+      this.#wake();
+    }
+  }
+
+  /** Changes wait for freed cells: once those are durable they try again; with none in limbo they hear ENOSPC. */
+  #space(): void {
+    const { allocator, log, holeReserve, flusher } = this.#drive;
+    if (allocator.freeCount > holeReserve || allocator.limboCount === 0) this.#core.onSpace();
+    else flusher.require(Math.min(allocator.limboLsn, log.sealedLsn), () => undefined);
+  }
+
+  /** Memory or ring running short: apply, flush, checkpoint. */
+  #pressure(): void {
+    const { log, flusher, payloads, cache, media } = this.#drive;
+    if (log.memoryUsedBlocks * 2 > log.memoryBlocks || this.#core.waitsForLog) {
+      if (!payloads.start() && log.settledLsn > log.durableLsn) {
+        flusher.require(log.settledLsn, () => undefined);
+      }
+    }
+    const due = Math.min(CHECKPOINT_BLOCKS, Math.floor(media.geometry.layout.logBlocks / 4));
+    const crowded = cache.starving || cache.dirtyCount * 2 > cache.frameCount;
+    if (log.usedBlocks >= due || crowded) this.#checkpoint();
+    else if (!this.#timerArmed && log.dirtyLsn > this.#checkpointedLsn) {
+      this.#timerArmed = true;
+      media.io.timer(this.#timers, TIMER_CHECKPOINT, CHECKPOINT_MS);
+    }
+  }
+
+  #checkpoint(): void {
+    const checkpointer = this.#checkpointer;
+    if (checkpointer === undefined || checkpointer.running || this.#stopped) return;
+    const { log, media } = this.#drive;
+    const covers = log.openLsn;
+    checkpointer.run().then(
+      () => {
+        this.#checkpointedLsn = Math.max(this.#checkpointedLsn, covers - 1);
+        media.activity++;
+      },
+      (error: unknown) => media.stop(`checkpoint failed (${String(error)})`),
+    );
+  }
+
+  #onTimer(result: number): void {
+    this.#timerArmed = false;
+    if (result !== 0 || this.#stopped || this.#drive.media.fault !== undefined) return;
+    const { log, media } = this.#drive;
+    if (log.dirtyLsn > this.#checkpointedLsn) {
+      this.#checkpoint();
+      this.#idleDue = true;
+      this.#timerArmed = true;
+      media.io.timer(this.#timers, TIMER_CHECKPOINT, CHECKPOINT_MS);
+    } else if (this.#idleDue) {
+      // Nothing changed for a while: make every page's two copies equal.
+      this.#idleDue = false;
+      this.#checkpointer?.mirror().catch((error: unknown) => media.stop(`mirroring failed (${String(error)})`));
+    }
+  }
+
+  /** Resolves at the end of the next turn in which something completed. Whoever waits has something under way. */
+  nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Lets Promise jobs run before the reactor waits. */
+  yieldTurn(): void {
+    this.#drive.media.io.yieldTurn();
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.yieldTurn();
+    for (const resolve of waiting) resolve();
+  }
+
+  /** Runs `append`, which resolves with the LSN it appended to, and resolves once that is durable. */
+  async durable(append: (whenRoom: () => Promise<void>) => Promise<number>): Promise<void> {
+    const { log } = this.#drive;
+    const lsn = await append(async () => {
+      this.#check();
+      await this.nextTurn();
+    });
+    // What is appended outside a turn is sealed here: the reactor may be about to wait.
+    while (!log.seal()) await this.nextTurn();
+    await this.whenDurable(lsn);
+  }
+
+  /** Resolves once frame `lsn` is durable; rejects when the drive stops. */
+  async whenDurable(lsn: number): Promise<void> {
+    const { flusher, media } = this.#drive;
+    let done = false;
+    flusher.require(lsn, () => {
+      done = true;
+      media.io.yieldTurn();
+    });
+    while (!done) {
+      this.#check();
+      await this.nextTurn();
+    }
+  }
+
+  #check(): void {
+    const { fault } = this.#drive.media;
+    if (fault !== undefined) throw new Fault('DRIVE_IO', { drive: '', problem: fault });
+  }
+
+  /** Ends the timers; turns no longer do anything. */
+  stop(): void {
+    this.#stopped = true;
+    this.#drive.flusher.close();
+    this.#drive.media.io.cancelTimer(this.#timers, TIMER_CHECKPOINT);
+    this.#wake();
+  }
+
+  async closeFile(env: Env): Promise<void> {
+    await env.files.close(this.#drive.media.fd);
+  }
+}
