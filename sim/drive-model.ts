@@ -1,0 +1,134 @@
+/** What a drive should hold: its volumes with their snapshots, and what is half done when it dies. */
+
+import { SnapshotModel, VolumeModel } from './model.ts';
+import type { ListedVolume } from './store-under-test.ts';
+import { Violation } from './world.ts';
+
+/** acknowledged: it is there; making, removing: a crash may leave it or not. */
+type Presence = 'making' | 'there' | 'removing';
+
+export type ModelledSnapshot = {
+  readonly content: SnapshotModel;
+  /** Undefined while it is being made. */
+  birth: number | undefined;
+  presence: Presence;
+};
+
+export type ModelledVolume = {
+  readonly uuid: string;
+  readonly content: VolumeModel;
+  presence: Presence;
+  /** The size that a resize under way asks for. */
+  growingTo: number | undefined;
+  snapshots: ModelledSnapshot[];
+};
+
+export class DriveModel {
+  volumes: ModelledVolume[] = [];
+  /** Volumes that were deleted, and acknowledged as such. */
+  readonly #gone = new Set<string>();
+  #nextId = 1;
+  #nextChange = 1;
+
+  /** The number of the next change: a place in the order of calls. */
+  get clock(): number {
+    return this.#nextChange;
+  }
+
+  nextChange(): number {
+    return this.#nextChange++;
+  }
+
+  make(uuid: string, sizeBytes: number): ModelledVolume {
+    const id = this.#nextId++;
+    const content = new VolumeModel({ id, name: uuid.slice(0, 8), sizeBytes });
+    const volume: ModelledVolume = {
+      uuid,
+      content,
+      presence: 'making',
+      growingTo: undefined,
+      snapshots: [],
+    };
+    this.volumes.push(volume);
+    return volume;
+  }
+
+  removed(volume: ModelledVolume): void {
+    this.volumes = this.volumes.filter((other) => other !== volume);
+    this.#gone.add(volume.uuid);
+  }
+
+  crash(kind: 'kill' | 'cut'): void {
+    for (const volume of this.volumes) {
+      volume.content.crash(kind);
+      for (const snapshot of volume.snapshots) {
+        if (snapshot.presence !== 'making') continue;
+        if (kind === 'cut') snapshot.content.cut();
+        if (!snapshot.content.isDone) snapshot.content.done();
+      }
+    }
+  }
+
+  /** A drive was opened: compares what it lists, and takes over what was half done. */
+  recovered(listed: readonly ListedVolume[]): void {
+    for (const { uuid } of listed) {
+      if (this.#gone.has(uuid))
+        throw new Violation('volumes', `volume ${uuid} is back after its deletion`);
+      if (!this.volumes.some((volume) => volume.uuid === uuid)) {
+        throw new Violation('volumes', `volume ${uuid} was never made`);
+      }
+    }
+    for (const volume of this.volumes) {
+      const found = listed.find((candidate) => candidate.uuid === volume.uuid);
+      if (found === undefined) {
+        if (volume.presence === 'there')
+          throw new Violation('volumes', `volume ${volume.uuid} is lost`);
+        this.removed(volume);
+        continue;
+      }
+      volume.presence = 'there';
+      this.#takeSize(volume, found.sizeBytes);
+      volume.content.recovered();
+      this.#takeSnapshots(volume, found.snapshots);
+    }
+  }
+
+  #takeSize(volume: ModelledVolume, sizeBytes: number): void {
+    const { content, growingTo } = volume;
+    if (sizeBytes !== content.sizeBytes && sizeBytes !== growingTo) {
+      throw new Violation(
+        'volumes',
+        `volume ${volume.uuid} has ${sizeBytes} bytes instead of ${content.sizeBytes}`,
+      );
+    }
+    if (sizeBytes !== content.sizeBytes) content.grow(sizeBytes);
+    volume.growingTo = undefined;
+  }
+
+  #takeSnapshots(volume: ModelledVolume, births: readonly number[]): void {
+    const kept: ModelledSnapshot[] = [];
+    const unknown = births.filter((birth) => !volume.snapshots.some((s) => s.birth === birth));
+    for (const snapshot of volume.snapshots) {
+      // One that was being made when the drive died has a birth that nobody was told.
+      const birth = snapshot.birth ?? unknown.shift();
+      if (birth === undefined || !births.includes(birth)) {
+        if (snapshot.presence === 'there') {
+          throw new Violation(
+            'snapshots',
+            `snapshot ${snapshot.birth} of volume ${volume.uuid} is lost`,
+          );
+        }
+        continue;
+      }
+      if (snapshot.presence === 'removing') continue;
+      kept.push({ ...snapshot, birth, presence: 'there' });
+    }
+    if (unknown.length > 0) {
+      throw new Violation(
+        'snapshots',
+        `snapshot ${unknown.join()} of volume ${volume.uuid} was never made`,
+      );
+    }
+    volume.snapshots = kept;
+  }
+}

@@ -1,0 +1,54 @@
+/** The drive store, as the simulator drives it. */
+
+import { Arena } from '../src/lib/arena.ts';
+import { DriveStore } from '../src/store/drive-store.ts';
+import type { ListedVolume, OpenStore, StoreUnderTest } from './store-under-test.ts';
+
+export const driveStoreUnderTest: StoreUnderTest = {
+  name: 'drive store',
+  hasSnapshots: true,
+  hasResize: true,
+  survivesTearing: true,
+  format: async (env, { path, geometry }) => {
+    const { sizeBytes, ...rest } = geometry;
+    const arena = new Arena(env.io.memory);
+    await DriveStore.format(env, {
+      path,
+      arena,
+      sizeBytes,
+      sparse: true,
+      geometry: { ...rest, chunkCountMax: 4096 },
+    });
+  },
+  open: async (env, { path, arena, limits }) => {
+    const store = await DriveStore.open(env, {
+      path,
+      arena,
+      limits: {
+        cachePages: limits.pageCachePages,
+        logMemoryBlocks: limits.logMemoryBlocks,
+        frameBlocksMax: limits.frameBlocksMax,
+      },
+    });
+    return facade(store);
+  },
+  check: () => Promise.resolve({ findings: [] }),
+};
+
+function facade(store: DriveStore): OpenStore {
+  return {
+    createVolume: async (options) => void (await store.createVolume(options)),
+    deleteVolume: (uuid) => store.deleteVolume(uuid),
+    resizeVolume: async (uuid, sizeBytes) => void (await store.resizeVolume(uuid, sizeBytes)),
+    snapshot: (uuid) => store.snapshot(uuid),
+    deleteSnapshot: (uuid, birth) => store.deleteSnapshot(uuid, birth),
+    openTarget: (uuid, onDone) => store.openTarget(uuid, onDone),
+    openSnapshot: (uuid, birth, onDone) => store.openSnapshot(uuid, birth, onDone),
+    listVolumes: () => store.volumes().filter((volume) => volume.state === 'live').map(listed),
+    close: () => store.close(),
+  };
+}
+
+function listed(volume: ReturnType<DriveStore['volumes']>[number]): ListedVolume {
+  return { uuid: volume.uuid, sizeBytes: volume.sizeBytes, snapshots: volume.snapshots };
+}

@@ -1,0 +1,92 @@
+/**
+ * Faults as data: which operation of the drive goes wrong, and how. A fault prints as JSON and pastes into a test.
+ *
+ * The atlas: what the store promises for each (docs/drive-format.md). `detect`: right bytes or EIO, or a drive that refuses to
+ * open; `outdated`: after it, content that the volume once had may come back, but never another volume's bytes.
+ */
+
+import { EIO, ENOSPC } from '../src/model/errno.ts';
+
+export type FaultOperation = 'read' | 'write' | 'flush';
+
+export type FaultEffect =
+  /** The system call fails, and does nothing. */
+  | { readonly kind: 'error'; readonly errno: number }
+  /** The system call does only its first sectors, and says so. */
+  | { readonly kind: 'short' }
+  /** It takes this long. */
+  | { readonly kind: 'slow'; readonly delayUs: number }
+  /** The write is reported as done and never was. */
+  | { readonly kind: 'lost' }
+  /** The write goes elsewhere: so many bytes further on. */
+  | { readonly kind: 'misdirected'; readonly byBytes: number }
+  /** The write happens twice: the second time this much later. */
+  | { readonly kind: 'repeated'; readonly delayUs: number }
+  /** The flush is reported as done and makes nothing durable. */
+  | { readonly kind: 'lie' };
+
+export type Fault = {
+  readonly on: FaultOperation;
+  /** The nth matching operation from now, counted from 1. */
+  readonly nth: number;
+  /** Only operations that begin in [from, to); everywhere where it is missing. */
+  readonly within?: { readonly fromBytes: number; readonly toBytes: number };
+  readonly give: FaultEffect;
+};
+
+export type Promised = 'nothing-lost' | 'detect' | 'outdated';
+
+/** What may be expected of the store after `effect`. */
+export function promised(effect: FaultEffect): Promised {
+  switch (effect.kind) {
+    case 'error':
+    case 'short':
+    case 'slow':
+      return 'nothing-lost';
+    case 'lost':
+    case 'misdirected':
+    case 'repeated':
+      return 'detect';
+    case 'lie':
+      return 'outdated';
+  }
+}
+
+/** Counts the operations of one drive and says which fault, if any, befalls each. */
+export class FaultPlan {
+  #faults: { readonly fault: Fault; left: number }[] = [];
+  /** Faults that struck, in order. */
+  readonly struck: Fault[] = [];
+
+  get pendingCount(): number {
+    return this.#faults.length;
+  }
+
+  add(fault: Fault): void {
+    this.#faults.push({ fault, left: fault.nth });
+  }
+
+  clear(): void {
+    this.#faults = [];
+  }
+
+  /** The effect for an operation that starts now; the fault is used up. */
+  next(on: FaultOperation, positionBytes: number): FaultEffect | undefined {
+    if (this.#faults.length === 0) return undefined;
+    for (const entry of this.#faults) {
+      const { fault } = entry;
+      if (fault.on !== on) continue;
+      const { within } = fault;
+      if (within && (positionBytes < within.fromBytes || positionBytes >= within.toBytes)) continue;
+      entry.left--;
+      if (entry.left > 0) continue;
+      this.#faults = this.#faults.filter((other) => other !== entry);
+      this.struck.push(fault);
+      return fault.give;
+    }
+    return undefined;
+  }
+}
+
+export const READ_ERROR: FaultEffect = { kind: 'error', errno: EIO };
+export const NO_SPACE: FaultEffect = { kind: 'error', errno: ENOSPC };

@@ -1,0 +1,356 @@
+/**
+ * The model of one volume's content: for each 512-byte sector, what may legally be read.
+ *
+ * A sector has a base (one content, of which perhaps only candidates are known) and the changes made since, in the order of
+ * the calls, which is the order in which overlapping changes take effect (drive-store.md, H10).
+ *
+ * Rules:
+ *  1. A read gives the newest change called before it; a change that ended in an error may have happened or not.
+ *  2. SIGKILL: the newest acknowledged change or any later one.                 (kill: nothing acknowledged is lost)
+ *  3. Power cut: the newest flushed change or any later one, per sector.        (cut: nothing flushed is lost)
+ *  4. What an opened drive holds is durable: a recovery ends before it serves.
+ *  5. A content once read stays, except through a power cut before a flush.
+ */
+
+import { SECTOR_BYTES } from './sim-disk.ts';
+import { isStamp, originOf, stamp, ZEROS } from './stamp.ts';
+import { Violation } from './world.ts';
+
+/** One write, zero or trim: shared by the sectors it covers. */
+export class Change {
+  /** Its place in the order of calls, over all volumes; also the number in its stamps. */
+  readonly number: number;
+  readonly zeros: boolean;
+  state: 'in-flight' | 'acknowledged' | 'uncertain' = 'in-flight';
+  flushed = false;
+  /** Contents of sectors that it covers in part only. */
+  readonly composed: Map<number, Uint8Array> = new Map();
+
+  constructor(number: number, options: { readonly zeros: boolean }) {
+    this.number = number;
+    this.zeros = options.zeros;
+  }
+}
+
+/** A content that a sector may have: the change that made it, or undefined for never written. */
+type Content = Change | undefined;
+
+type Sector = { base: Content[]; tail: Change[] };
+
+const NEVER: readonly Content[] = [undefined];
+
+export class VolumeModel {
+  /** In stamps. */
+  readonly id: number;
+  readonly name: string;
+  #sectors: (Sector | undefined)[];
+  sizeBytes: number;
+  /** Acknowledged and not flushed, in order of acknowledgement. */
+  #unflushed: Change[] = [];
+  #inFlight = new Set<Change>();
+  readonly #cuts = new Set<SnapshotModel>();
+  /** After a lying flush or a rollback: any content that this sector of this volume ever had. */
+  outdated = false;
+  /** After rot and the like: EIO is legal. */
+  mayFail = false;
+
+  constructor(fields: { readonly id: number; readonly name: string; readonly sizeBytes: number }) {
+    this.id = fields.id;
+    this.name = fields.name;
+    this.sizeBytes = fields.sizeBytes;
+    this.#sectors = Array.from({ length: fields.sizeBytes / SECTOR_BYTES });
+  }
+
+  get sectorCount(): number {
+    return this.#sectors.length;
+  }
+
+  grow(sizeBytes: number): void {
+    const more = (sizeBytes - this.sizeBytes) / SECTOR_BYTES;
+    this.sizeBytes = sizeBytes;
+    this.#sectors = [...this.#sectors, ...Array.from<undefined>({ length: more })];
+  }
+
+  #sector(sector: number): Sector {
+    return (this.#sectors[sector] ??= { base: [...NEVER], tail: [] });
+  }
+
+  /** `change` was submitted for these sectors. */
+  submit(change: Change, first: number, count: number): void {
+    this.#inFlight.add(change);
+    for (let sector = first; sector < first + count; sector++) {
+      this.#sector(sector).tail.push(change);
+      for (const cut of this.#cuts) cut.admit(sector, change);
+    }
+  }
+
+  acknowledge(change: Change, options: { readonly durable: boolean }): void {
+    this.#inFlight.delete(change);
+    change.state = 'acknowledged';
+    if (options.durable) change.flushed = true;
+    else this.#unflushed.push(change);
+  }
+
+  fail(change: Change): void {
+    this.#inFlight.delete(change);
+    change.state = 'uncertain';
+  }
+
+  /** What a flush called now covers; to be passed to {@link flushed} when it returned. */
+  flushing(): readonly Change[] {
+    return [...this.#unflushed];
+  }
+
+  flushed(covered: readonly Change[]): void {
+    for (const change of covered) change.flushed = true;
+    this.#unflushed = this.#unflushed.filter((change) => !change.flushed);
+  }
+
+  /** Changes that are on their way to this sector. */
+  isBusy(sector: number): boolean {
+    return this.#sectors[sector]?.tail.some((change) => change.state === 'in-flight') ?? false;
+  }
+
+  /** The sector's one possible content as bytes, or undefined where there are several. */
+  certain(sector: number): Uint8Array | undefined {
+    const contents = this.#legal(sector, Infinity);
+    const [content] = contents;
+    if (contents.length !== 1 || this.isBusy(sector) || this.outdated) return undefined;
+    return this.#bytes(sector, content);
+  }
+
+  #bytes(sector: number, content: Content): Uint8Array {
+    const composed = content?.composed.get(sector);
+    if (composed !== undefined) return composed;
+    const words = new Uint32Array(SECTOR_BYTES / 4);
+    if (content !== undefined && !content.zeros) {
+      stamp(words, 0, { volume: this.id, sector, write: content.number });
+    }
+    return new Uint8Array(words.buffer);
+  }
+
+  /** What a read called when `before` was the next change's number may give. */
+  #legal(sector: number, before: number): Content[] {
+    const state = this.#sectors[sector];
+    if (state === undefined) return [...NEVER];
+    const contents: Content[] = [];
+    for (let at = state.tail.length - 1; at >= 0; at--) {
+      const change = state.tail[at];
+      if (change === undefined || change.number >= before) continue;
+      contents.push(change);
+      if (change.state !== 'uncertain') return contents;
+    }
+    return [...contents, ...state.base];
+  }
+
+  /** Checks a sector that was read into `words`, and holds the store to it. */
+  check(
+    sector: number,
+    words: Uint32Array,
+    at: number,
+    options: { readonly before: number; readonly after: string },
+  ): void {
+    const legal = this.#legal(sector, options.before);
+    const found = legal.filter((content) => this.#matches(sector, content, words, at));
+    if (found.length > 0) {
+      if (legal.length > 1) this.#pin(sector, found, options.before);
+      return;
+    }
+    if (this.outdated && this.#wasOnce(sector, words, at)) return;
+    throw this.#violation(sector, words, at, { legal, after: options.after });
+  }
+
+  #matches(sector: number, content: Content, words: Uint32Array, at: number): boolean {
+    const composed = content?.composed.get(sector);
+    if (composed !== undefined) {
+      const bytes = new Uint8Array(words.buffer, words.byteOffset + at * 4, SECTOR_BYTES);
+      return composed.every((byte, index) => bytes[index] === byte);
+    }
+    const write = content === undefined || content.zeros ? ZEROS : content.number;
+    return isStamp(words, at, { volume: this.id, sector, write });
+  }
+
+  #wasOnce(sector: number, words: Uint32Array, at: number): boolean {
+    const origin = originOf(words, at);
+    if (origin.kind === 'zeros') return true;
+    return origin.kind === 'stamp' && origin.volume === this.id && origin.sector === sector;
+  }
+
+  #pin(sector: number, found: readonly Content[], before: number): void {
+    const state = this.#sector(sector);
+    const later = state.tail.filter((change) => change.number >= before);
+    const earlier = state.tail.filter((change) => change.number < before);
+    if (earlier.some((change) => change.state === 'in-flight')) return;
+    // What is unflushed stays unflushed: a power cut may still bring back what was durable before it.
+    const kept = earlier.filter((change) => change.state !== 'uncertain' || found.includes(change));
+    const base = state.base.filter((content) => found.includes(content));
+    for (const change of kept) {
+      if (change.state !== 'uncertain' || found.length > 1) continue;
+      const seen = new Change(change.number, { zeros: change.zeros });
+      seen.state = 'acknowledged';
+      for (const [at, bytes] of change.composed) seen.composed.set(at, bytes);
+      kept[kept.indexOf(change)] = seen;
+    }
+    state.tail = [...kept, ...later];
+    if (kept.length === 0) state.base = base;
+  }
+
+  /** The process or the machine died: what had no answer is uncertain, after a cut also what had no flush. */
+  crash(kind: 'kill' | 'cut'): void {
+    for (const change of this.#inFlight) change.state = 'uncertain';
+    this.#inFlight.clear();
+    if (kind === 'kill') return;
+    for (const state of this.#sectors) {
+      for (const change of state?.tail ?? []) if (!change.flushed) change.state = 'uncertain';
+    }
+    this.#unflushed = [];
+  }
+
+  /** A recovery ended: whatever the drive holds now is durable. */
+  recovered(): void {
+    this.#sectors.forEach((state, sector) => {
+      if (state === undefined) return;
+      state.base = this.#legal(sector, Infinity);
+      state.tail = [];
+    });
+    this.#unflushed = [];
+  }
+
+  /** Forgets changes that newer flushed ones hide. To be called now and then. */
+  compact(): void {
+    for (const state of this.#sectors) {
+      if (state === undefined || state.tail.length < 2) continue;
+      const last = state.tail.findLastIndex((c) => c.flushed && c.state === 'acknowledged');
+      const change = state.tail[last];
+      // A read under way may still need an older one only if that one is not acknowledged: then it is not hidden either.
+      if (change === undefined || state.tail.some((c) => c.state === 'in-flight')) continue;
+      state.base = [change];
+      state.tail = state.tail.slice(last + 1);
+    }
+  }
+
+  /** A snapshot was called for: collects what it may hold until {@link SnapshotModel.done}. */
+  snapshot(): SnapshotModel {
+    const contents = new Map<number, Content[]>();
+    const afterCut = new Map<number, Content[]>();
+    this.#sectors.forEach((state, sector) => {
+      if (state === undefined) return;
+      contents.set(
+        sector,
+        until(state, (c) => c.state === 'acknowledged'),
+      );
+      afterCut.set(
+        sector,
+        until(state, (c) => c.state === 'acknowledged' && c.flushed),
+      );
+    });
+    const cut = new SnapshotModel(this, {
+      contents,
+      afterCut,
+      onDone: () => this.#cuts.delete(cut),
+    });
+    this.#cuts.add(cut);
+    return cut;
+  }
+
+  checkContent(
+    sector: number,
+    legal: readonly Content[],
+    at: { readonly words: Uint32Array; readonly at: number; readonly after: string },
+  ): Content[] {
+    const found = legal.filter((content) => this.#matches(sector, content, at.words, at.at));
+    if (found.length > 0 || (this.outdated && this.#wasOnce(sector, at.words, at.at))) return found;
+    throw this.#violation(sector, at.words, at.at, { legal, after: at.after });
+  }
+
+  #violation(
+    sector: number,
+    words: Uint32Array,
+    at: number,
+    context: { readonly legal: readonly Content[]; readonly after: string },
+  ): Violation {
+    const origin = originOf(words, at);
+    const wanted = context.legal
+      .map((c) =>
+        c === undefined
+          ? 'zeros (never written)'
+          : `${c.zeros ? 'zeros of ' : ''}#${c.number} (${c.state}${c.flushed ? ', flushed' : ''})`,
+      )
+      .join(' or ');
+    const foreign =
+      origin.kind === 'stamp' && (origin.volume !== this.id || origin.sector !== sector);
+    const got =
+      origin.kind === 'stamp'
+        ? `#${origin.write}${foreign ? ` of volume ${origin.volume}, sector ${origin.sector}` : ''}`
+        : origin.kind === 'zeros'
+          ? 'zeros'
+          : `mixed bytes (${origin.first})`;
+    const rule = foreign || origin.kind === 'mixed' ? 'wrong bytes' : 'lost or stale';
+    return new Violation(
+      rule,
+      `volume ${this.id} (${this.name}) sector ${sector}, block ${Math.floor(sector / 8)}: read ${got}, legal ${wanted}; ${context.after}`,
+    );
+  }
+}
+
+function until(state: Sector, certain: (change: Change) => boolean): Content[] {
+  const contents: Content[] = [];
+  for (let at = state.tail.length - 1; at >= 0; at--) {
+    const change = state.tail[at];
+    if (change === undefined) continue;
+    contents.push(change);
+    if (certain(change)) return contents;
+  }
+  return [...contents, ...state.base];
+}
+
+/** What one snapshot may hold. Frozen: a content once read is the only one from then on, whatever happens. */
+export class SnapshotModel {
+  readonly volume: VolumeModel;
+  readonly sectorCount: number;
+  readonly #contents: Map<number, Content[]>;
+  readonly #afterCut: Map<number, Content[]>;
+  readonly #onDone: () => void;
+  isDone = false;
+
+  constructor(
+    volume: VolumeModel,
+    fields: {
+      readonly contents: Map<number, Content[]>;
+      readonly afterCut: Map<number, Content[]>;
+      readonly onDone: () => void;
+    },
+  ) {
+    this.volume = volume;
+    this.sectorCount = volume.sectorCount;
+    this.#contents = fields.contents;
+    this.#afterCut = fields.afterCut;
+    this.#onDone = fields.onDone;
+  }
+
+  /** A change that was called for while the snapshot was being made may be in it. */
+  admit(sector: number, change: Change): void {
+    for (const contents of [this.#contents, this.#afterCut]) {
+      const legal = contents.get(sector);
+      if (legal === undefined) contents.set(sector, [change, ...NEVER]);
+      else legal.push(change);
+    }
+  }
+
+  /** The snapshot is reported as made, or its process died. */
+  done(): void {
+    this.isDone = true;
+    this.#onDone();
+  }
+
+  /** Power went before it was reported: it may hold what a cut leaves. */
+  cut(): void {
+    for (const [sector, contents] of this.#afterCut) this.#contents.set(sector, contents);
+  }
+
+  check(sector: number, words: Uint32Array, at: number, after: string): void {
+    const legal = this.#contents.get(sector) ?? [...NEVER];
+    const found = this.volume.checkContent(sector, legal, { words, at, after });
+    if (found.length > 0) this.#contents.set(sector, found);
+  }
+}

@@ -1,0 +1,58 @@
+/** What the simulator drives: the drive store, or the reference store that the checkers themselves are tested with. */
+
+import type { Env } from '../src/env/env.ts';
+import type { Arena } from '../src/lib/arena.ts';
+import type { BlockTarget, OnDone } from '../src/model/block-target.ts';
+
+/** A volume as an open store lists it. */
+export type ListedVolume = {
+  readonly uuid: string;
+  readonly sizeBytes: number;
+  /** Births of its snapshots. */
+  readonly snapshots: readonly number[];
+};
+
+export type OpenStore = {
+  createVolume(options: { readonly uuid: string; readonly sizeBytes: number }): Promise<void>;
+  deleteVolume(uuid: string): Promise<void>;
+  resizeVolume(uuid: string, sizeBytes: number): Promise<void>;
+  snapshot(uuid: string): Promise<number>;
+  deleteSnapshot(uuid: string, birth: number): Promise<void>;
+  openTarget(uuid: string, onDone: OnDone): BlockTarget;
+  openSnapshot(uuid: string, birth: number, onDone: OnDone): BlockTarget;
+  listVolumes(): ListedVolume[];
+  close(): Promise<void>;
+};
+
+export type Geometry = {
+  readonly sizeBytes: number;
+  readonly logBytes: number;
+  readonly cellsPerChunk: number;
+  readonly tablePages: number;
+};
+
+/** Sizes of the store's memories, for the seeds that make them tiny. */
+export type Limits = {
+  readonly logMemoryBlocks: number;
+  readonly frameBlocksMax: number;
+  readonly pageCachePages: number;
+  readonly checkpointBytes: number;
+};
+
+/** What `drive check` said: the findings that mean damage. */
+export type CheckResult = { readonly findings: readonly string[] };
+
+export type StoreUnderTest = {
+  readonly name: string;
+  readonly hasSnapshots: boolean;
+  readonly hasResize: boolean;
+  /** Survives sectors that a power cut left as a mix of old and new bytes. */
+  readonly survivesTearing: boolean;
+  format(env: Env, options: { readonly path: string; readonly geometry: Geometry }): Promise<void>;
+  open(
+    env: Env,
+    options: { readonly path: string; readonly arena: Arena; readonly limits: Limits },
+  ): Promise<OpenStore>;
+  /** Offline. */
+  check(env: Env, path: string): Promise<CheckResult>;
+};
