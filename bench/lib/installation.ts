@@ -21,6 +21,7 @@ export type DriveStatus = {
 };
 
 export type Status = {
+  readonly supervisorPid: number;
   readonly enginePid: number;
   /** Supervisor, engine, attacher and control. */
   readonly pids: readonly number[];
@@ -83,6 +84,15 @@ export class Installation {
     await this.command(['volume', 'rm', name, '--yes']);
   }
 
+  /** Makes a file system on the volume, if it has none, and mounts it. Returns the mount point. */
+  async mount(name: string, fileSystem: 'ext4' | 'xfs'): Promise<string> {
+    return textField(await this.json(['volume', 'mount', name, '--fs', fileSystem]), 'path');
+  }
+
+  async unmount(name: string): Promise<void> {
+    await this.command(['volume', 'unmount', name]);
+  }
+
   async status(): Promise<Status> {
     return parseStatus(await this.json(['status']));
   }
@@ -107,6 +117,7 @@ export function parseStatus(value: unknown): Status {
   }
   const io = field(value, 'engine.io');
   return {
+    supervisorPid: numberField(value, 'supervisor.pid'),
     enginePid,
     pids: [...pids],
     ioKind: typeof io === 'string' ? io : textField(io, 'kind'),

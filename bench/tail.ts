@@ -1,0 +1,225 @@
+/**
+ * `npm run bench:tail`: latency at half the saturated rate, open loop, 4 KiB, 70 % reads. Holdfast and the raw file get
+ * the same rate in turns. Arrivals are Poisson: many independent streams, each with at most one request in flight, so that
+ * a stall of one request does not hold back the arrivals of the others.
+ */
+
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { fillTarget, fio, type Target } from './lib/fio.ts';
+import { longestGapMs } from './lib/gaps.ts';
+import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import type { Server } from './lib/server.ts';
+import { Holdfast } from './servers/holdfast.ts';
+import { QemuNbd } from './servers/qemu-nbd.ts';
+import { RawFile } from './servers/raw-file.ts';
+
+const HELP = `npm run bench:tail -- [options]: latency at half the saturated rate against the raw file
+
+  --minutes N       of each side, in turns of one minute (10)
+  --rate N          requests a second; by default half of what Holdfast saturates at
+  --streams N       independent Poisson streams (32)
+  --with-peer       also measures qemu-nbd
+  --dir FOLDER      where the data goes (.holdfast/bench)
+  --assert          exit status 1 when a bar is missed
+
+Example: npm run bench:tail -- --minutes 1
+`;
+
+const REPOSITORY = fileURLToPath(new URL('../', import.meta.url));
+const VOLUME_BYTES = 2 ** 30;
+const READ_SHARE = 0.7;
+const SATURATION_SECONDS = 10;
+const TURN_SECONDS = 60;
+/** Bars of issue 2. */
+const P99_BAR = 2;
+const P999_BAR = 4;
+const GAP_BAR_MS = 50;
+
+type Turn = {
+  readonly p99Us: number;
+  readonly p999Us: number;
+  readonly maxUs: number;
+  readonly gapMs: number;
+  readonly iops: number;
+};
+type Side = { readonly server: Server; readonly target: Target; readonly turns: Turn[] };
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '10' },
+      rate: { type: 'string' },
+      streams: { type: 'string', default: '32' },
+      'with-peer': { type: 'boolean', default: false },
+      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'bench') },
+      assert: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  mkdirSync(values.dir, { recursive: true });
+  requireFreeBytes(values.dir, 10 * VOLUME_BYTES);
+  const ours = new Holdfast(values.dir);
+  const base = new RawFile(values.dir);
+  const servers = [base, ours, ...(values['with-peer'] ? [new QemuNbd(values.dir)] : [])];
+  try {
+    const sides: Side[] = [];
+    for (const server of servers) {
+      const target = await server.start(VOLUME_BYTES);
+      await fillTarget(target);
+      sides.push({ server, target, turns: [] });
+    }
+    await dropPageCache();
+    const oursSide = sides.find((side) => side.server === ours);
+    const rate = Number(values.rate ?? (await halfOfSaturated(oursSide?.target)));
+    process.stdout.write(`${rate} requests a second, ${values.streams} streams\n`);
+    for (let turn = 0; turn < Number(values.minutes); turn++) {
+      for (const side of sides) {
+        await settle();
+        side.turns.push(await measureTurn(side.target, { rate, streams: Number(values.streams) }));
+        process.stderr.write(
+          `turn ${turn + 1}  ${side.server.name}  ${turnWords(side.turns.at(-1))}\n`,
+        );
+      }
+    }
+    return report(sides, { rate, assert: values.assert, folder: values.dir });
+  } finally {
+    for (const server of servers) await server.stop();
+    rmSync(values.dir, { recursive: true, force: true });
+  }
+}
+
+async function halfOfSaturated(target: Target | undefined): Promise<number> {
+  if (target === undefined) throw new Error('Holdfast did not start');
+  const result = await fio(target, [
+    '--rw=randrw',
+    `--rwmixread=${READ_SHARE * 100}`,
+    '--bs=4k',
+    '--iodepth=32',
+    '--norandommap',
+    '--time_based',
+    `--runtime=${SATURATION_SECONDS}`,
+  ]);
+  return Math.round((result.read.iops + result.write.iops) / 2);
+}
+
+async function measureTurn(
+  target: Target,
+  options: { readonly rate: number; readonly streams: number },
+): Promise<Turn> {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-tail-'));
+  const perStream = options.rate / options.streams;
+  const rates = [perStream * READ_SHARE, perStream * (1 - READ_SHARE)].map(Math.round);
+  try {
+    const result = await fio(target, [
+      '--rw=randrw',
+      `--rwmixread=${READ_SHARE * 100}`,
+      '--bs=4k',
+      '--iodepth=1',
+      `--numjobs=${options.streams}`,
+      '--thread',
+      '--norandommap',
+      '--time_based',
+      `--runtime=${TURN_SECONDS}`,
+      `--rate_iops=${rates.join(',')}`,
+      '--rate_process=poisson',
+      '--percentile_list=50:99:99.9',
+      // Every completion with its millisecond: the gaps between them are looked for afterwards.
+      `--write_lat_log=${join(folder, 'log')}`,
+    ]);
+    const logs = readdirSync(folder)
+      .filter((name) => name.includes('_clat'))
+      .map((name) => readFileSync(join(folder, name), 'latin1'));
+    const worst = (name: string): number =>
+      Math.max(
+        ...[result.read, result.write].map((each) => each.percentilesUs.get(name) ?? Infinity),
+      );
+    return {
+      p99Us: worst('99.000000'),
+      p999Us: worst('99.900000'),
+      maxUs: Math.max(result.read.latencyMaxUs, result.write.latencyMaxUs),
+      gapMs: longestGapMs(logs),
+      iops: result.read.iops + result.write.iops,
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The worst turn of a side, figure by figure. */
+function worstOf(turns: readonly Turn[]): Turn {
+  const most = (pick: (turn: Turn) => number): number => Math.max(...turns.map(pick));
+  return {
+    p99Us: most((each) => each.p99Us),
+    p999Us: most((each) => each.p999Us),
+    maxUs: most((each) => each.maxUs),
+    gapMs: most((each) => each.gapMs),
+    iops: Math.min(...turns.map((each) => each.iops)),
+  };
+}
+
+async function report(
+  sides: readonly Side[],
+  options: { readonly rate: number; readonly assert: boolean; readonly folder: string },
+): Promise<number> {
+  const [base, ours] = sides;
+  if (base === undefined || ours === undefined) throw new Error('A side is missing');
+  for (const side of sides) {
+    process.stdout.write(
+      `${side.server.name}: worst of ${side.turns.length} turns: ${turnWords(worstOf(side.turns))}\n`,
+    );
+  }
+  // Medians of the turns' percentiles; the gap is the longest of all.
+  const middle = (side: Side, pick: (turn: Turn) => number): number =>
+    side.turns.map(pick).toSorted((a, b) => a - b)[Math.floor(side.turns.length / 2)] ?? Infinity;
+  const bars = [
+    {
+      what: 'p99 x raw file',
+      bar: P99_BAR,
+      measured: middle(ours, (t) => t.p99Us) / middle(base, (t) => t.p99Us),
+    },
+    {
+      what: 'p99.9 x raw file',
+      bar: P999_BAR,
+      measured: middle(ours, (t) => t.p999Us) / middle(base, (t) => t.p999Us),
+    },
+    { what: 'longest gap, ms', bar: GAP_BAR_MS, measured: worstOf(ours.turns).gapMs },
+  ];
+  let missed = false;
+  for (const { what, bar, measured } of bars) {
+    const met = measured <= bar;
+    missed = missed || !met;
+    process.stdout.write(
+      `${what}: ${measured.toFixed(2)}, bar ${bar}: ${met ? 'met' : 'MISSED'}\n`,
+    );
+  }
+  const results = join(REPOSITORY, 'bench', 'results');
+  mkdirSync(results, { recursive: true });
+  const path = join(results, `tail-${new Date().toISOString().replaceAll(/[:.]/gu, '-')}.json`);
+  const named = sides.map(({ server, turns }) => ({ side: server.name, turns }));
+  const host = await hostFacts(options.folder);
+  writeFileSync(
+    path,
+    `${JSON.stringify({ host, rate: options.rate, sides: named, bars }, undefined, 2)}\n`,
+  );
+  process.stdout.write(`Written to ${path}\n`);
+  return options.assert && missed ? 1 : 0;
+}
+
+function turnWords(turn: Turn | undefined): string {
+  if (turn === undefined) return 'nothing';
+  const { p99Us, p999Us, maxUs, gapMs, iops } = turn;
+  return (
+    `p99 ${Math.round(p99Us)} µs, p99.9 ${Math.round(p999Us)} µs, slowest ${Math.round(maxUs)} µs, ` +
+    `longest gap ${gapMs} ms, ${Math.round(iops)} IOPS`
+  );
+}
+
+process.exitCode = await main();

@@ -1,0 +1,109 @@
+/** `npm run chaos:kill`: SIGKILLs of the engine at random moments under a load that knows what it was promised. */
+
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { mkdirSync, mkdtempSync } from 'node:fs';
+import { Installation } from '../../bench/lib/installation.ts';
+import type { KillOutcome, KillPlan } from './kill-plan.ts';
+import { killUnderMount } from './kill-mount.ts';
+import { killUnderNbd } from './kill-nbd.ts';
+
+const HELP = `npm run chaos:kill -- [options]: kills the engine under load; nothing acknowledged may be lost
+
+  --kills N       kills on each path (200)
+  --path NAMES    nbd, mount, mount-xfs, postgres; several with commas (nbd,mount,mount-xfs,postgres)
+  --uptime MS     the load runs at most this long between two kills (1500)
+  --seed N        of the moments and the load; printed, random by default
+  --dir FOLDER    where the data goes (.holdfast/chaos)
+
+Example: npm run chaos:kill -- --kills 20 --path nbd
+`;
+
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
+const DRIVE_BYTES = 4 * 2 ** 30;
+/** "Recovery <= 2 s + 1 s per TiB used": these drives hold a few GiB. */
+const RECOVERY_BAR_MS = 2000;
+/** A server that comes back later than its bar is measured, not given up. */
+const RECOVERY_LIMIT_MS = 30_000;
+
+type PathRun = (installation: Installation, plan: KillPlan) => Promise<KillOutcome>;
+const PATHS: Readonly<Record<string, PathRun>> = {
+  nbd: killUnderNbd,
+  mount: killUnderMount,
+  'mount-xfs': async (installation, plan) => await killUnderMount(installation, plan, 'xfs'),
+};
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      kills: { type: 'string', default: '200' },
+      path: { type: 'string', default: Object.keys(PATHS).join(',') },
+      uptime: { type: 'string', default: '1500' },
+      seed: { type: 'string' },
+      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'chaos') },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
+  process.stdout.write(`seed ${seed}\n`);
+  mkdirSync(values.dir, { recursive: true });
+  let failed = false;
+  for (const name of values.path.split(',')) {
+    const runPath = PATHS[name];
+    if (runPath === undefined) throw new Error(`Unknown path "${name}"; see --help`);
+    const outcome = await runInInstallation(values.dir, runPath, {
+      killCount: Number(values.kills),
+      seed,
+      uptimeMsMax: Number(values.uptime),
+      recoveryLimitMs: RECOVERY_LIMIT_MS,
+      onProgress: (line) => process.stderr.write(`${name}: ${line}\n`),
+    });
+    failed = !report(name, outcome) || failed;
+  }
+  return failed ? 1 : 0;
+}
+
+/** Prints what a path found; returns whether its bars hold. */
+function report(name: string, outcome: KillOutcome): boolean {
+  const slowest = Math.max(0, ...outcome.recoveryMs);
+  for (const fact of outcome.facts) process.stdout.write(`${name}: ${fact}\n`);
+  for (const loss of outcome.lost) process.stdout.write(`${name}: LOST ${loss}\n`);
+  if (slowest > RECOVERY_BAR_MS) {
+    process.stdout.write(
+      `${name}: SLOW ${Math.round(slowest)} ms, the bar is ${RECOVERY_BAR_MS} ms\n`,
+    );
+  }
+  process.stdout.write(
+    `${name}: ${outcome.lost.length === 0 ? 'nothing acknowledged was lost' : 'FAILED'}\n`,
+  );
+  return outcome.lost.length === 0 && slowest <= RECOVERY_BAR_MS;
+}
+
+/** Runs one path in an installation of its own. What failed is left where it lies, with the engine down. */
+async function runInInstallation(
+  folder: string,
+  runPath: PathRun,
+  plan: KillPlan,
+): Promise<KillOutcome> {
+  const installation = new Installation({ dataFolder: mkdtempSync(join(folder, 'kill-')) });
+  await installation.up({ driveSizeBytes: DRIVE_BYTES });
+  let outcome: KillOutcome | undefined;
+  try {
+    outcome = await runPath(installation, plan);
+    return outcome;
+  } finally {
+    if (outcome?.lost.length === 0) {
+      await installation.remove();
+    } else {
+      process.stdout.write(`Left for inspection: ${installation.dataFolder}\n`);
+      await installation.down();
+    }
+  }
+}
+
+process.exitCode = await main();
