@@ -233,10 +233,10 @@ export class Reactor {
     this.#turnsToYield = TURNS_PER_YIELD;
     // Code that ran in between may count on the hooks as code inside of a turn does.
     this.#runHooks();
-    // At least one turn, without waiting where a hook asked for the runtime: else it could keep completions out for ever.
+    // At least one turn, without waiting where a hook asked for the runtime or the end: else it could keep completions out for ever.
     do {
       this.#armOwn();
-      this.turn(quiet && !this.#yieldAsked);
+      this.turn(quiet && !this.#yieldAsked && !this.#stopAsked);
       if (!quiet) return;
       this.#turnsToYield -= 1;
       if (this.#turnsToYield === 0) this.#yieldAsked = true;
