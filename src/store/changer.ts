@@ -204,7 +204,8 @@ export class Changer {
       this.#fail(piece, EIO);
       return false;
     }
-    const missing = again.indexOf('missing');
+    // Where nearly all is dirty, even that look may have evicted one for another.
+    const missing = pages.findIndex((page) => !this.#drive.cache.has(page));
     if (missing < 0) return true;
     this.#drive.cache.wait(pages[missing] ?? 0, piece.index);
     return false;

@@ -95,6 +95,12 @@ export class PageCache {
     return this.#state[frame] === ROTTEN ? 'rotten' : 'missing';
   }
 
+  /** Whether `page` is here now. Loads nothing. */
+  has(page: number): boolean {
+    const frame = this.#frames.get(page);
+    return frame !== NONE && this.#state[frame] === VALID;
+  }
+
   /** Has `waiter` called when `page`, found missing just now, has come, or when a frame may be free for it. */
   wait(page: number, waiter: number): void {
     const frame = this.#frames.get(page);
