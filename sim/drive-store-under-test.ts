@@ -17,7 +17,7 @@ export const driveStoreUnderTest: StoreUnderTest = {
       arena,
       sizeBytes,
       sparse: true,
-      geometry: { ...rest, chunkCountMax: 4096 },
+      geometry: { ...rest, chunkCountMax: 512 },
     });
   },
   open: async (env, { path, arena, limits }) => {

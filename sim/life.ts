@@ -116,11 +116,15 @@ export class Life {
 
   #pump(volume: ModelledVolume, client: Client): void {
     const { prng } = this.machine.world;
-    while (this.#issued < this.#budget && client.canIssue && !this.#retired.has(volume)) {
+    while (this.#issued < this.#budget && client.canIssue && this.#mayPump(volume, client)) {
       this.#issued++;
       client.issue(drawRequest(prng, this.#plan, client));
       if (prng.chance(this.#plan.controlPercent)) this.#startControl();
     }
+  }
+
+  #mayPump(volume: ModelledVolume, client: Client): boolean {
+    return this.#clients.get(volume) === client && !this.#retired.has(volume);
   }
 
   #startControl(): void {

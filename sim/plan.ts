@@ -138,15 +138,19 @@ function drawGeometry(
   },
 ): Geometry {
   const dataBytes = needs.volumeBytes.reduce((sum, bytes) => sum + bytes, 0);
-  const logBytes = prng.pick([128, 192, 256, 512, 1024]) * KIB;
+  const logBytes = prng.pick([800, 800, 1024, 2048]) * KIB;
   // Room for all volumes three times over (redirected extents, a resize, new volumes), or hardly for their content.
   const room = needs.mayFill ? dataBytes / 2 + 256 * KIB : 3 * dataBytes + 4 * MIB;
-  const sizeBytes = Math.ceil((logBytes + room + MIB) / (64 * KIB)) * 64 * KIB;
-  return { sizeBytes, logBytes, cellsPerChunk: prng.pick([8, 16, 24, 63]), tablePages: 4 };
+  const cellsPerChunk = prng.pick([8, 16, 24, 63]);
+  // Two chunks at least, whatever the room; and metadata.
+  const chunkBytes = (cellsPerChunk + 1) * 64 * KIB;
+  const chunks = Math.max(2, Math.ceil(room / (cellsPerChunk * 64 * KIB)));
+  const sizeBytes = logBytes + chunks * chunkBytes + 256 * KIB;
+  return { sizeBytes, logBytes, cellsPerChunk, tablePages: 4 };
 }
 
 function drawLimits(prng: Prng): Limits {
-  const frameBlocksMax = prng.pick([2, 3, 4, 5]);
+  const frameBlocksMax = prng.pick([18, 18, 20, 33]);
   return {
     frameBlocksMax,
     logMemoryBlocks: frameBlocksMax * prng.pick([2, 3, 8]),
