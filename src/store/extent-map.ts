@@ -117,7 +117,8 @@ export class ExtentMap {
   /** Replaces an extent's versions, newest first; none unmaps it. */
   setVersions(volume: Volume, extent: number, versions: readonly Version[]): void {
     const [only] = versions;
-    if (only !== undefined && versions.length === 1) {
+    // While owners are loaded the newest version may come first: what it leaves open must stay open for those to come.
+    if (only !== undefined && versions.length === 1 && only.decided === ALL) {
       this.setSingle(volume, extent, only);
       return;
     }
