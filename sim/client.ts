@@ -47,7 +47,12 @@ type Flight = {
 };
 
 /** Which errors the store may answer now. */
-export type Allowed = { readonly noSpace: boolean; readonly ioError: boolean };
+export type Allowed = {
+  readonly noSpace: boolean;
+  /** Trims take space only over snapshots. */
+  readonly noSpaceForTrim: boolean;
+  readonly ioError: boolean;
+};
 
 export class Client {
   readonly #world: World;
@@ -255,7 +260,8 @@ export class Client {
     if (change !== undefined) this.#model.fail(change);
     const allowed = this.#allowed();
     const takesSpace = request.kind === 'write' || request.kind === 'zero';
-    if (errno === ENOSPC && takesSpace && allowed.noSpace) return;
+    const spaceAllowed = takesSpace ? allowed.noSpace : request.kind === 'trim' && allowed.noSpaceForTrim;
+    if (errno === ENOSPC && spaceAllowed) return;
     if (errno === EIO && allowed.ioError) return;
     throw new Violation(
       'errors',

@@ -120,7 +120,6 @@ export class DriveModel {
         }
         continue;
       }
-      if (snapshot.presence === 'removing') continue;
       kept.push({ ...snapshot, birth, presence: 'there' });
     }
     if (unknown.length > 0) {

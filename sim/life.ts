@@ -81,8 +81,11 @@ export class Life {
   }
 
   #allowed(volume: ModelledVolume): Allowed {
+    const { create, resize, snapshot } = this.#plan.control;
+    const grows = this.#plan.controlPercent > 0 && create + resize + snapshot > 0;
     return {
-      noSpace: this.#plan.mayFill,
+      noSpace: this.#plan.mayFill || grows,
+      noSpaceForTrim: this.#plan.controlPercent > 0 && snapshot > 0,
       ioError: volume.content.mayFail || this.machine.faults.struck.length > 0,
     };
   }

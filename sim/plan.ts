@@ -93,9 +93,10 @@ function drawAny(prng: Prng, store: StoreUnderTest): Plan {
   const depth = prng.pick([1, 1, 2, 4, 8, 16, 32]);
   const requestBytesMax = prng.pick([4, 8, 16, 64, 128, 256]) * KIB;
   const busy = prng.chance(60);
+  const limits = drawLimits(prng);
   return {
-    geometry: drawGeometry(prng, { volumeBytes, mayFill, snapshots: store.hasSnapshots }),
-    limits: drawLimits(prng),
+    geometry: drawGeometry(prng, { volumeBytes, mayFill, frameBlocksMax: limits.frameBlocksMax }),
+    limits,
     sectorBytes: prng.chance(20) ? 4096 : 512,
     latency: drawLatency(prng),
     volumeBytes,
@@ -134,11 +135,12 @@ function drawGeometry(
   needs: {
     readonly volumeBytes: readonly number[];
     readonly mayFill: boolean;
-    readonly snapshots: boolean;
+    readonly frameBlocksMax: number;
   },
 ): Geometry {
   const dataBytes = needs.volumeBytes.reduce((sum, bytes) => sum + bytes, 0);
-  const logBytes = prng.pick([800, 800, 1024, 2048]) * KIB;
+  // The store asks for 12 of the largest frames.
+  const logBytes = prng.pick([12, 12, 13, 16, 32]) * needs.frameBlocksMax * 4 * KIB;
   // Room for all volumes three times over (redirected extents, a resize, new volumes), or hardly for their content.
   const room = needs.mayFill ? dataBytes / 2 + 256 * KIB : 3 * dataBytes + 4 * MIB;
   const cellsPerChunk = prng.pick([8, 16, 24, 63]);
@@ -209,7 +211,7 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         geometry: drawGeometry(prng, {
           volumeBytes: [MIB, 512 * KIB],
           mayFill: true,
-          snapshots: true,
+          frameBlocksMax: plan.limits.frameBlocksMax,
         }),
         weights: { read: 2, write: 20, zero: 2, trim: 8, flush: 2 },
         requestsPerLeg: 150,
@@ -269,7 +271,7 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
           ...drawGeometry(prng, {
             volumeBytes: [256 * KIB, 256 * KIB],
             mayFill: true,
-            snapshots: false,
+            frameBlocksMax: plan.limits.frameBlocksMax,
           }),
           cellsPerChunk: 8,
         },
