@@ -17,7 +17,12 @@ import type { Media } from './media.ts';
 import { setU64 } from './superblock.ts';
 
 /** Frames on their way to the drive. A slow one stalls the acknowledgements behind it, so few and small. */
-export const FRAMES_IN_FLIGHT_MAX = 4;
+export const FRAMES_IN_FLIGHT_MAX = Number(process.env.FIF||4);
+/**
+ * A frame with this much payload goes at once: were all writes of a deep queue in one frame, they would travel as one convoy,
+ * the drive idle while the CPU works and the other way round.
+ */
+const EAGER_PAYLOADS = Number(process.env.EAGER||8);
 /** Log kept for trims, the volume table and marks when user writes wait: this many frames of the largest size. */
 const RESERVE_FRAMES = 2;
 
@@ -107,8 +112,8 @@ export class Log {
     this.#frameBlocksMax = options.frameBlocksMax;
     assert(options.memoryBlocks >= 2 * options.frameBlocksMax, 'memory holds two of the largest frames');
     assert(
-      media.geometry.layout.logBlocks >= (RESERVE_FRAMES + 4) * options.frameBlocksMax,
-      'the ring holds the reserve and some frames',
+      media.geometry.layout.logBlocks >= (RESERVE_FRAMES + 10) * options.frameBlocksMax,
+      'the ring holds the reserve and, before a checkpoint is due at a quarter of it, some frames',
     );
     this.#capacity = options.memoryBlocks + 1;
     this.#start = new Int32Array(this.#capacity);
@@ -235,6 +240,11 @@ export class Log {
     const block = this.#openStart + 1 + this.#openPayloads;
     this.#openPayloads++;
     return block;
+  }
+
+  /** Sends the open frame on its way if it is worth it. */
+  sealEagerly(): void {
+    if (this.#openPayloads >= EAGER_PAYLOADS && this.seal()) this.#media.io.submit();
   }
 
   /** The open frame has one more direct data write, ended by {@link dataDone} with its LSN. */
