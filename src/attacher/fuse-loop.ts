@@ -1,0 +1,229 @@
+/**
+ * An attached volume as a loop device over a FUSE file, for kernels without nbd.
+ *
+ * The loop device does direct I/O on the file, and the file is open with FOPEN_DIRECT_IO: no page cache lies below the
+ * device's own. A flush of the block layer becomes an fsync of the file, thus a FSYNC request, thus an NBD FLUSH.
+ *
+ * LO_FLAGS_AUTOCLEAR is not set. It needs a descriptor of the device held open here, and when a killed process's descriptors
+ * are closed, closing the device (which writes its cache back) may come before closing /dev/fuse (which fails what is written):
+ * a process that waits for itself. Without it a dead attacher leaves a device that fails all I/O, and sweep.ts removes it.
+ */
+
+import { statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { KernelCalls } from '../env/linux/kernel-calls.ts';
+import type { LoopDevices } from '../env/linux/loop-device.ts';
+import { Fault, Refusal } from '../model/errors.ts';
+import { type AttachSpec, type AttachedDevice, SECTOR_BYTES } from './attached-device.ts';
+import type { Berths } from './berths.ts';
+import type { ClientState } from './client-state.ts';
+import { FuseMount } from './fuse-mount.ts';
+import { FuseVolume } from './fuse-volume.ts';
+import type { Made, MadeLog } from './made-log.ts';
+import { readMounts } from './mount-table.ts';
+import type { ProcessIdentity } from './process-identity.ts';
+
+/** An attach is asked for when the engine serves; one that restarts just then is back within 2 s. */
+const FIRST_CONNECT_MS = 10_000;
+const FIRST_CONNECT_POLL_MS = 5;
+/** Programs that look at new devices (udev, blkid) keep them open for some ms. */
+const CLEAR_WAIT_MS = 5000;
+const CLEAR_POLL_MS = 20;
+
+export type FuseLoopParts = {
+  readonly calls: KernelCalls;
+  readonly loops: LoopDevices;
+  readonly berths: Berths;
+  readonly made: MadeLog;
+  readonly maker: ProcessIdentity;
+  /** Where the FUSE files are mounted; made if missing. */
+  readonly fuseDir: string;
+  /** Not a timer of Node's own: those are late while a reactor waits. */
+  readonly sleep: (delayMs: number) => Promise<void>;
+  readonly onState: (attachId: string, state: ClientState) => void;
+};
+
+/** The source of a volume's FUSE mount and the label of its loop device, by which a sweep knows them again. */
+export const ownLabel = (attachId: string): string => `holdfast:${attachId}`;
+
+type Held = { readonly mount: FuseMount; readonly volume: FuseVolume; readonly fuseMade: Made };
+
+export class FuseLoop implements AttachedDevice {
+  readonly kind = 'fuse-loop';
+  readonly device: string;
+  readonly #parts: FuseLoopParts;
+  readonly #held: Held;
+  readonly #loopMade: Made;
+  #spec: AttachSpec;
+
+  private constructor(
+    parts: FuseLoopParts,
+    made: { readonly spec: AttachSpec; readonly held: Held; readonly device: string },
+  ) {
+    this.#parts = parts;
+    this.#spec = made.spec;
+    this.#held = made.held;
+    this.device = made.device;
+    this.#loopMade = loopMade(parts, made.device, made.spec.attachId);
+  }
+
+  /** Attaches. Throws, and leaves nothing, where it fails. */
+  static async open(parts: FuseLoopParts, spec: AttachSpec): Promise<FuseLoop> {
+    const held = await openFuse(parts, spec);
+    try {
+      await firstConnect(parts, held.volume, spec);
+      const device = await takeLoop(parts, held.mount, spec);
+      return new FuseLoop(parts, { spec, held, device });
+    } catch (error) {
+      await closeFuse(parts, held, { force: true });
+      throw error;
+    }
+  }
+
+  get spec(): AttachSpec {
+    return this.#spec;
+  }
+
+  get state(): ClientState {
+    return this.#held.volume.client.state;
+  }
+
+  get connectCount(): number {
+    return this.#held.volume.client.connectCount;
+  }
+
+  async resize(sizeBytes: number): Promise<void> {
+    this.#held.volume.resize(sizeBytes);
+    this.#spec = { ...this.#spec, sizeBytes };
+    await this.#held.mount.refresh();
+    await this.#parts.loops.updateCapacity(this.device);
+  }
+
+  async detach(options: { readonly force: boolean }): Promise<void> {
+    const { loops, made } = this.#parts;
+    assertUnmounted(this.device);
+    if (options.force) await this.#held.volume.giveUp('it was detached by force');
+    await loops.clear(this.device);
+    await this.#waitUntilClear(options);
+    made.forget(this.#loopMade);
+    await closeFuse(this.#parts, this.#held, options);
+  }
+
+  async #waitUntilClear(options: { readonly force: boolean }): Promise<void> {
+    const label = ownLabel(this.#spec.attachId);
+    for (let waitedMs = 0; waitedMs < CLEAR_WAIT_MS; waitedMs += CLEAR_POLL_MS) {
+      const status = await this.#parts.loops.status(this.device);
+      if (status?.label !== label) return;
+      await this.#parts.sleep(CLEAR_POLL_MS);
+    }
+    if (options.force) return;
+    throw new Refusal('ATTACHER_REFUSED', {
+      call: 'detach',
+      problem: `another process has "${this.device}" open`,
+    });
+  }
+}
+
+const loopMade = (parts: FuseLoopParts, device: string, attachId: string): Made => ({
+  kind: 'loop',
+  device,
+  label: ownLabel(attachId),
+  maker: parts.maker,
+});
+
+async function openFuse(parts: FuseLoopParts, spec: AttachSpec): Promise<Held> {
+  await mkdir(parts.fuseDir, { recursive: true, mode: 0o700 });
+  const path = join(parts.fuseDir, spec.attachId);
+  const source = ownLabel(spec.attachId);
+  const fuseMade: Made = { kind: 'fuse', path, source, maker: parts.maker };
+  parts.made.record(fuseMade);
+  const ioKind = parts.berths.io.kind;
+  let mount: FuseMount;
+  try {
+    mount = await FuseMount.open(parts.calls, { path, source, ioKind });
+  } catch (error) {
+    parts.made.forget(fuseMade);
+    throw error;
+  }
+  const onState = (state: ClientState): void => parts.onState(spec.attachId, state);
+  const exportName = spec.attachId;
+  const volume = parts.berths.take(
+    (berth) => new FuseVolume(berth, { ...spec, exportName, fd: mount.fd, onState }),
+  );
+  if (volume === undefined) {
+    await mount.unmount({ force: true });
+    await mount.close();
+    parts.made.forget(fuseMade);
+    throw new Refusal('ATTACHER_REFUSED', {
+      call: 'attach',
+      problem: 'it has no room for more volumes',
+    });
+  }
+  volume.start();
+  return { mount, volume, fuseMade };
+}
+
+async function closeFuse(
+  parts: FuseLoopParts,
+  held: Held,
+  options: { readonly force: boolean },
+): Promise<void> {
+  await held.mount.unmount(options);
+  await held.volume.giveUp('it was detached');
+  await held.volume.ended();
+  parts.berths.give(held.volume);
+  await held.mount.close();
+  parts.made.forget(held.fuseMade);
+}
+
+/** A device whose volume nobody serves would hang whoever looks at it: so the first connection comes first. */
+async function firstConnect(
+  parts: FuseLoopParts,
+  volume: FuseVolume,
+  spec: AttachSpec,
+): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += FIRST_CONNECT_POLL_MS) {
+    const { state } = volume.client;
+    if (state.kind === 'serving') return;
+    if (state.kind === 'ended' || waitedMs >= FIRST_CONNECT_MS) {
+      const problem = `at "${spec.socketPath}" ${state.problem}`;
+      throw new Fault('ENGINE_UNREACHABLE', { problem });
+    }
+    await parts.sleep(FIRST_CONNECT_POLL_MS);
+  }
+}
+
+async function takeLoop(parts: FuseLoopParts, mount: FuseMount, spec: AttachSpec): Promise<string> {
+  const file = await mount.openFile();
+  let tried: Made | undefined;
+  try {
+    const device = await parts.loops.configure({
+      fd: file.fd,
+      sectorBytes: SECTOR_BYTES,
+      label: ownLabel(spec.attachId),
+      beforeTake: (candidate) => {
+        if (tried !== undefined) parts.made.forget(tried);
+        tried = loopMade(parts, candidate, spec.attachId);
+        parts.made.record(tried);
+      },
+    });
+    return device;
+  } catch (error) {
+    if (tried !== undefined) parts.made.forget(tried);
+    throw error;
+  } finally {
+    // The device has a reference of its own.
+    await file.close();
+  }
+}
+
+/** Refuses to take a device away from under a mounted file system. */
+export function assertUnmounted(device: string): void {
+  const { rdev } = statSync(device);
+  const number = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
+  const mount = readMounts().find((entry) => entry.device === number);
+  if (mount === undefined) return;
+  throw new Refusal('VOLUME_MOUNTED', { volume: device, path: mount.path });
+}

@@ -1,0 +1,46 @@
+/** /proc/self/mountinfo (proc(5)): what is mounted where. */
+
+import { readFileSync } from 'node:fs';
+
+export type MountEntry = {
+  /** Device number of the file system, `major:minor`. */
+  readonly device: string;
+  readonly path: string;
+  readonly type: string;
+  readonly source: string;
+};
+
+/** Every mount that this process sees, the later over the earlier. */
+export function readMounts(): MountEntry[] {
+  return parseMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
+}
+
+/** The topmost mount at exactly `path`. */
+export function mountAt(path: string): MountEntry | undefined {
+  return readMounts().findLast((entry) => entry.path === path);
+}
+
+/** Lines: id, parent, major:minor, root, path, options, optional fields, "-", type, source, super options. */
+export function parseMounts(text: string): MountEntry[] {
+  const entries: MountEntry[] = [];
+  for (const line of text.split('\n')) {
+    const [before = '', after = ''] = line.split(' - ');
+    const left = before.split(' ');
+    const right = after.split(' ');
+    if (left.length < 6 || right.length < 2) continue;
+    entries.push({
+      device: left[2]!,
+      path: unescape(left[4]!),
+      type: right[0]!,
+      source: unescape(right[1]!),
+    });
+  }
+  return entries;
+}
+
+/** Space, tab, newline and backslash stand as octal. */
+function unescape(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+}
