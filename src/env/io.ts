@@ -12,6 +12,9 @@
  *  4. A descriptor is closed only by `close`, which completes after every operation on it completed.
  *  5. Results: >= 0 as the system call would return, or a negative errno (model/errno.ts).
  *     Short reads, writes and sends are reported as they are: the caller goes on from there.
+ *  6. An operation on a descriptor that is closed or being closed ends with -EBADF, a second close too.
+ *  7. An address range outside the arena is a bug and throws; nothing reaches the kernel.
+ *  8. An Io lives as long as its process, and one reactor runs in a process: two would wait for each other.
  */
 
 /** A queue of completions, made by {@link Io.port}. */
@@ -112,7 +115,10 @@ export type Io = {
   submit(): void;
   /** Completions already known and not yet delivered in this turn: 0 means that the reactor is about to wait. */
   backlog(): number;
-  /** Registers `hook`, called after each batch of completions and before the reactor waits; in order of registration. */
+  /**
+   * Registers `hook`, called after each batch of completions and before the reactor waits, also when code outside of a turn
+   * has run in between; in order of registration.
+   */
   onTurnEnd(hook: () => void): void;
   /**
    * Asks that this turn return to the runtime, so that Promise jobs, signals and immediates run before the next wait.

@@ -68,6 +68,14 @@ suite('self-test', () => {
     assert.ok(new Uint8Array(io.memory.buffer).every((byte) => byte === 0));
   });
 
+  test('the arena stays out of forked children', () => {
+    const { io } = openTestedUringIo({ memoryBytes: MEMORY_BYTES });
+    const start = right.address(io.memory.buffer).toString(16);
+    const maps = fs.readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const arena = maps.find((map) => map.startsWith(`${start}-`));
+    assert.match(arena ?? '', /^VmFlags:.* dc/m);
+  });
+
   for (const [name, wrong] of CANARIES) {
     test(`catches ${name}`, () => {
       const system = { ...right, ...wrong };
