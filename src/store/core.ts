@@ -13,6 +13,7 @@ import { Gate } from './gate.ts';
 import { EXTENT_BLOCKS, EXTENT_BYTES } from './geometry.ts';
 import { Piece, Queue, Request, type Client, type PieceKind } from './piece.ts';
 import { Reader } from './reader.ts';
+import { RequestOrder } from './request-order.ts';
 
 /** Pieces under way on one drive: bounds its memory (about 300 bytes each) and the pages that can be waited for. */
 export const PIECE_COUNT = 2048;
@@ -24,6 +25,7 @@ const SCRATCH_COUNT = 64;
 export class Core {
   readonly #drive: DriveState;
   readonly #gate = new Gate();
+  readonly #order = new RequestOrder();
   readonly #reader: Reader;
   readonly #changer: Changer;
   readonly #pieces: Piece[] = [];
@@ -95,7 +97,7 @@ export class Core {
     else if (request.kind === 'flush') this.#flush(request);
     else {
       request.cursor = request.offset;
-      this.#cut(request);
+      if (!this.#order.holds(request)) this.#cut(request);
       this.#run();
     }
     this.#inCall = false;
@@ -141,6 +143,7 @@ export class Core {
         request.outstanding--;
         request.waiting = true;
         this.#starved.push(request);
+        this.#order.cut(request);
         return;
       }
       if (this.#shape(request, piece)) {
@@ -148,7 +151,14 @@ export class Core {
         if (this.#gate.enter(piece)) this.#ready.push(piece);
       } else this.#freePieces.push(piece);
     }
+    const releases = this.#order.cut(request);
     if (--request.outstanding === 0) this.#requestOver(request);
+    if (releases) this.#cutHeld();
+  }
+
+  /** Requests that waited for others to be cut. */
+  #cutHeld(): void {
+    for (let next = this.#order.take(); next !== undefined; next = this.#order.take()) this.#cut(next);
   }
 
   /** Makes `piece` the next part of the request; false when that part needs no work. */
@@ -264,7 +274,10 @@ export class Core {
     piece.request = undefined;
     this.#freePieces.push(piece);
     request.outstanding--;
-    if (request.errno !== 0) request.cursor = request.end;
+    if (request.errno !== 0) {
+      request.cursor = request.end;
+      if (this.#order.cut(request)) this.#cutHeld();
+    }
     if (!request.waiting) {
       if (request.cursor < request.end) this.#cut(request);
       else if (request.outstanding === 0) this.#requestOver(request);
