@@ -35,7 +35,7 @@ export async function recover(
     readonly superblock: Superblock;
     /** {@link RECOVERY_BYTES} bytes of arena memory. */
     readonly scratch: number;
-    /** Called between frames: writes dirty pages out when the cache is full of them. */
+    /** Called between records: writes dirty pages out when the cache is full of them. */
     readonly relieve: () => Promise<void>;
   },
 ): Promise<Recovered> {
@@ -49,8 +49,7 @@ export async function recover(
   const voids = await judge(state.media, ioAsync, { frames: unflushed, scratch });
   const replay = new Replay(state, voids);
   for (const frame of scan.frames) {
-    await replay.frame(frame, await reader.records(frame));
-    await work.relieve();
+    await replay.frame(frame, await reader.records(frame), work.relieve);
   }
   replay.verify();
   const rottenBlocks = await redo(state.media, ioAsync, { redos: replay.redos(), scratch });

@@ -54,8 +54,9 @@ export class Replay {
     this.#voids = voids;
   }
 
-  async frame(frame: Frame, words: Uint32Array): Promise<void> {
+  async frame(frame: Frame, words: Uint32Array, relieve: () => Promise<void>): Promise<void> {
     for (const record of parseRecords(frame, words)) {
+      await relieve();
       if (record.type === WRITE) await this.#write(frame, words, record);
       else if (record.type === TRIM) await this.#trim(frame, record);
       else if (record.type === FREE) await this.#free(frame, record);
