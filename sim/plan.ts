@@ -156,7 +156,7 @@ function drawLimits(prng: Prng): Limits {
   return {
     frameBlocksMax,
     logMemoryBlocks: frameBlocksMax * prng.pick([2, 3, 8]),
-    pageCachePages: prng.pick([4, 6, 8, 32]),
+    pageCachePages: prng.pick([8, 8, 12, 32]),
     checkpointBytes: prng.pick([32, 64, 128]) * KIB,
   };
 }
