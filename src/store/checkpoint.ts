@@ -111,6 +111,8 @@ export class Checkpointer {
       if (!asked && log.durableLsn < lsn) flusher.require(lsn, () => undefined);
       asked = true;
       payloads.start();
+      // With nothing left to write it is over at once, and no completion would end the wait.
+      if (payloads.appliedLsn >= lsn && log.durableLsn >= lsn) return;
       await this.#turn();
     }
   }

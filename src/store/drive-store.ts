@@ -14,6 +14,7 @@ import type { Env } from '../env/env.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { Core } from './core.ts';
 import type { DriveState } from './drive-state.ts';
+import { ioAsyncOf } from './exact.ts';
 import { EXTENT_BYTES } from './geometry.ts';
 import { growDrive, type GrowOptions } from './grow.ts';
 import { formatDrive, type FormatOptions } from './format-drive.ts';
@@ -320,7 +321,8 @@ export class DriveStore {
     await this.#snapshots.settled();
     if (drive.media.fault === undefined && !drive.ownersLost) await checkpointer.run({ clean: true });
     turns.stop();
-    await turns.closeFile(env);
+    // A mark may still be on its way to the log: this close waits for it.
+    await ioAsyncOf(env.io).close(drive.media.fd);
   }
 }
 
