@@ -104,6 +104,7 @@ export class Changer {
     piece.newCell = -1;
     this.#submitDirect(piece, target.cell);
     piece.pending--;
+    log.sealEagerly();
     assert(map.single(volume, piece.extent) !== NONE, 'a written extent is mapped');
     this.#events.onTaken(piece);
   }

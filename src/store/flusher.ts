@@ -84,6 +84,11 @@ export class Flusher {
     this.#first = 0;
   }
 
+  /** What the newest fdatasync covers once it returns. */
+  get capturedLsn(): number {
+    return this.#captured;
+  }
+
   /** Whether a flush for `lsn` would have nothing to do. */
   isDurable(lsn: number): boolean {
     return !this.#virgin && lsn <= this.#log.durableLsn;

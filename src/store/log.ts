@@ -17,12 +17,12 @@ import type { Media } from './media.ts';
 import { setU64 } from './superblock.ts';
 
 /** Frames on their way to the drive. A slow one stalls the acknowledgements behind it, so few and small. */
-export const FRAMES_IN_FLIGHT_MAX = Number(process.env.FIF||4);
+export const FRAMES_IN_FLIGHT_MAX = 4;
 /**
  * A frame with this much payload goes at once: were all writes of a deep queue in one frame, they would travel as one convoy,
  * the drive idle while the CPU works and the other way round.
  */
-const EAGER_PAYLOADS = Number(process.env.EAGER||8);
+const EAGER_PAYLOADS = 8;
 /** Log kept for trims, the volume table and marks when user writes wait: this many frames of the largest size. */
 const RESERVE_FRAMES = 2;
 
@@ -169,6 +169,13 @@ export class Log {
   }
   get memoryUsedBlocks(): number {
     return this.#memoryUsed;
+  }
+  /** Blocks of memory of the frames after `lsn`. */
+  memoryBlocksAfter(lsn: number): number {
+    if (lsn >= this.#sealedLsn) return 0;
+    if (lsn < this.#oldestLsn) return this.#memoryUsed;
+    const from = this.#start[(lsn + 1) % this.#capacity] ?? 0;
+    return (this.#memoryHead - from + this.#memoryBlocks) % this.#memoryBlocks;
   }
   get memoryBlocks(): number {
     return this.#memoryBlocks;

@@ -17,8 +17,13 @@ import { SEGMENT_COUNT_MAX, type Port } from '../env/io.ts';
 import type { Log } from './log.ts';
 import type { Media } from './media.ts';
 
-/** Writes of a batch that are in flight at once: enough to keep a drive busy, few enough to leave room for readers. */
-const APPLIES_IN_FLIGHT_MAX = 8;
+/**
+ * Writes of a batch that are in flight at once: few while there is time, to leave room for readers, more as memory runs short.
+ */
+const APPLIES_IN_FLIGHT_MIN = 8;
+const APPLIES_IN_FLIGHT_MAX = 32;
+/** Blocks of one batch: memory comes free batch by batch, and sorting 1,024 places takes 0.1 ms. */
+const BATCH_BLOCKS_MAX = 1024;
 /** Blocks merged into one write: 256 KiB. */
 const MERGE_BLOCKS_MAX = 64;
 const NONE = -1;
@@ -39,6 +44,8 @@ export class Payloads {
   /** Every slot up to this LSN is released. */
   #appliedLsn: number;
   #batchLsn = 0;
+  /** The durable LSN when the batch was collected: what was superseded by then is not in it. */
+  #batchDurableLsn = 0;
   #batchRunning = false;
   #order: Int32Array;
   #orderCount = 0;
@@ -95,7 +102,7 @@ export class Payloads {
         const inBatch =
           this.#batchRunning &&
           (this.#lsn[slot] ?? 0) <= this.#batchLsn &&
-          superseded > this.#batchLsn;
+          superseded > this.#batchDurableLsn;
         if (superseded > durable || inBatch) return true;
       }
       slot = this.#next[slot] ?? NONE;
@@ -127,21 +134,30 @@ export class Payloads {
   /** Starts applying everything that is durable, unless a batch is under way. Returns whether one is. */
   start(): boolean {
     if (this.#batchRunning || this.#media.fault !== undefined) return this.#batchRunning;
-    const durable = this.#log.durableLsn;
-    if (durable <= this.#appliedLsn) return false;
-    this.#batchLsn = durable;
-    this.#collect(durable);
+    const { durableLsn } = this.#log;
+    if (durableLsn <= this.#appliedLsn) return false;
+    this.#batchLsn = this.#batchEnd(durableLsn);
+    this.#batchDurableLsn = durableLsn;
+    this.#collect(this.#batchLsn, durableLsn);
     this.#cursor = 0;
     this.#batchRunning = true;
     this.#pump();
     return this.#batchRunning;
   }
 
-  /** The slots of frames up to `durable` that must be written, sorted by place; the superseded ones are released. */
-  #collect(durable: number): void {
+  /** The last frame of the next batch. */
+  #batchEnd(durableLsn: number): number {
+    let blocks = 0;
+    let lsn = Math.max(this.#appliedLsn, this.#log.oldestLsn - 1);
+    while (lsn < durableLsn && blocks < BATCH_BLOCKS_MAX) blocks += this.#log.payloadOf(++lsn)[1];
+    return lsn;
+  }
+
+  /** The slots of frames up to `end` that must be written, sorted by place; those superseded durably are released. */
+  #collect(end: number, durable: number): void {
     this.#orderCount = 0;
     const released: number[] = [];
-    for (let lsn = Math.max(this.#appliedLsn + 1, this.#log.oldestLsn); lsn <= durable; lsn++) {
+    for (let lsn = Math.max(this.#appliedLsn + 1, this.#log.oldestLsn); lsn <= end; lsn++) {
       const [first, count] = this.#log.payloadOf(lsn);
       for (let slot = first; slot < first + count; slot++) {
         if ((this.#superseded[slot] ?? 0) <= durable) released.push(slot);
@@ -154,7 +170,8 @@ export class Payloads {
   }
 
   #pump(): void {
-    while (this.#inFlight < APPLIES_IN_FLIGHT_MAX && this.#cursor < this.#orderCount) {
+    const limit = this.#inFlightLimit();
+    while (this.#inFlight < limit && this.#cursor < this.#orderCount) {
       let run = 0;
       while ((this.#runCount[run] ?? 0) > 0) run++;
       this.#submitRun(run);
@@ -163,6 +180,12 @@ export class Payloads {
     this.#batchRunning = false;
     this.#appliedLsn = this.#batchLsn;
     this.#onBatch();
+  }
+
+  #inFlightLimit(): number {
+    const used = this.#log.memoryUsedBlocks / this.#log.memoryBlocks;
+    const scale = Math.max(0, Math.min(1, (used - 0.4) * 3));
+    return Math.round(APPLIES_IN_FLIGHT_MIN + scale * (APPLIES_IN_FLIGHT_MAX - APPLIES_IN_FLIGHT_MIN));
   }
 
   #submitRun(run: number): void {

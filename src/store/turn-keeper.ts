@@ -78,8 +78,11 @@ export class TurnKeeper {
   /** Memory or ring running short: apply, flush, checkpoint. */
   #pressure(): void {
     const { log, flusher, payloads, cache, media } = this.#drive;
-    if (log.memoryUsedBlocks * 2 > log.memoryBlocks || this.#core.waitsForLog) {
-      if (!payloads.start() && log.settledLsn > log.durableLsn) {
+    // A quarter of the memory: applying starts long before writers would have to wait for it.
+    if (log.memoryUsedBlocks * 4 > log.memoryBlocks || this.#core.waitsForLog) {
+      payloads.start();
+      const undurable = log.memoryBlocksAfter(Math.max(log.durableLsn, flusher.capturedLsn));
+      if ((undurable * 4 > log.memoryBlocks || this.#core.waitsForLog) && log.settledLsn > log.durableLsn) {
         flusher.require(log.settledLsn, () => undefined);
       }
     }
