@@ -54,6 +54,11 @@ export class Installation {
     await this.command(['up', '--detach', '--drive-size', String(options.driveSizeBytes)]);
   }
 
+  /** Starts it again with the drives it has. */
+  async start(): Promise<void> {
+    await this.command(['up', '--detach']);
+  }
+
   async down(): Promise<void> {
     await this.command(['down']);
   }
