@@ -23,7 +23,7 @@ export type DriveStatus = {
 export type Status = {
   readonly supervisorPid: number;
   readonly enginePid: number;
-  /** Supervisor, engine, attacher and control. */
+  /** The supervisor, then engine, attacher and control: killed in this order, nothing is restarted. */
   readonly pids: readonly number[];
   readonly ioKind: string;
   readonly drives: readonly DriveStatus[];
@@ -115,14 +115,15 @@ export function installationResidentBytes(status: Status): number {
 /** Reads `holdfast status --output json`. */
 export function parseStatus(value: unknown): Status {
   const enginePid = numberField(value, 'engine.pid');
-  const pids = new Set<number>([enginePid]);
+  const supervisorPid = numberField(value, 'supervisor.pid');
+  const pids = new Set<number>([supervisorPid, enginePid]);
   for (const role of ['supervisor', 'attacher', 'control']) {
     const pid = optionalField(optionalField(value, role), 'pid');
     if (typeof pid === 'number') for (const each of processTree(pid)) pids.add(each);
   }
   const io = field(value, 'engine.io');
   return {
-    supervisorPid: numberField(value, 'supervisor.pid'),
+    supervisorPid,
     enginePid,
     pids: [...pids],
     ioKind: typeof io === 'string' ? io : textField(io, 'kind'),
