@@ -334,6 +334,8 @@ export class Changer {
     this.#freedCell = NONE;
     if (top === undefined || (visibleData(versions) & piece.mask) === 0) {
       this.#returnCell(piece);
+      // What made it empty may be a change that is not durable yet and has no answer: a flush after this one covers that too.
+      piece.lsn = this.#drive.log.writtenLsn;
       this.#events.onChanged(piece);
       return;
     }
