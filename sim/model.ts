@@ -23,6 +23,8 @@ export class Change {
   readonly zeros: boolean;
   state: 'in-flight' | 'acknowledged' | 'uncertain' = 'in-flight';
   flushed = false;
+  /** A read called later gave what was there before: so this change must end in an error. Says where. */
+  doubted: string | undefined;
   /** Contents of sectors that it covers in part only. */
   readonly composed: Map<number, Uint8Array> = new Map();
 
@@ -86,6 +88,9 @@ export class VolumeModel {
 
   acknowledge(change: Change, options: { readonly durable: boolean }): void {
     this.#inFlight.delete(change);
+    if (change.doubted !== undefined) {
+      throw new Violation('order', `#${change.number} was acknowledged, but ${change.doubted}`);
+    }
     change.state = 'acknowledged';
     if (options.durable) change.flushed = true;
     else this.#unflushed.push(change);
@@ -157,7 +162,28 @@ export class VolumeModel {
       return;
     }
     if (this.outdated && this.#wasOnce(sector, words, at)) return;
+    if (this.#foundBehindFailing(sector, words, at, options.before)) return;
     throw this.#violation(sector, words, at, { legal, after: options.after });
+  }
+
+  /**
+   * A change that fails in one extent is answered when all its extents are over: until then reads of the failed one see what was there
+   * before. Such a change is marked: it must not be acknowledged any more.
+   */
+  #foundBehindFailing(sector: number, words: Uint32Array, at: number, before: number): boolean {
+    const { base, tail } = this.#sector(sector);
+    const earlier = tail.filter((change) => change.number < before);
+    for (let index = earlier.length - 1; index >= 0; index--) {
+      const change = earlier[index];
+      if (change?.state !== 'in-flight') return false;
+      const below = index > 0 ? [earlier[index - 1]] : base;
+      if (!below.some((content) => this.#matches(sector, content, words, at))) continue;
+      for (const doubted of earlier.slice(index)) {
+        doubted.doubted = `a read called after it found what sector ${sector} of volume ${this.id} held before`;
+      }
+      return true;
+    }
+    return false;
   }
 
   #matches(sector: number, content: Content, words: Uint32Array, at: number): boolean {
