@@ -36,3 +36,15 @@ test('Arena views name the same bytes', () => {
   arena.u32[address / 4] = 7;
   assert.equal(arena.view.getUint32(address, true), 7);
 });
+
+test('Arena.part is bounded by what was reserved for it, and can be used again', () => {
+  const arena = newArena();
+  const part = arena.part(8192);
+  const after = arena.reserve(1, 1);
+  const first = part.reserve(4096, 4096);
+  assert.equal(part.reserve(4096, 1), first + 4096);
+  assert.equal(after, first + 8192);
+  assert.throws(() => part.reserve(1, 1), /has room for/);
+  part.reset();
+  assert.equal(part.reserve(8192, 1), first);
+});

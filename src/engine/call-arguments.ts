@@ -1,0 +1,90 @@
+/** Checks the arguments of control calls, where they enter. Each throws INPUT_INVALID. */
+
+import { Refusal } from '../model/errors.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const HEX_32 = /^[0-9a-f]{32}$/;
+const DRIVE_ID = /^[A-Za-z0-9_.-]{1,64}$/;
+const PATH_BYTES_MAX = 4095;
+/** Epochs are 32-bit numbers on the drive. */
+const EPOCH_LIMIT = 2 ** 32;
+
+/** A volume's id, as drives keep it: 32 hexadecimal digits. Dashes are taken out. */
+export function volumeUuid(args: JsonObject): string {
+  const text = string(args, 'uuid');
+  if (UUID.test(text)) return text.replaceAll('-', '');
+  if (HEX_32.test(text)) return text;
+  throw invalid('"uuid" is a UUID in lower case');
+}
+
+/** The same id as people and records have it. */
+export function formatUuid(hex: string): string {
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ];
+  return parts.join('-');
+}
+
+export function attachIdOf(args: JsonObject): string {
+  const text = string(args, 'attachId');
+  if (!HEX_32.test(text)) throw invalid('"attachId" is 32 hexadecimal digits in lower case');
+  return text;
+}
+
+export function driveIdOf(args: JsonObject): string {
+  const text = string(args, 'driveId');
+  if (!DRIVE_ID.test(text)) throw invalid('"driveId" is 1 to 64 letters, digits, "_", "." or "-"');
+  return text;
+}
+
+export function pathOf(args: JsonObject): string {
+  const text = string(args, 'path');
+  if (!text.startsWith('/') || text.includes('\0') || text.length > PATH_BYTES_MAX) {
+    throw invalid('"path" is an absolute path');
+  }
+  return text;
+}
+
+/** A size in bytes, at least 1. */
+export function sizeBytesOf(args: JsonObject): number {
+  const value = args['sizeBytes'];
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1) {
+    throw invalid('"sizeBytes" is a whole number of bytes');
+  }
+  return value;
+}
+
+export function epochOf(args: JsonObject): number {
+  const value = args['epoch'];
+  if (
+    typeof value !== 'number' ||
+    !Number.isSafeInteger(value) ||
+    value < 0 ||
+    value >= EPOCH_LIMIT
+  ) {
+    throw invalid('"epoch" is a whole number below 2^32');
+  }
+  return value;
+}
+
+/** A switch that is off where it is not given. */
+export function flagOf(args: JsonObject, name: string): boolean {
+  const value = args[name] ?? false;
+  if (typeof value !== 'boolean') throw invalid(`"${name}" is true or false`);
+  return value;
+}
+
+function string(args: JsonObject, name: string): string {
+  const value = args[name];
+  if (typeof value !== 'string') throw invalid(`"${name}" is a string`);
+  return value;
+}
+
+function invalid(problem: string): Refusal {
+  return new Refusal('INPUT_INVALID', { problem });
+}

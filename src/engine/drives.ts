@@ -1,0 +1,203 @@
+/** The drives of this engine: each open one has a region of the arena, which is used again once it is closed. */
+
+import { assert } from '../lib/assert.ts';
+import type { Arena } from '../lib/arena.ts';
+import type { Log } from '../lib/json-log.ts';
+import type { Env } from '../env/env.ts';
+import { Refusal } from '../model/errors.ts';
+import { DriveStore, type VolumeStatus } from '../store/drive-store.ts';
+import { FORMAT_BYTES } from '../store/format-drive.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { Progress } from './control-server.ts';
+import { Turnstile } from './turnstile.ts';
+
+/** Drives open at once. */
+const DRIVE_COUNT_MAX = 16;
+/** What an open drive takes: page cache 16 MiB, log 24 MiB, and some 3 MiB of scratch. */
+const DRIVE_MEMORY_BYTES = 50_331_648;
+/** Opens in a process's life: each takes 8 of the 255 ports of env.io, which has no way to give them back. */
+const OPEN_COUNT_MAX = 28;
+const FORMAT_MEMORY_BYTES: number = FORMAT_BYTES + 65_536;
+/** Untouched regions cost nothing. */
+export const DRIVES_MEMORY_BYTES: number =
+  DRIVE_COUNT_MAX * DRIVE_MEMORY_BYTES + FORMAT_MEMORY_BYTES + 65_536;
+
+/** A drive as the engine knows it: open, or one that it should open and cannot. */
+type Drive = {
+  readonly driveId: string;
+  readonly path: string;
+  readonly store: DriveStore | undefined;
+  readonly region: Arena | undefined;
+  readonly reason: string | undefined;
+};
+
+export type OpenDrive = { readonly driveId: string; readonly store: DriveStore };
+
+export type DriveListEntry = { readonly driveId: string; readonly path: string };
+
+export type DrivesOptions = {
+  readonly arena: Arena;
+  readonly log: Log;
+  /** Called when a store has been opened and has registered its hooks. */
+  readonly onOpened: () => void;
+};
+
+export class Drives {
+  readonly #env: Env;
+  readonly #options: DrivesOptions;
+  readonly #drives = new Map<string, Drive>();
+  readonly #regions: Arena[] = [];
+  readonly #formatRegion: Arena;
+  readonly #turnstile = new Turnstile();
+  #openCount = 0;
+
+  constructor(env: Env, options: DrivesOptions) {
+    this.#env = env;
+    this.#options = options;
+    this.#formatRegion = options.arena.part(FORMAT_MEMORY_BYTES);
+    for (let index = 0; index < DRIVE_COUNT_MAX; index += 1) {
+      this.#regions.push(options.arena.part(DRIVE_MEMORY_BYTES));
+    }
+    this.#regions.reverse();
+  }
+
+  /** Formats a file or device as a drive. What is one already, with nothing to force, is left as it is only by drive.open. */
+  async format(
+    entry: DriveListEntry,
+    options: {
+      readonly sizeBytes?: number;
+      readonly sparse: boolean;
+      readonly force: boolean;
+      readonly onProgress: (progress: Progress) => void;
+    },
+  ): Promise<JsonObject> {
+    const { driveId, path } = entry;
+    return this.#turnstile.enter('format', async () => {
+      if (this.#drives.get(driveId)?.store !== undefined) {
+        throw new Refusal('DRIVE_NOT_READY', { drive: driveId, state: 'open' });
+      }
+      this.#formatRegion.reset();
+      const made = await DriveStore.format(this.#env, {
+        ...options,
+        path,
+        arena: this.#formatRegion,
+      });
+      this.#options.log('info', 'drive formatted', { driveId, path, sizeBytes: made.sizeBytes });
+      return { driveId, sizeBytes: made.sizeBytes };
+    });
+  }
+
+  /** Opens a drive, or finds it open. */
+  open(entry: DriveListEntry): Promise<OpenDrive> {
+    return this.#turnstile.enter(entry.driveId, () => this.#open(entry));
+  }
+
+  /** Opens a drive of the engine's list; a failure is kept with the drive, for its status. */
+  async openListed(entry: DriveListEntry): Promise<void> {
+    try {
+      await this.open(entry);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.log('error', 'drive not opened', { ...entry, reason });
+      this.#drives.set(entry.driveId, { ...entry, reason, store: undefined, region: undefined });
+    }
+  }
+
+  async #open(entry: DriveListEntry): Promise<OpenDrive> {
+    const { driveId, path } = entry;
+    const known = this.#drives.get(driveId);
+    if (known?.store !== undefined) {
+      if (known.path === path) return { driveId, store: known.store };
+      throw new Refusal('DRIVE_EXISTS', { drive: driveId, difference: `path "${known.path}"` });
+    }
+    const holder = [...this.#drives.values()].find((drive) => drive.path === path && drive.store);
+    if (holder !== undefined) {
+      throw new Refusal('DRIVE_PATH_USED', { drive: driveId, path, holder: holder.driveId });
+    }
+    if (this.#openCount >= OPEN_COUNT_MAX || this.#regions.length === 0) {
+      throw new Refusal('DRIVE_NOT_READY', {
+        drive: driveId,
+        state: 'one more than this engine can open until it is restarted',
+      });
+    }
+    const region = this.#regions.pop();
+    assert(region !== undefined, 'a region is free');
+    this.#openCount += 1;
+    try {
+      const store = await DriveStore.open(this.#env, {
+        path,
+        arena: region,
+        onFault: (reason) => this.#options.log('error', 'drive stopped', { driveId, path, reason }),
+      });
+      this.#drives.set(driveId, { driveId, path, store, region, reason: undefined });
+      this.#options.onOpened();
+      const { recovery } = store.status();
+      this.#options.log('info', 'drive opened', { driveId, path, recovery });
+      return { driveId, store };
+    } catch (error) {
+      // Whether a failed open leaves nothing in flight in its region is not known here: the region is not used again.
+      this.#options.log('warning', 'drive region lost to a failed open', { driveId });
+      throw error;
+    }
+  }
+
+  /** Closes a drive, cleanly where it is sound. Nothing of it may be attached. Closing what is not open is done. */
+  close(driveId: string): Promise<void> {
+    return this.#turnstile.enter(driveId, async () => {
+      const drive = this.#drives.get(driveId);
+      if (drive === undefined) return;
+      this.#drives.delete(driveId);
+      if (drive.store === undefined || drive.region === undefined) return;
+      await drive.store.close();
+      drive.region.reset();
+      this.#regions.push(drive.region);
+      this.#options.log('info', 'drive closed', { driveId, path: drive.path });
+    });
+  }
+
+  async closeAll(): Promise<void> {
+    await Promise.all([...this.#drives.keys()].map((driveId) => this.close(driveId)));
+  }
+
+  /** The open drive of this id. Throws DRIVE_NOT_FOUND or, if it could not be opened, DRIVE_NOT_READY. */
+  get(driveId: string): DriveStore {
+    const drive = this.#drives.get(driveId);
+    if (drive === undefined) throw new Refusal('DRIVE_NOT_FOUND', { drive: driveId, hint: '' });
+    if (drive.store !== undefined) return drive.store;
+    throw new Refusal('DRIVE_NOT_READY', { drive: driveId, state: `faulted: ${drive.reason}` });
+  }
+
+  /** Open drives. */
+  all(): OpenDrive[] {
+    const open: OpenDrive[] = [];
+    for (const { driveId, store } of this.#drives.values()) {
+      if (store !== undefined) open.push({ driveId, store });
+    }
+    return open;
+  }
+
+  /** The drive that holds a volume, and what it says of it; undefined if no open drive does. Volumes being deleted do not count. */
+  find(uuid: string): (OpenDrive & { readonly volume: VolumeStatus }) | undefined {
+    for (const drive of this.all()) {
+      const volume = drive.store
+        .volumes()
+        .find((status) => status.uuid === uuid && status.state === 'live');
+      if (volume !== undefined) return { ...drive, volume };
+    }
+    return undefined;
+  }
+
+  /** As drive.list and its siblings report them. */
+  status(driveId: string): JsonObject {
+    const drive = this.#drives.get(driveId);
+    if (drive === undefined) throw new Refusal('DRIVE_NOT_FOUND', { drive: driveId, hint: '' });
+    if (drive.store === undefined) {
+      return { driveId, path: drive.path, state: 'faulted', reason: drive.reason };
+    }
+    return { driveId, ...drive.store.status() };
+  }
+
+  statuses(): JsonObject[] {
+    return [...this.#drives.keys()].map((driveId) => this.status(driveId));
+  }
+}
