@@ -171,12 +171,12 @@ export class VolumeModel {
    * before. Such a change is marked: it must not be acknowledged any more.
    */
   #foundBehindFailing(sector: number, words: Uint32Array, at: number, before: number): boolean {
-    const { base, tail } = this.#sector(sector);
+    const { tail } = this.#sector(sector);
     const earlier = tail.filter((change) => change.number < before);
     for (let index = earlier.length - 1; index >= 0; index--) {
       const change = earlier[index];
       if (change?.state !== 'in-flight') return false;
-      const below = index > 0 ? [earlier[index - 1]] : base;
+      const below = this.#legal(sector, change.number);
       if (!below.some((content) => this.#matches(sector, content, words, at))) continue;
       for (const doubted of earlier.slice(index)) {
         doubted.doubted = `a read called after it found what sector ${sector} of volume ${this.id} held before`;
