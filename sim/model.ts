@@ -175,7 +175,8 @@ export class VolumeModel {
     const earlier = tail.filter((change) => change.number < before);
     for (let index = earlier.length - 1; index >= 0; index--) {
       const change = earlier[index];
-      if (change?.state !== 'in-flight') return false;
+      if (change === undefined || change.state === 'acknowledged') return false;
+      if (change.state === 'uncertain') continue;
       const below = this.#legal(sector, change.number);
       if (!below.some((content) => this.#matches(sector, content, words, at))) continue;
       for (const doubted of earlier.slice(index)) {
