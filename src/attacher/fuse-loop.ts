@@ -9,7 +9,6 @@
  * a process that waits for itself. Without it a dead attacher leaves a device that fails all I/O, and sweep.ts removes it.
  */
 
-import { statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -19,10 +18,10 @@ import { Fault, Refusal } from '../model/errors.ts';
 import { type AttachSpec, type AttachedDevice, SECTOR_BYTES } from './attached-device.ts';
 import type { Berths } from './berths.ts';
 import type { ClientState } from './client-state.ts';
+import { assertUnused } from './device-use.ts';
 import { FuseMount } from './fuse-mount.ts';
 import { FuseVolume } from './fuse-volume.ts';
 import type { Made, MadeLog } from './made-log.ts';
-import { readMounts } from './mount-table.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
 /** An attach is asked for when the engine serves; one that restarts just then is back within 2 s. */
@@ -103,7 +102,7 @@ export class FuseLoop implements AttachedDevice {
 
   async detach(options: { readonly force: boolean }): Promise<void> {
     const { loops, made } = this.#parts;
-    assertUnmounted(this.device);
+    if (!options.force) await assertUnused(this.device);
     if (options.force) await this.#held.volume.giveUp('it was detached by force');
     await loops.clear(this.device);
     await this.#waitUntilClear(options);
@@ -217,13 +216,4 @@ async function takeLoop(parts: FuseLoopParts, mount: FuseMount, spec: AttachSpec
     // The device has a reference of its own.
     await file.close();
   }
-}
-
-/** Refuses to take a device away from under a mounted file system. */
-export function assertUnmounted(device: string): void {
-  const { rdev } = statSync(device);
-  const number = `${(rdev >> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >> 12) & 0xfff00)}`;
-  const mount = readMounts().find((entry) => entry.device === number);
-  if (mount === undefined) return;
-  throw new Refusal('VOLUME_MOUNTED', { volume: device, path: mount.path });
 }

@@ -1,0 +1,56 @@
+/** Arguments of the attacher's calls, checked. Each function throws INPUT_INVALID with what is wrong. */
+
+import { Refusal } from '../model/errors.ts';
+import { attachId, volumeId } from '../model/ids.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import { type AttachSpec, type DeviceKind, SECTOR_BYTES } from './attached-device.ts';
+
+export function parseAttach(args: JsonObject): {
+  readonly spec: AttachSpec;
+  readonly kind: DeviceKind | undefined;
+} {
+  const spec = {
+    attachId: attachId(text(args, 'attachId')),
+    uuid: volumeId(text(args, 'uuid')),
+    socketPath: text(args, 'socketPath'),
+    sizeBytes: size(args),
+  };
+  const { kind } = args;
+  if (kind !== undefined && kind !== 'kernel-nbd' && kind !== 'fuse-loop') {
+    throw invalid('"kind" is "kernel-nbd", "fuse-loop" or left out');
+  }
+  return { spec, kind };
+}
+
+export function parseDetach(args: JsonObject): {
+  readonly attachId: string;
+  readonly force: boolean;
+} {
+  return { attachId: attachId(text(args, 'attachId')), force: args.force === true };
+}
+
+export function parseResize(args: JsonObject): {
+  readonly attachId: string;
+  readonly sizeBytes: number;
+} {
+  return { attachId: attachId(text(args, 'attachId')), sizeBytes: size(args) };
+}
+
+function text(args: JsonObject, name: string): string {
+  const value = args[name];
+  if (typeof value !== 'string' || value === '') throw invalid(`"${name}" is a string`);
+  return value;
+}
+
+function size(args: JsonObject): number {
+  const { sizeBytes } = args;
+  const whole = typeof sizeBytes === 'number' && Number.isSafeInteger(sizeBytes);
+  if (!whole || sizeBytes <= 0 || sizeBytes % SECTOR_BYTES !== 0) {
+    throw invalid(`"sizeBytes" is a positive multiple of ${SECTOR_BYTES}`);
+  }
+  return sizeBytes;
+}
+
+function invalid(problem: string): Refusal {
+  return new Refusal('INPUT_INVALID', { problem });
+}

@@ -1,0 +1,134 @@
+/**
+ * The attached volumes of this process, and the calls on them. One call at a time: each may take some ms, they are rare, and
+ * none has to think of another halfway.
+ */
+
+import { Refusal } from '../model/errors.ts';
+import type { AttachSpec, AttachedDevice, DeviceKind } from './attached-device.ts';
+
+export type Attacher = {
+  /** Kinds that this machine allows, best first. */
+  readonly kinds: readonly DeviceKind[];
+  /** Makes a device, or takes over one of an earlier process that the kernel kept. */
+  open(kind: DeviceKind, spec: AttachSpec): Promise<AttachedDevice>;
+};
+
+/** What `list` and `attach` answer of a device. */
+export type DeviceStatus = {
+  readonly attachId: string;
+  readonly uuid: string;
+  readonly device: string;
+  readonly kind: DeviceKind;
+  readonly sizeBytes: number;
+  readonly state: 'serving' | 'waiting' | 'ended';
+  readonly problem?: string;
+  readonly connectCount: number;
+};
+
+export class Attachments {
+  readonly #attacher: Attacher;
+  readonly #devices = new Map<string, AttachedDevice>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(attacher: Attacher) {
+    this.#attacher = attacher;
+  }
+
+  list(): DeviceStatus[] {
+    return [...this.#devices.values()].map((device) => statusOf(device));
+  }
+
+  /** Attaches, or answers with the device that there is already. Throws a Refusal where it differs from what is wanted. */
+  attach(spec: AttachSpec, kind: DeviceKind | undefined): Promise<DeviceStatus> {
+    return this.#inTurn(async () => {
+      const known = this.#devices.get(spec.attachId);
+      if (known !== undefined) {
+        assertSame(known, spec, kind);
+        return statusOf(known);
+      }
+      const device = await this.#attacher.open(this.#choose(kind), spec);
+      this.#devices.set(spec.attachId, device);
+      return statusOf(device);
+    });
+  }
+
+  /** Detaches. An attachment that is not there is detached already. */
+  detach(attachId: string, options: { readonly force: boolean }): Promise<void> {
+    return this.#inTurn(async () => {
+      const device = this.#devices.get(attachId);
+      if (device === undefined) return;
+      await device.detach(options);
+      this.#devices.delete(attachId);
+    });
+  }
+
+  /** Tells the kernel of a larger volume. */
+  resize(attachId: string, sizeBytes: number): Promise<DeviceStatus> {
+    return this.#inTurn(async () => {
+      const device = this.#devices.get(attachId);
+      if (device === undefined) throw new Refusal('VOLUME_NOT_ATTACHED', { volume: attachId });
+      const actual = device.spec.sizeBytes;
+      if (sizeBytes < actual) {
+        throw new Refusal('VOLUME_SHRINK', { volume: attachId, wanted: sizeBytes, actual });
+      }
+      if (sizeBytes > actual) await device.resize(sizeBytes);
+      return statusOf(device);
+    });
+  }
+
+  /** Detaches all. Without `force` it stops, and throws, at the first that somebody uses. */
+  async detachAll(options: { readonly force: boolean }): Promise<void> {
+    for (const attachId of this.#devices.keys()) await this.detach(attachId, options);
+  }
+
+  #choose(wanted: DeviceKind | undefined): DeviceKind {
+    const kind = wanted ?? this.#attacher.kinds[0];
+    if (kind !== undefined && this.#attacher.kinds.includes(kind)) return kind;
+    const problem =
+      wanted === undefined
+        ? 'the kernel has neither nbd nor FUSE with loop devices, or they need root'
+        : `the kernel has no ${wanted}, or it needs root`;
+    throw new Refusal('MOUNT_IMPOSSIBLE', { problem });
+  }
+
+  /** Runs `call` after those before it have ended. */
+  #inTurn<Result>(call: () => Promise<Result>): Promise<Result> {
+    const result = this.#last.then(call);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+function assertSame(device: AttachedDevice, spec: AttachSpec, kind: DeviceKind | undefined): void {
+  const { spec: actual } = device;
+  const same =
+    actual.uuid === spec.uuid &&
+    actual.socketPath === spec.socketPath &&
+    actual.sizeBytes >= spec.sizeBytes &&
+    (kind === undefined || kind === device.kind);
+  if (!same) {
+    throw new Refusal('VOLUME_ATTACHED_OTHERWISE', {
+      volume: spec.uuid,
+      wanted: `with attach id "${spec.attachId}"`,
+      actual: `as "${device.device}", ${device.kind}, from "${actual.socketPath}"`,
+    });
+  }
+  if (device.state.kind === 'ended') {
+    const problem = `"${device.device}" has ended (${device.state.problem}); detach it first`;
+    throw new Refusal('ATTACHER_REFUSED', { call: 'attach', problem });
+  }
+}
+
+function statusOf(device: AttachedDevice): DeviceStatus {
+  const { spec, state } = device;
+  return {
+    attachId: spec.attachId,
+    uuid: spec.uuid,
+    device: device.device,
+    kind: device.kind,
+    sizeBytes: spec.sizeBytes,
+    state: state.kind,
+    ...(state.kind === 'serving' ? {} : { problem: state.problem }),
+    connectCount: device.connectCount,
+  };
+}
