@@ -1,0 +1,116 @@
+/** What Holdfast knows of the file systems that it makes: which programs, with which options, and what their exit means. */
+
+import { Fault } from '../model/errors.ts';
+import { runProgram } from './run-program.ts';
+
+export const FILE_SYSTEMS = ['ext4', 'xfs'] as const;
+export type FsType = (typeof FILE_SYSTEMS)[number];
+
+type FileSystem = {
+  /** Debian's package of its programs. */
+  readonly package: string;
+  readonly make: readonly [program: string, ...values: string[]];
+  readonly mountOptions: string;
+};
+
+/**
+ * Discards stay on, when made and while mounted: the volume is thin, and space comes back no other way. A fresh
+ * volume has nothing to discard, so making it is no slower.
+ *
+ * ext4: no blocks are reserved for root, who does not live there; errors make it read-only. xfs: `nouuid`, because a file system
+ * that processes of a dead attachment keep alive has the same UUID, and its device can do nothing any more.
+ */
+const COMMON_OPTIONS = 'noatime,nodev,nosuid,discard';
+const TABLE: Readonly<Record<FsType, FileSystem>> = {
+  ext4: {
+    package: 'e2fsprogs',
+    make: ['mkfs.ext4', '-q', '-F', '-b', '4096', '-m', '0', '-e', 'remount-ro'],
+    mountOptions: COMMON_OPTIONS,
+  },
+  xfs: {
+    package: 'xfsprogs',
+    make: ['mkfs.xfs', '-q', '-f'],
+    mountOptions: `${COMMON_OPTIONS},nouuid`,
+  },
+};
+
+export const isFsType = (text: string): text is FsType =>
+  FILE_SYSTEMS.some((known) => known === text);
+
+export const mountOptionsOf = (fsType: FsType): string => TABLE[fsType].mountOptions;
+
+/** A device and the name of its volume, for messages. */
+export type VolumeDevice = { readonly volume: string; readonly device: string };
+
+/** What a device holds: a file system's or partition table's type as blkid names it, or undefined for nothing known. */
+export async function probe({ volume, device }: VolumeDevice): Promise<string | undefined> {
+  const result = await runProgram('blkid', '--probe', '--output', 'export', device);
+  if (result.kind === 'missing') throw missing(volume, 'blkid', 'util-linux');
+  if (result.status === 0) {
+    return /^(?:PT)?TYPE=(.*)$/m.exec(result.output)?.[1] ?? 'something unknown';
+  }
+  // 2: nothing was found; 8: several things were.
+  if (result.status === 2) return undefined;
+  if (result.status === 8) return 'several signatures';
+  throw failed(volume, `blkid exited with ${result.status}: ${result.output}`);
+}
+
+/** Makes the file system. What the device holds is lost. */
+export async function make({ volume, device }: VolumeDevice, fsType: FsType): Promise<void> {
+  const [program, ...values] = TABLE[fsType].make;
+  const result = await runProgram(program, ...values, device);
+  if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
+  if (result.status === 0) return;
+  throw failed(volume, `${program} exited with ${result.status}: ${lastLines(result.output)}`);
+}
+
+/** Repairs what can be repaired without a choice; the journal is replayed. The device is not mounted. */
+export async function checkExt4({ volume, device }: VolumeDevice): Promise<string> {
+  const result = await runProgram('e2fsck', '-f', '-p', device);
+  if (result.kind === 'missing') throw missing(volume, 'e2fsck', TABLE.ext4.package);
+  // e2fsck(8): 1 is "errors corrected", the rest are sums of worse.
+  if (result.status <= 1) return lastLines(result.output);
+  const remedy = `e2fsck -y ${device} repairs what it can; look at what it says first (e2fsck -n ${device})`;
+  throw failed(
+    volume,
+    `e2fsck exited with ${result.status}: ${lastLines(result.output)}; ${remedy}`,
+  );
+}
+
+/** Looks, and changes nothing. The journal was replayed by a mount before. */
+export async function checkXfs({ volume, device }: VolumeDevice): Promise<string> {
+  const result = await runProgram('xfs_repair', '-n', device);
+  if (result.kind === 'missing') throw missing(volume, 'xfs_repair', TABLE.xfs.package);
+  if (result.status === 0) return lastLines(result.output);
+  const remedy = `xfs_repair ${device} repairs it`;
+  throw failed(
+    volume,
+    `xfs_repair -n exited with ${result.status}: ${lastLines(result.output)}; ${remedy}`,
+  );
+}
+
+/** Makes a mounted file system as large as its device has become. One that is as large already stays as it is. */
+export async function growMounted(
+  { volume, device }: VolumeDevice,
+  options: { readonly fsType: FsType; readonly path: string },
+): Promise<void> {
+  const { fsType, path } = options;
+  const [program, target] = fsType === 'ext4' ? ['resize2fs', device] : ['xfs_growfs', path];
+  const result = await runProgram(program, target);
+  if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
+  if (result.status === 0) return;
+  throw failed(volume, `${program} exited with ${result.status}: ${lastLines(result.output)}`);
+}
+
+export function failed(volume: string, problem: string): Fault {
+  return new Fault('MOUNT_FAILED', { volume, problem });
+}
+
+export function missing(volume: string, program: string, debianPackage: string): Fault {
+  return failed(volume, `${program} is not installed (apt install ${debianPackage})`);
+}
+
+/** The end of a program's output on one line: what matters comes last. */
+function lastLines(output: string): string {
+  return output.split('\n').slice(-4).join('; ').slice(-400);
+}

@@ -1,0 +1,202 @@
+/**
+ * File systems on attached volumes: make, mount, unmount, check, grow. Every call may be repeated: what is done already is
+ * found and left, what stands in the way is named with the way out. Mounts are recorded before they are made, for the sweep.
+ */
+
+import { mkdir, readdir, realpath, rmdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+import { mountsOf } from '../attacher/device-use.ts';
+import type { Made, MadeLog } from '../attacher/made-log.ts';
+import { mountAt } from '../attacher/mount-table.ts';
+import { Refusal } from '../model/errors.ts';
+import {
+  type FsType,
+  type VolumeDevice,
+  checkExt4,
+  checkXfs,
+  failed,
+  growMounted,
+  isFsType,
+  make,
+  missing,
+  mountOptionsOf,
+  probe,
+} from './file-systems.ts';
+import { usersOf } from './path-users.ts';
+import { runProgram } from './run-program.ts';
+
+/** Makes a file system where there is none. Throws MOUNT_FOREIGN if there is another, unless `force`. */
+export async function ensureFileSystem(
+  target: VolumeDevice,
+  options: { readonly fsType: FsType; readonly force: boolean },
+): Promise<'made' | 'found'> {
+  const { fsType, force } = options;
+  const found = await probe(target);
+  if (found === fsType && !force) return 'found';
+  if (found !== undefined && !force) {
+    throw new Refusal('MOUNT_FOREIGN', { volume: target.volume, wanted: fsType, found });
+  }
+  const [path] = mountsOf(target.device);
+  if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: target.volume, path });
+  await make(target, fsType);
+  return 'made';
+}
+
+/** The file system that the device holds, if it is one of ours to mount. */
+export async function findFileSystem(target: VolumeDevice): Promise<FsType | undefined> {
+  const found = await probe(target);
+  return found !== undefined && isFsType(found) ? found : undefined;
+}
+
+export type MountOptions = {
+  readonly fsType: FsType;
+  readonly path: string;
+  readonly made: MadeLog;
+};
+
+/** Mounts at `path`, which is made if it is missing and must be empty. Resolves with the path as the kernel knows it. */
+export async function mountFileSystem(
+  target: VolumeDevice,
+  options: MountOptions,
+): Promise<string> {
+  const { volume, device } = target;
+  const { path, owned } = await ensureDirectory(options.path);
+  const there = mountAt(path);
+  if (there?.source === device) return path;
+  if (there !== undefined) {
+    const problem = `"${there.source}" (${there.type}) is mounted there`;
+    throw new Refusal('MOUNT_PATH_USED', { path, problem });
+  }
+  const [elsewhere] = mountsOf(device);
+  if (elsewhere !== undefined) {
+    const actual = `at "${elsewhere}"`;
+    throw new Refusal('VOLUME_MOUNTED_OTHERWISE', { volume, wanted: `at "${path}"`, actual });
+  }
+  if ((await readdir(path)).length > 0) {
+    throw new Refusal('MOUNT_PATH_USED', { path, problem: 'the directory is not empty' });
+  }
+  const made: Made = { kind: 'mount', path, device, owned };
+  options.made.record(made);
+  try {
+    await runMount(target, { fsType: options.fsType, path });
+  } catch (error) {
+    options.made.forget(made);
+    if (owned) await rmdir(path);
+    throw error;
+  }
+  return path;
+}
+
+/** Unmounts what `device` has at `path`. Throws MOUNT_BUSY with the processes that use it. */
+export async function unmountFileSystem(
+  target: VolumeDevice,
+  options: { readonly path: string; readonly made: MadeLog },
+): Promise<void> {
+  const { volume, device } = target;
+  const path = await resolve(options.path);
+  const there = mountAt(path);
+  if (there !== undefined && there.source === device) {
+    const result = await runProgram('umount', path);
+    if (result.kind === 'missing') throw missing(volume, 'umount', 'mount');
+    if (result.status !== 0) {
+      const users = await usersOf(path);
+      if (users.length === 0) throw failed(volume, `umount: ${result.output}`);
+      throw new Refusal('MOUNT_BUSY', { path, users: describeUsers(users) });
+    }
+  }
+  await forgetMount(options.made, { path, device });
+}
+
+/**
+ * Checks a file system that is not mounted, and replays its journal: ext4 by e2fsck, which also repairs what needs no choice;
+ * xfs by mounting it once at `scratchDir`/UUID, then looking. Resolves with a sentence. Throws where it needs somebody's choice.
+ */
+export async function checkFileSystem(
+  target: VolumeDevice,
+  options: { readonly fsType: FsType; readonly scratchDir: string; readonly made: MadeLog },
+): Promise<string> {
+  const [path] = mountsOf(target.device);
+  if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: target.volume, path });
+  if (options.fsType === 'ext4') return checkExt4(target);
+  const scratch = join(options.scratchDir, `check-${basename(target.device)}`);
+  const mounted = await mountFileSystem(target, { ...options, path: scratch });
+  await unmountFileSystem(target, { path: mounted, made: options.made });
+  return checkXfs(target);
+}
+
+/** Makes the file system mounted at `path` as large as its device. */
+export async function growFileSystem(
+  target: VolumeDevice,
+  options: { readonly fsType: FsType; readonly path: string },
+): Promise<void> {
+  const path = await resolve(options.path);
+  if (mountAt(path)?.source !== target.device) {
+    throw new Refusal('VOLUME_NOT_MOUNTED', { volume: target.volume });
+  }
+  await growMounted(target, { fsType: options.fsType, path });
+}
+
+async function runMount(
+  target: VolumeDevice,
+  options: { readonly fsType: FsType; readonly path: string },
+): Promise<void> {
+  const { volume, device } = target;
+  const { fsType, path } = options;
+  const result = await runProgram(
+    'mount',
+    '-t',
+    fsType,
+    '-o',
+    mountOptionsOf(fsType),
+    device,
+    path,
+  );
+  if (result.kind === 'missing') throw missing(volume, 'mount', 'mount');
+  if (result.status === 0) return;
+  const found = await probe(target);
+  if (found !== fsType) {
+    throw failed(volume, `it holds ${found ?? 'no file system'}, not ${fsType}`);
+  }
+  throw failed(volume, `mount: ${result.output} (the kernel log, dmesg, may have more)`);
+}
+
+/** The directory, its path resolved as mountinfo has it, and whether it was made here. */
+async function ensureDirectory(path: string): Promise<{ path: string; owned: boolean }> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await mkdir(path, { mode: 0o755 });
+    return { path: await realpath(path), owned: true };
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    if (error.code === 'EEXIST') return { path: await realpath(path), owned: false };
+    throw new Refusal('MOUNT_PATH_USED', { path, problem: error.message });
+  }
+}
+
+async function resolve(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    return path;
+  }
+}
+
+async function forgetMount(
+  log: MadeLog,
+  mount: { readonly path: string; readonly device: string },
+): Promise<void> {
+  for (const made of log.entries()) {
+    if (made.kind !== 'mount' || made.path !== mount.path || made.device !== mount.device) continue;
+    if (made.owned) await rmdir(made.path).catch(() => {});
+    log.forget(made);
+  }
+}
+
+const USERS_SHOWN_MAX = 5;
+
+function describeUsers(users: readonly { readonly pid: number; readonly name: string }[]): string {
+  const shown = users.slice(0, USERS_SHOWN_MAX).map(({ pid, name }) => `${pid} (${name})`);
+  const more = users.length > shown.length ? ` and ${users.length - shown.length} more` : '';
+  return `process ${shown.join(', ')}${more} uses it`;
+}

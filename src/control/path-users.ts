@@ -1,0 +1,32 @@
+/** Processes that keep a file system busy. */
+
+import { readFile, readdir, readlink } from 'node:fs/promises';
+
+export type PathUser = { readonly pid: number; readonly name: string };
+
+/** Processes whose directory, root, program, open files or mappings lie below `path`, as far as /proc lets us see. */
+export async function usersOf(path: string): Promise<PathUser[]> {
+  const users: PathUser[] = [];
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    if (await uses(entry, path)) users.push({ pid: Number(entry), name: await nameOf(entry) });
+  }
+  return users;
+}
+
+async function uses(pid: string, path: string): Promise<boolean> {
+  const isBelow = (target: string): boolean => target === path || target.startsWith(`${path}/`);
+  for (const name of ['cwd', 'root', 'exe']) {
+    if (isBelow(await readlink(`/proc/${pid}/${name}`).catch(() => ''))) return true;
+  }
+  for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+    if (isBelow(await readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''))) return true;
+  }
+  const maps = await readFile(`/proc/${pid}/maps`, 'utf8').catch(() => '');
+  return maps.includes(` ${path}/`);
+}
+
+async function nameOf(pid: string): Promise<string> {
+  const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => 'ended');
+  return name.trim();
+}

@@ -1,0 +1,35 @@
+/** Runs the machine's own programs (mkfs, mount, fsck) and tells what came of it. */
+
+import { execFile } from 'node:child_process';
+
+export type ProgramResult =
+  | { readonly kind: 'ended'; readonly status: number; readonly output: string }
+  /** It is not installed. */
+  | { readonly kind: 'missing' };
+
+/** File system programs live in sbin, which is in the path of root only. */
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** mkfs and fsck print a few lines; a corrupt file system makes them print one for each mistake. */
+const OUTPUT_BYTES_MAX = 1_048_576;
+
+/** Runs `program` to its end. `output` is what it printed to both streams. */
+export function runProgram(program: string, ...values: readonly string[]): Promise<ProgramResult> {
+  const options = {
+    // Messages in English, so that those who look one up find it.
+    env: { PATH, LC_ALL: 'C' },
+    maxBuffer: OUTPUT_BYTES_MAX,
+  };
+  return new Promise((resolve) => {
+    execFile(program, values, options, (error, stdout, stderr) => {
+      const output = `${stdout}${stderr}`.trim();
+      if (error === null) resolve({ kind: 'ended', status: 0, output });
+      else if (error.code === 'ENOENT') resolve({ kind: 'missing' });
+      else resolve({ kind: 'ended', status: statusOf(error), output });
+    });
+  });
+}
+
+/** Killed, or more output than is kept: as bad as any failure. */
+function statusOf(error: { readonly code?: number | string | null | undefined }): number {
+  return typeof error.code === 'number' ? error.code : 255;
+}
