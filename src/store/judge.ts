@@ -112,7 +112,8 @@ async function judgeRecord(
   let bad = 0;
   for (let block = 0; block < EXTENT_BLOCKS; block++) {
     if (((record.mask >>> block) & 1) === 0) continue;
-    const key = `${record.volume}/${record.extent}/${block}`;
+    // By birth: what a version of a later birth holds says nothing of what a snapshot reads.
+    const key = `${record.volume}/${record.extent}/${block}/${record.birth}`;
     if (record.type === TRIM) good.push(key);
     else if (!(later.has(key) && record.kind === DIRECT)) {
       const place = blockPlace(media, record, block);
