@@ -26,12 +26,23 @@ export type BlockTarget = {
    * `address % BLOCK_BYTES === offsetBytes % BLOCK_BYTES`; the store may use (and change) the rest of the first and last block
    * of that memory. The memory belongs to the store until onDone. Done means: SIGKILL cannot lose it; with `fua`: power loss cannot.
    */
-  write(token: number, offsetBytes: number, lengthBytes: number, address: number, fua: boolean): void;
+  write(
+    token: number,
+    offsetBytes: number,
+    lengthBytes: number,
+    address: number,
+    fua: boolean,
+  ): void;
   /**
    * Makes a range read as zeros, any alignment and any length up to the volume. With `allocate`, space for the range is kept or
    * reserved (NBD's NO_HOLE), so that later writes to it do not end in ENOSPC.
    */
-  zero(token: number, offsetBytes: number, lengthBytes: number, options: { readonly allocate: boolean; readonly fua: boolean }): void;
+  zero(
+    token: number,
+    offsetBytes: number,
+    lengthBytes: number,
+    options: { readonly allocate: boolean; readonly fua: boolean },
+  ): void;
   /** Frees the whole blocks inside the range, any length; they then read as zeros. */
   trim(token: number, offsetBytes: number, lengthBytes: number, fua: boolean): void;
   /** Done means: all that was done before this call, by anyone, is on media. */

@@ -1,0 +1,247 @@
+/**
+ * The one table of what can go wrong for a user: code → message, retry, HTTP status, exit code, way out.
+ * `docs/errors.md` is generated from it. Nothing branches on a message; codes are OBJECT_PROBLEM and never change.
+ *
+ * A bug is neither of the two classes here: it is `assert` (lib/assert.ts), and the process exits.
+ */
+
+/** `now`: the same request may do better at once; `later`: after what it names changed; `never`: another request is needed. */
+export type Retry = 'now' | 'later' | 'never';
+
+export type ErrorRow = {
+  /** `{name}` is replaced by the detail of that name. Values are quoted in the template where people must see their ends. */
+  readonly message: string;
+  readonly retry: Retry;
+  readonly http: number;
+  /** 1 refused, 2 usage, 3 unreachable. */
+  readonly exit: 1 | 2 | 3;
+  /** What the user can do, printed on a line of its own. */
+  readonly wayOut?: string;
+};
+
+const row = (
+  http: number,
+  retry: Retry,
+  message: string,
+  options: { readonly exit?: 1 | 2 | 3; readonly wayOut?: string } = {},
+): ErrorRow => ({
+  message,
+  retry,
+  http,
+  exit: options.exit ?? 1,
+  ...(options.wayOut === undefined ? {} : { wayOut: options.wayOut }),
+});
+
+/** Requests that nobody could carry out as they stand. */
+const INPUT = {
+  INPUT_INVALID: row(400, 'never', 'Cannot read the request: {problem}', { exit: 2 }),
+  SIZE_INVALID: row(400, 'never', 'Cannot use size "{size}": {problem}', {
+    exit: 2,
+    wayOut: 'Write a size such as 10GiB (2^30 bytes), 10G (the same) or 10GB (10^9 bytes)',
+  }),
+  NAME_INVALID: row(400, 'never', 'Cannot use name "{name}": {problem}', { exit: 2 }),
+  PATH_INVALID: row(400, 'never', 'Cannot use path "{path}": {problem}', { exit: 2 }),
+  ROUTE_NOT_FOUND: row(404, 'never', 'There is nothing at {method} {path}'),
+  KEY_REUSED: row(
+    409,
+    'never',
+    'Cannot reuse idempotency key "{key}": it belongs to another request',
+    {
+      wayOut: 'Send a fresh key with each new request',
+    },
+  ),
+  OPERATION_NOT_FOUND: row(404, 'never', 'There is no operation "{operation}"'),
+} as const satisfies Record<string, ErrorRow>;
+
+const DRIVE = {
+  DRIVE_NOT_FOUND: row(404, 'never', 'There is no drive "{drive}"{hint}'),
+  DRIVE_EXISTS: row(
+    409,
+    'never',
+    'Cannot add drive "{drive}": there is one of that name with {difference}',
+  ),
+  DRIVE_PATH_USED: row(409, 'never', 'Cannot add drive "{drive}": "{path}" is drive "{holder}"'),
+  DRIVE_IN_USE: row(409, 'later', 'Cannot remove drive "{drive}": it holds volume {volumes}', {
+    wayOut: 'Remove these volumes first (holdfast volume rm NAME)',
+  }),
+  DRIVE_NOT_READY: row(409, 'later', 'Cannot use drive "{drive}": it is {state}'),
+  DRIVE_BUSY: row(409, 'later', 'Cannot open "{path}": another process holds it'),
+  DRIVE_SIGNATURE: row(409, 'never', 'Cannot format "{path}": it holds {found}', {
+    wayOut: '--force formats it and destroys what it holds',
+  }),
+  DRIVE_NO_DIRECT_IO: row(409, 'never', 'Cannot use "{path}": its file system has no direct I/O', {
+    wayOut: 'Put the drive on ext4, xfs or btrfs, or give a whole block device',
+  }),
+  DRIVE_TOO_SMALL: row(
+    409,
+    'never',
+    'Cannot use "{path}": {sizeBytes} bytes are less than the {minimumBytes} that a drive needs',
+  ),
+  DRIVE_FULL: row(
+    507,
+    'later',
+    'Cannot place {sizeBytes} bytes: drive "{drive}" has {freeBytes} bytes free',
+    {
+      wayOut: 'Add a drive (holdfast drive add NAME) or remove volumes',
+    },
+  ),
+  DRIVE_NONE: row(409, 'later', 'Cannot create volume "{volume}": there is no drive', {
+    wayOut: 'Add one first (holdfast drive add NAME --size 10GiB)',
+  }),
+  DRIVE_IO: row(500, 'later', 'Drive "{drive}" failed: {problem}'),
+  DRIVE_CORRUPT: row(500, 'never', 'Cannot open drive "{drive}": {problem}', {
+    wayOut: 'holdfast drive check explains what is wrong and changes nothing',
+  }),
+  SPACE_SHORT: row(507, 'later', 'Cannot make "{path}": it needs {needed}, and {free} are free', {
+    wayOut:
+      'Free some space, choose another place (--data DIR), a smaller drive (--drive-size 2GiB) or one that grows as it fills (--sparse)',
+  }),
+} as const satisfies Record<string, ErrorRow>;
+
+const VOLUME = {
+  VOLUME_NOT_FOUND: row(404, 'never', 'There is no volume "{volume}"{hint}'),
+  VOLUME_EXISTS: row(
+    409,
+    'never',
+    'Cannot create volume "{volume}": there is one of that name with {difference}',
+  ),
+  VOLUME_ATTACHED: row(409, 'later', 'Cannot remove volume "{volume}": it is attached', {
+    wayOut: 'Detach it first (holdfast volume detach NAME)',
+  }),
+  VOLUME_ATTACHED_OTHERWISE: row(
+    409,
+    'later',
+    'Cannot attach volume "{volume}" {wanted}: it is attached {actual}',
+    {
+      wayOut: 'Detach it first (holdfast volume detach NAME)',
+    },
+  ),
+  VOLUME_NOT_ATTACHED: row(409, 'never', 'Volume "{volume}" is not attached'),
+  VOLUME_MOUNTED: row(409, 'later', 'Cannot detach volume "{volume}": it is mounted at "{path}"', {
+    wayOut: 'Unmount it first (holdfast volume unmount NAME)',
+  }),
+  VOLUME_NOT_MOUNTED: row(409, 'never', 'Volume "{volume}" is not mounted'),
+  VOLUME_MOUNTED_OTHERWISE: row(
+    409,
+    'later',
+    'Cannot mount volume "{volume}" {wanted}: it is mounted {actual}',
+    {
+      wayOut: 'Unmount it first (holdfast volume unmount NAME)',
+    },
+  ),
+  VOLUME_SHRINK: row(
+    409,
+    'never',
+    'Cannot shrink volume "{volume}" to {wanted}: it has {actual}, and volumes only grow',
+  ),
+  VOLUME_BUSY: row(409, 'later', 'Cannot change volume "{volume}": {operation} is under way'),
+  VOLUME_LOST: row(410, 'never', 'Cannot use volume "{volume}": its drive no longer holds it'),
+  EPOCH_STALE: row(
+    409,
+    'never',
+    'Cannot attach volume "{volume}": epoch {epoch} is older than {current}',
+  ),
+  MOUNT_BUSY: row(409, 'later', 'Cannot unmount "{path}": {users}', {
+    wayOut: 'End these processes, or leave the directory, and try again',
+  }),
+  MOUNT_FOREIGN: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds {found}', {
+    wayOut: '--fs {found} mounts what is there; --force destroys it',
+  }),
+  MOUNT_PATH_USED: row(409, 'never', 'Cannot mount at "{path}": {problem}'),
+  MOUNT_IMPOSSIBLE: row(501, 'never', 'Cannot mount on this machine: {problem}', {
+    wayOut: 'holdfast volume attach NAME --nbd works without mounting',
+  }),
+  MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
+} as const satisfies Record<string, ErrorRow>;
+
+const INSTALLATION = {
+  ENGINE_UNREACHABLE: row(503, 'now', 'Cannot reach the engine: {problem}', { exit: 3 }),
+  ENGINE_REFUSED: row(409, 'later', 'The engine refused {call}: {problem}'),
+  ATTACHER_UNREACHABLE: row(503, 'now', 'Cannot reach the attacher: {problem}', { exit: 3 }),
+  ATTACHER_REFUSED: row(409, 'later', 'The attacher refused {call}: {problem}'),
+  PROTOCOL_VERSION: row(
+    501,
+    'never',
+    'Cannot talk to the {peer}: it speaks protocol {actual}, and {wanted} is needed',
+  ),
+  CONTROL_UNREACHABLE: row(503, 'now', 'Holdfast does not answer in "{dataDir}": {problem}', {
+    exit: 3,
+    wayOut: 'holdfast status tells more, holdfast up starts it',
+  }),
+  INSTALLATION_RUNNING: row(
+    409,
+    'never',
+    'Holdfast runs in "{dataDir}" already: process {pid}, since {since}',
+    {
+      wayOut: 'holdfast down ends it',
+    },
+  ),
+  INSTALLATION_DOWN: row(503, 'later', 'Holdfast does not run in "{dataDir}"', {
+    exit: 3,
+    wayOut: 'holdfast up starts it',
+  }),
+  INSTALLATION_START: row(500, 'later', 'Cannot start: {problem}'),
+  INSTALLATION_FOREIGN: row(409, 'never', 'Cannot use "{path}": {problem}'),
+  INSTALLATION_STOPPING: row(503, 'later', 'Holdfast is stopping', { exit: 3 }),
+  STORE_CONFLICT: row(409, 'now', 'Another request changed "{key}" meanwhile'),
+  STORE_COMPACTED: row(
+    410,
+    'never',
+    'Cannot watch from revision {revision}: history begins at {oldest}',
+  ),
+  STORE_FAILED: row(500, 'later', 'The cluster store failed: {problem}'),
+  INTERNAL: row(500, 'later', 'Something went wrong inside: {problem}', {
+    wayOut: 'The log of control (DIR/log/control.log) has more',
+  }),
+} as const satisfies Record<string, ErrorRow>;
+
+export const ERRORS: typeof INPUT & typeof DRIVE & typeof VOLUME & typeof INSTALLATION = {
+  ...INPUT,
+  ...DRIVE,
+  ...VOLUME,
+  ...INSTALLATION,
+};
+
+export type ErrorCode = keyof typeof ERRORS;
+export type ErrorDetails = Readonly<Record<string, string | number>>;
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERRORS, code);
+
+/** The row of `code`, with its optional fields visible. */
+export const errorRow = (code: ErrorCode): ErrorRow => ERRORS[code];
+
+/** Fills a template's `{name}` places; a name without a detail becomes nothing. */
+export function fillTemplate(template: string, details: ErrorDetails): string {
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => String(details[name] ?? ''));
+}
+
+class Problem extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(
+    code: ErrorCode,
+    details: ErrorDetails & { readonly cause?: never } = {},
+    cause?: unknown,
+  ) {
+    super(fillTemplate(ERRORS[code].message, details), cause === undefined ? {} : { cause });
+    this.code = code;
+    this.details = details;
+  }
+
+  /** What the user can do about it, if there is something. */
+  get wayOut(): string | undefined {
+    const template = errorRow(this.code).wayOut;
+    return template === undefined ? undefined : fillTemplate(template, this.details);
+  }
+}
+
+/** The request cannot be carried out, and nothing is broken. Handled at the edge: REST, CLI, NBD. */
+export class Refusal extends Problem {
+  override name = 'Refusal';
+}
+
+/** Something that Holdfast relies on failed. Handled by the loop that owns the resource. */
+export class Fault extends Problem {
+  override name = 'Fault';
+}
