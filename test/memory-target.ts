@@ -30,7 +30,7 @@ export class MemoryTarget implements BlockTarget {
   /** By block: 1 if it holds data. */
   readonly allocated: Uint8Array;
   readonly calls: TargetCall[] = [];
-  /** Errno of the calls to come whose range touches a byte in [from, to). */
+  /** Errno of the calls to come whose range touches a byte in [from, to); flushes are at [0, 0). */
   fault: { readonly errno: number; readonly from: number; readonly to: number } | undefined;
   /** While true nothing is answered. */
   held = false;
@@ -137,7 +137,7 @@ export class MemoryTarget implements BlockTarget {
     if (offsetBytes + lengthBytes > this.sizeBytes) throw new Error('a request beyond the end');
     const { fault } = this;
     if (fault === undefined) return 0;
-    return offsetBytes < fault.to && offsetBytes + lengthBytes >= fault.from ? fault.errno : 0;
+    return offsetBytes < fault.to && offsetBytes + lengthBytes > fault.from ? fault.errno : 0;
   }
 
   #allocate(offsetBytes: number, lengthBytes: number, state: number): void {

@@ -200,6 +200,15 @@ export class NbdRawClient {
     };
   }
 
+  /** Reads nothing more, so that the server's sends get stuck, until {@link NbdRawClient.resume}. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
   destroy(): void {
     this.socket.destroy();
   }
