@@ -24,16 +24,24 @@ export class CutImages {
   readonly #random: Prng;
   /** The image of what is certain at the last cut. */
   readonly #certainPath: string;
+  readonly #forgetsFlushes: boolean;
   #certainNs = -Infinity;
 
   /** `certainPath` is made anew: a drive of `sizeBytes` zeros, as its file was before the engine's first write. */
   constructor(
     journal: JournalReader,
-    options: { readonly random: Prng; readonly certainPath: string; readonly sizeBytes: number },
+    options: {
+      readonly random: Prng;
+      readonly certainPath: string;
+      readonly sizeBytes: number;
+      /** For the canary: a drive that answers flushes and keeps nothing of what came after its first one. */
+      readonly forgetsFlushes?: boolean;
+    },
   ) {
     this.#journal = journal;
     this.#random = options.random;
     this.#certainPath = options.certainPath;
+    this.#forgetsFlushes = options.forgetsFlushes ?? false;
     writeFileSync(options.certainPath, '');
     truncateSync(options.certainPath, options.sizeBytes);
   }
@@ -74,6 +82,7 @@ export class CutImages {
   #coveredNs(cutNs: number): number {
     let coveredNs = -Infinity;
     for (const flush of this.#journal.flushes) {
+      if (this.#forgetsFlushes && coveredNs > -Infinity) break;
       if (flush.completedNs <= cutNs) coveredNs = Math.max(coveredNs, flush.submittedNs);
     }
     return coveredNs;

@@ -27,6 +27,7 @@ const HELP = `npm run chaos:cut -- [options]: cuts the power of a recorded engin
   --seconds N     of load that is recorded (5)
   --seed N        of the load, the moments and what each cut keeps; printed, random by default
   --dir FOLDER    where the data goes (.holdfast/chaos)
+  --canary        rebuilds the drive as one that lies about flushes: the rig must report a loss
 
 Example: npm run chaos:cut -- --cuts 10 --seconds 2
 `;
@@ -55,6 +56,7 @@ async function main(): Promise<number> {
       seconds: { type: 'string', default: '5' },
       seed: { type: 'string' },
       dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'chaos') },
+      canary: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -84,6 +86,7 @@ async function main(): Promise<number> {
     recorded,
     random,
     count: Number(values.cuts),
+    lying: values.canary,
   });
   if (failures === 0) rmSync(folder, { recursive: true, force: true });
   else process.stdout.write(`Left for inspection: ${folder}\n`);
@@ -146,6 +149,7 @@ async function cutAll(options: {
   readonly recorded: Recorded;
   readonly random: Prng;
   readonly count: number;
+  readonly lying: boolean;
 }): Promise<number> {
   const { recorded, random } = options;
   const journal = new JournalReader(options.journalPath, {
@@ -156,6 +160,7 @@ async function cutAll(options: {
     random,
     certainPath: join(options.folder, 'certain.img'),
     sizeBytes: statSync(recorded.drivePath).size,
+    forgetsFlushes: options.lying,
   });
   const spanNs = recorded.endNs - recorded.startNs;
   const moments = Array.from(
