@@ -1,6 +1,7 @@
 /** One life of the process under test: the open store, its clients, and the traffic between them until a crash is due. */
 
 import { Arena } from '../src/lib/arena.ts';
+import { Refusal } from '../src/model/errors.ts';
 import { Client, type Allowed } from './client.ts';
 import type { DriveModel, ModelledSnapshot, ModelledVolume } from './drive-model.ts';
 import type { Plan } from './plan.ts';
@@ -179,7 +180,14 @@ export class Life {
     );
     const volume = this.#model.make(uuid, sizeBytes);
     this.machine.world.trace(`create volume ${volume.content.id} ${uuid} ${sizeBytes}`);
-    await this.#store.createVolume({ uuid, sizeBytes });
+    try {
+      await this.#store.createVolume({ uuid, sizeBytes });
+    } catch (error) {
+      // The volume table is small: being full is a fair answer.
+      if (!isFull(error)) throw error;
+      this.#model.volumes = this.#model.volumes.filter((other) => other !== volume);
+      return;
+    }
     volume.presence = 'there';
     this.#attach(volume);
     const client = this.#clients.get(volume);
@@ -228,7 +236,14 @@ export class Life {
     };
     volume.snapshots.push(snapshot);
     this.machine.world.trace(`snapshot of volume ${volume.content.id}`);
-    snapshot.birth = await this.#store.snapshot(volume.uuid);
+    try {
+      snapshot.birth = await this.#store.snapshot(volume.uuid);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      snapshot.content.done();
+      volume.snapshots = volume.snapshots.filter((other) => other !== snapshot);
+      return;
+    }
     snapshot.presence = 'there';
     snapshot.content.done();
     this.machine.world.trace(`snapshot of volume ${volume.content.id} is ${snapshot.birth}`);
@@ -287,4 +302,8 @@ export class Life {
   async close(): Promise<void> {
     await this.machine.world.await(this.#store.close(), `closing; ${this.#story()}`);
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Refusal && error.code === 'DRIVE_FULL';
 }

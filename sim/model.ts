@@ -208,16 +208,13 @@ export class VolumeModel {
     const later = state.tail.filter((change) => change.number >= before);
     const earlier = state.tail.filter((change) => change.number < before);
     if (earlier.some((change) => change.state === 'in-flight')) return;
-    // What is unflushed stays unflushed: a power cut may still bring back what was durable before it.
-    const kept = earlier.filter((change) => change.state !== 'uncertain' || found.includes(change));
+    // Uncertain changes after the one that was seen never happened. Those before it stay: it is not flushed, and a power cut may bring
+    // back any of them.
+    const seen = earlier.findLastIndex((change) => found.includes(change));
+    const kept = earlier.filter((change, index) => index <= seen || change.state !== 'uncertain');
+    const change = kept[seen];
+    if (change?.state === 'uncertain' && found.length === 1) kept[seen] = acknowledgedCopy(change);
     const base = state.base.filter((content) => found.includes(content));
-    for (const change of kept) {
-      if (change.state !== 'uncertain' || found.length > 1) continue;
-      const seen = new Change(change.number, { zeros: change.zeros });
-      seen.state = 'acknowledged';
-      for (const [at, bytes] of change.composed) seen.composed.set(at, bytes);
-      kept[kept.indexOf(change)] = seen;
-    }
     state.tail = [...kept, ...later];
     if (kept.length === 0) state.base = base;
   }
@@ -318,6 +315,13 @@ export class VolumeModel {
       `volume ${this.id} (${this.name}) sector ${sector}, block ${Math.floor(sector / 8)}: read ${got}, legal ${wanted}; ${context.after}`,
     );
   }
+}
+
+function acknowledgedCopy(change: Change): Change {
+  const copy = new Change(change.number, { zeros: change.zeros });
+  copy.state = 'acknowledged';
+  for (const [at, bytes] of change.composed) copy.composed.set(at, bytes);
+  return copy;
 }
 
 function until(state: Sector, certain: (change: Change) => boolean): Content[] {
