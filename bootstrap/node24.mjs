@@ -1,0 +1,68 @@
+/**
+ * Finds Node 24, which Holdfast brings as an npm package, and runs a program with it. Plain JavaScript without
+ * dependencies: the files of this folder run on whatever Node there is, 18 and newer.
+ */
+
+import { spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The clone that this file is in. */
+export const HOME = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+/** From 24.15 on node:sqlite prints no warning. */
+const NODE_VERSION_MIN = [24, 15];
+
+const FORWARDED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+/** The path of a Node that can run Holdfast, or undefined. */
+export function findNode() {
+  const path = join(HOME, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin/node');
+  try {
+    accessSync(path, constants.X_OK);
+    return path;
+  } catch {
+    return isNewEnough(process.versions.node) ? process.execPath : undefined;
+  }
+}
+
+/** Whether `version` ("24.15.0") is one that Holdfast runs on. */
+export function isNewEnough(version) {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return (
+    major > NODE_VERSION_MIN[0] || (major === NODE_VERSION_MIN[0] && minor >= NODE_VERSION_MIN[1])
+  );
+}
+
+/** Runs `script` (from the clone's root) with Node 24 and resolves with its exit status, 128 + n after signal n. */
+export async function runScript(script, args) {
+  const node = findNode();
+  if (node === undefined) {
+    const wanted = NODE_VERSION_MIN.join('.');
+    process.stderr.write(
+      `holdfast: no Node ${wanted} for ${process.platform}-${process.arch}: install it and try again\n`,
+    );
+    return 1;
+  }
+  const cache = process.env.NODE_COMPILE_CACHE ?? join(HOME, 'node_modules/.cache/holdfast');
+  return await run(node, [join(HOME, script), ...args], {
+    env: { ...process.env, NODE_COMPILE_CACHE: cache },
+  });
+}
+
+/** Runs a program with this one's terminal, passes signals on, and resolves with its exit status. */
+export async function run(program, args, options = {}) {
+  const child = spawn(program, args, { stdio: 'inherit', ...options });
+  const forward = (signal) => child.kill(signal);
+  for (const signal of FORWARDED_SIGNALS) process.on(signal, forward);
+  try {
+    return await new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('exit', (code, signal) => resolve(code ?? 128 + osConstants.signals[signal]));
+    });
+  } finally {
+    for (const signal of FORWARDED_SIGNALS) process.off(signal, forward);
+  }
+}

@@ -1,0 +1,42 @@
+/** Are the npm packages of package-lock.json here, and the work of getting them. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HOME, findNode, run } from './node24.mjs';
+
+/** What `npm ci` downloads and then holds on disk, rounded up (linux-x64: 104 and 315 MB). */
+export const NPM_DOWNLOAD_MB = 110;
+export const NPM_DISK_MB = 320;
+
+/** Whether every package of the lock file is installed in the version that it names. */
+export function isInstalled(home = HOME) {
+  const wanted = packagesOf(join(home, 'package-lock.json'));
+  // npm writes what it installed to this file, last of all.
+  const actual = packagesOf(join(home, 'node_modules/.package-lock.json'));
+  if (wanted === undefined || actual === undefined) return false;
+  // Optional packages are those of other platforms; of ours, Node is the one that must be there.
+  const isThere = ([path, { version, optional }]) =>
+    path === '' || optional === true || actual[path]?.version === version;
+  return Object.entries(wanted).every(isThere) && findNode() !== undefined;
+}
+
+function packagesOf(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')).packages;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs `npm ci`; throws when it fails. No package's own scripts run. */
+export async function install() {
+  process.stdout.write('Installing npm packages: npm ci --ignore-scripts\n');
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  const status = await run('npm', args, { cwd: HOME });
+  if (status !== 0) throw new Error(`npm ci ended with status ${status}`);
+  if (!isInstalled()) {
+    throw new Error(
+      `npm ci left packages out; is ${process.platform}-${process.arch} without Node 24?`,
+    );
+  }
+}
