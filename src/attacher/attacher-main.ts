@@ -1,176 +1,72 @@
 /**
- * The attacher: holds what the kernel's block devices hang on, and queues their I/O while the engine restarts. It does nothing
- * else, so that neither a crash nor an upgrade of engine or control fails a mounted file system.
- *
- * Nothing that I/O waits for touches a file system: the log goes to standard error, and a line is written only when something
- * was attached, detached, or changed its state.
+ * The attacher's process: `main.ts attacher --data DIR [--io auto|io_uring|node]`. SIGTERM ends it in order (exit 0) unless a
+ * device is in use; a bug ends it at once (exit 70), to be swept and started again by the supervisor.
  */
 
-import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import fs from 'node:fs';
+import path from 'node:path';
 import process from 'node:process';
+import { parseArgs } from 'node:util';
 
-import { IoAsync } from '../env/io-async.ts';
-import { type KernelCalls, openKernelCalls } from '../env/linux/kernel-calls.ts';
-import { LoopDevices } from '../env/linux/loop-device.ts';
-import { type NodeEnv, openEnv } from '../env/node/open-env.ts';
-import { applyProcessGuards } from '../env/node/process-guards.ts';
-import { assert } from '../lib/assert.ts';
-import { Refusal } from '../model/errors.ts';
-import type { JsonObject } from '../wire/line-protocol.ts';
-import type { AttachSpec, AttachedDevice, DeviceKind } from './attached-device.ts';
-import { parseAttach, parseDetach, parseResize } from './attacher-calls.ts';
-import { Attachments } from './attachments.ts';
-import { Berths } from './berths.ts';
-import type { ClientState } from './client-state.ts';
-import { FuseLoop } from './fuse-loop.ts';
-import { FUSE_VOLUME_BYTES } from './fuse-volume.ts';
-import { KernelNbd, hasKernelNbd } from './kernel-nbd.ts';
-import { LineServer } from './line-server.ts';
-import { type Made, MadeLog } from './made-log.ts';
-import { identify } from './process-identity.ts';
+import type { EnvOptions } from '../env/node/open-env.ts';
+import { type Log, jsonLog } from '../lib/json-log.ts';
+import { runAttacher } from './attacher.ts';
 
-/** Volumes on FUSE at once. 64 of 9.3 MiB: 600 MiB of address space, of which only what is used becomes memory. */
-const FUSE_VOLUME_COUNT_MAX = 64;
-const BERTHS_AT = 4096;
+const EXIT_USAGE = 2;
+/** sysexits.h: EX_SOFTWARE. */
+const EXIT_BUG = 70;
 
-export type AttacherOptions = {
-  /** The installation's run directory. */
-  readonly runDir: string;
-  /** As {@link import('../env/node/open-env.ts').EnvOptions.io}. */
-  readonly io: 'auto' | 'io_uring' | 'node';
-  readonly version: string;
-  /** Takes one line, without its newline. */
-  readonly log: (line: string) => void;
-};
-
-/** Runs the attacher until it is shut down. Resolves with the exit status. */
-export async function runAttacher(options: AttacherOptions): Promise<number> {
-  ignoreSignals();
-  await mkdir(options.runDir, { recursive: true, mode: 0o700 });
-  const memoryBytes = BERTHS_AT + FUSE_VOLUME_COUNT_MAX * FUSE_VOLUME_BYTES;
-  const env = openEnv({ io: options.io, memoryBytes });
-  const calls = openKernelCalls();
-  const made = new MadeLog(options.runDir);
-  const warnings = guard(env, calls);
-  for (const warning of warnings) options.log(warning);
-  const attachments = openAttachments(env, { calls, made, options });
-
-  const path = join(options.runDir, 'attacher.sock');
-  const socket: Made = { kind: 'socket', path };
-  made.record(socket);
-  const shutdown = async (force: boolean): Promise<void> => {
-    await attachments.detachAll({ force });
-    // The answer to this very call goes out first.
-    setImmediate(() => env.io.stop());
+/** Runs the attacher until it is told to end. Returns the exit status. */
+export async function attacherMain(argv: readonly string[]): Promise<number> {
+  const log = jsonLog('attacher', {
+    wallMs: () => Date.now(),
+    write: (line) => process.stderr.write(line),
+  });
+  const flags = parseFlags(argv, log);
+  if (flags === undefined) return EXIT_USAGE;
+  const die = (error: unknown): never => {
+    log('error', 'bug', { error: error instanceof Error ? error.stack : String(error) });
+    process.exit(EXIT_BUG);
   };
-  const server = await LineServer.listen(path, {
-    peer: 'attacher',
-    hello: () => ({ version: options.version, io: env.ioChoice, warnings }),
-    onCall: (call, args) => onCall(attachments, { call, args, shutdown }),
-  });
-  process.on('SIGTERM', () => {
-    shutdown(false).catch((error: unknown) => options.log(`Not stopped: ${String(error)}`));
-  });
-  options.log(`Attacher ${options.version} listens at "${path}", I/O by ${env.ioChoice.kind}`);
-  await env.io.run();
-  await server.close();
-  made.forget(socket);
-  return 0;
+  process.on('uncaughtException', die);
+  process.on('unhandledRejection', die);
+  const runDir = makeRunDirectory(flags.dataDirectory);
+  const status = await runAttacher({ runDir, io: flags.io, version: readVersion(), log });
+  log('info', 'attacher ended');
+  return status;
 }
 
-async function onCall(
-  attachments: Attachments,
-  request: {
-    readonly call: string;
-    readonly args: JsonObject;
-    readonly shutdown: (force: boolean) => Promise<void>;
-  },
-): Promise<JsonObject> {
-  const { call, args } = request;
-  switch (call) {
-    case 'attach': {
-      const { spec, kind } = parseAttach(args);
-      return attachments.attach(spec, kind);
+type Flags = { readonly dataDirectory: string; readonly io: EnvOptions['io'] };
+
+function parseFlags(argv: readonly string[], log: Log): Flags | undefined {
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: { data: { type: 'string' }, io: { type: 'string', default: 'auto' } },
+    });
+    const { data, io } = values;
+    if (data === undefined) throw new Error('--data DIR is needed');
+    if (io !== 'auto' && io !== 'io_uring' && io !== 'node') {
+      throw new Error(`--io is auto, io_uring or node, not "${io}"`);
     }
-    case 'detach': {
-      const { attachId, force } = parseDetach(args);
-      await attachments.detach(attachId, { force });
-      return {};
-    }
-    case 'resize': {
-      const { attachId, sizeBytes } = parseResize(args);
-      return attachments.resize(attachId, sizeBytes);
-    }
-    case 'list':
-      return { devices: attachments.list() };
-    case 'shutdown':
-      await request.shutdown(args.force === true);
-      return {};
-    default:
-      throw new Refusal('INPUT_INVALID', { problem: `the attacher has no call "${call}"` });
+    return { dataDirectory: path.resolve(data), io };
+  } catch (error) {
+    log('error', 'usage', { error: error instanceof Error ? error.message : String(error) });
+    return undefined;
   }
 }
 
-type Parts = {
-  readonly calls: KernelCalls;
-  readonly made: MadeLog;
-  readonly options: AttacherOptions;
-};
-
-function openAttachments(env: NodeEnv, { calls, made, options }: Parts): Attachments {
-  const awaited = new IoAsync(env.io);
-  const maker = identify(process.pid);
-  assert(maker !== undefined, 'a process finds itself in /proc');
-  const onState = (attachId: string, state: ClientState): void => {
-    options.log(`Attachment ${attachId} ${describe(state)}`);
-  };
-  const sleep = (delayMs: number): Promise<void> => awaited.sleep(delayMs);
-  const fuse = {
-    calls,
-    loops: new LoopDevices(calls),
-    berths: new Berths(env.io, {
-      firstAddress: BERTHS_AT,
-      berthBytes: FUSE_VOLUME_BYTES,
-      count: FUSE_VOLUME_COUNT_MAX,
-    }),
-    made,
-    maker,
-    fuseDir: join(options.runDir, 'fuse'),
-    sleep,
-    onState,
-  };
-  return new Attachments({
-    kinds: usableKinds(),
-    open: (kind: DeviceKind, spec: AttachSpec): Promise<AttachedDevice> =>
-      kind === 'fuse-loop'
-        ? FuseLoop.open(fuse, spec)
-        : KernelNbd.open({ made, sleep, onState }, spec),
-  });
+/** DIR/run, or what it points to: sockets have paths of at most 107 bytes. */
+function makeRunDirectory(dataDirectory: string): string {
+  const link = path.join(dataDirectory, 'run');
+  fs.mkdirSync(link, { recursive: true, mode: 0o700 });
+  return fs.realpathSync(link);
 }
 
-function describe(state: ClientState): string {
-  return state.kind === 'serving' ? 'is served' : `${state.kind}: ${state.problem}`;
-}
-
-/** Kinds of devices that this machine and user can have, best first. */
-export function usableKinds(): DeviceKind[] {
-  if (process.getuid?.() !== 0) return [];
-  const kinds: DeviceKind[] = [];
-  if (hasKernelNbd()) kinds.push('kernel-nbd');
-  if (existsSync('/dev/fuse') && existsSync('/dev/loop-control')) kinds.push('fuse-loop');
-  return kinds;
-}
-
-function guard(env: NodeEnv, calls: KernelCalls): string[] {
-  const warnings = applyProcessGuards({ ioFlusher: true });
-  const errno = calls.lockOnFault(env.io.memory.buffer);
-  if (errno !== 0) warnings.push(`Buffers may be swapped out: mlock2 failed (errno ${errno})`);
-  return warnings;
-}
-
-/** A Ctrl-C reaches every process of the terminal's group; whoever started this one ends it in order. */
-function ignoreSignals(): void {
-  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
+function readVersion(): string {
+  const text = fs.readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const manifest: unknown = JSON.parse(text);
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown';
 }

@@ -13,7 +13,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { KernelCalls } from '../env/linux/kernel-calls.ts';
-import type { LoopDevices } from '../env/linux/loop-device.ts';
+import { type LoopDevices, backingOf } from '../env/linux/loop-device.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import { type AttachSpec, type AttachedDevice, SECTOR_BYTES } from './attached-device.ts';
 import type { Berths } from './berths.ts';
@@ -44,7 +44,7 @@ export type FuseLoopParts = {
   readonly onState: (attachId: string, state: ClientState) => void;
 };
 
-/** The source of a volume's FUSE mount and the label of its loop device, by which a sweep knows them again. */
+/** The source of a volume's FUSE mount, by which a sweep knows it again, and its loop device's lo_file_name. */
 export const ownLabel = (attachId: string): string => `holdfast:${attachId}`;
 
 type Held = { readonly mount: FuseMount; readonly volume: FuseVolume; readonly fuseMade: Made };
@@ -111,10 +111,8 @@ export class FuseLoop implements AttachedDevice {
   }
 
   async #waitUntilClear(options: { readonly force: boolean }): Promise<void> {
-    const label = ownLabel(this.#spec.attachId);
     for (let waitedMs = 0; waitedMs < CLEAR_WAIT_MS; waitedMs += CLEAR_POLL_MS) {
-      const status = await this.#parts.loops.status(this.device);
-      if (status?.label !== label) return;
+      if (backingOf(this.device) !== this.#held.mount.path) return;
       await this.#parts.sleep(CLEAR_POLL_MS);
     }
     if (options.force) return;
@@ -128,13 +126,15 @@ export class FuseLoop implements AttachedDevice {
 const loopMade = (parts: FuseLoopParts, device: string, attachId: string): Made => ({
   kind: 'loop',
   device,
-  label: ownLabel(attachId),
+  backing: fusePath(parts, attachId),
   maker: parts.maker,
 });
 
+const fusePath = (parts: FuseLoopParts, attachId: string): string => join(parts.fuseDir, attachId);
+
 async function openFuse(parts: FuseLoopParts, spec: AttachSpec): Promise<Held> {
   await mkdir(parts.fuseDir, { recursive: true, mode: 0o700 });
-  const path = join(parts.fuseDir, spec.attachId);
+  const path = fusePath(parts, spec.attachId);
   const source = ownLabel(spec.attachId);
   const fuseMade: Made = { kind: 'fuse', path, source, maker: parts.maker };
   parts.made.record(fuseMade);

@@ -20,11 +20,11 @@ export type Made =
       readonly source: string;
       readonly maker: ProcessIdentity;
     }
-  /** A loop device; `label` is its lo_file_name. */
+  /** A loop device over the file `backing`. */
   | {
       readonly kind: 'loop';
       readonly device: string;
-      readonly label: string;
+      readonly backing: string;
       readonly maker: ProcessIdentity;
     }
   /** A kernel nbd device; `backend` is its backend identifier. It outlives its maker. */
@@ -105,7 +105,7 @@ function keyOf(made: Made): string {
     case 'mount':
       return `mount ${made.device} ${made.path}`;
     case 'loop':
-      return `loop ${made.device} ${made.label}`;
+      return `loop ${made.device} ${made.backing}`;
     case 'nbd':
       return `nbd ${made.device} ${made.backend}`;
   }

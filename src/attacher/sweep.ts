@@ -9,7 +9,7 @@
 import { lstatSync, rmSync, rmdirSync } from 'node:fs';
 
 import { type KernelCalls, UNMOUNT_DETACH, openKernelCalls } from '../env/linux/kernel-calls.ts';
-import { LoopDevices } from '../env/linux/loop-device.ts';
+import { LoopDevices, backingOf } from '../env/linux/loop-device.ts';
 import { openRawSockets } from '../env/linux/raw-sockets.ts';
 import { EBUSY } from '../model/errno.ts';
 import { formatDisconnect } from '../wire/netlink/nbd-netlink.ts';
@@ -129,11 +129,9 @@ class Sweep {
   }
 
   async #undoLoop(made: Extract<Made, { kind: 'loop' }>): Promise<string | undefined> {
-    const loops = new LoopDevices(this.#kernel);
-    const status = await loops.status(made.device);
-    if (status?.label !== made.label) return undefined;
+    if (backingOf(made.device) !== made.backing) return undefined;
     // While a process keeps a detached file system of it, the kernel frees the device later, by itself.
-    await loops.clear(made.device);
+    await new LoopDevices(this.#kernel).clear(made.device);
     this.undone.push(made);
     return undefined;
   }
@@ -144,7 +142,8 @@ class Sweep {
       if (errno !== 0) return `unmounting failed (errno ${errno})`;
       this.undone.push(made);
     }
-    rmSync(made.path, { force: true });
+    const point = lstatSync(made.path, { throwIfNoEntry: false });
+    if (point?.isFile() === true && point.size === 0) rmSync(made.path);
     return undefined;
   }
 

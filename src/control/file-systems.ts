@@ -61,7 +61,7 @@ export async function make({ volume, device }: VolumeDevice, fsType: FsType): Pr
   const result = await runProgram(program, ...values, device);
   if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
   if (result.status === 0) return;
-  throw failed(volume, `${program} exited with ${result.status}: ${lastLines(result.output)}`);
+  throw failed(volume, describeExit(program, result));
 }
 
 /** Repairs what can be repaired without a choice; the journal is replayed. The device is not mounted. */
@@ -71,10 +71,7 @@ export async function checkExt4({ volume, device }: VolumeDevice): Promise<strin
   // e2fsck(8): 1 is "errors corrected", the rest are sums of worse.
   if (result.status <= 1) return lastLines(result.output);
   const remedy = `e2fsck -y ${device} repairs what it can; look at what it says first (e2fsck -n ${device})`;
-  throw failed(
-    volume,
-    `e2fsck exited with ${result.status}: ${lastLines(result.output)}; ${remedy}`,
-  );
+  throw failed(volume, `${describeExit('e2fsck', result)}; ${remedy}`);
 }
 
 /** Looks, and changes nothing. The journal was replayed by a mount before. */
@@ -83,10 +80,7 @@ export async function checkXfs({ volume, device }: VolumeDevice): Promise<string
   if (result.kind === 'missing') throw missing(volume, 'xfs_repair', TABLE.xfs.package);
   if (result.status === 0) return lastLines(result.output);
   const remedy = `xfs_repair ${device} repairs it`;
-  throw failed(
-    volume,
-    `xfs_repair -n exited with ${result.status}: ${lastLines(result.output)}; ${remedy}`,
-  );
+  throw failed(volume, `${describeExit('xfs_repair -n', result)}; ${remedy}`);
 }
 
 /** Makes a mounted file system as large as its device has become. One that is as large already stays as it is. */
@@ -99,7 +93,18 @@ export async function growMounted(
   const result = await runProgram(program, target);
   if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
   if (result.status === 0) return;
-  throw failed(volume, `${program} exited with ${result.status}: ${lastLines(result.output)}`);
+  const remedy = result.output.includes('Permission denied')
+    ? '; the kernel wants CAP_SYS_RESOURCE for a mounted ext4, so unmount it, and it grows when it is mounted again'
+    : '';
+  throw failed(volume, `${describeExit(program, result)}${remedy}`);
+}
+
+/** The same for an ext4 that is not mounted, after a check. */
+export async function growUnmountedExt4(target: VolumeDevice): Promise<void> {
+  await checkExt4(target);
+  const result = await runProgram('resize2fs', target.device);
+  if (result.kind === 'missing') throw missing(target.volume, 'resize2fs', TABLE.ext4.package);
+  if (result.status !== 0) throw failed(target.volume, describeExit('resize2fs', result));
 }
 
 export function failed(volume: string, problem: string): Fault {
@@ -108,6 +113,13 @@ export function failed(volume: string, problem: string): Fault {
 
 export function missing(volume: string, program: string, debianPackage: string): Fault {
   return failed(volume, `${program} is not installed (apt install ${debianPackage})`);
+}
+
+function describeExit(
+  program: string,
+  result: { readonly status: number; readonly output: string },
+): string {
+  return `${program} exited with ${result.status}: ${lastLines(result.output)}`;
 }
 
 /** The end of a program's output on one line: what matters comes last. */

@@ -17,6 +17,7 @@ import {
   checkXfs,
   failed,
   growMounted,
+  growUnmountedExt4,
   isFsType,
   make,
   missing,
@@ -123,6 +124,13 @@ export async function checkFileSystem(
   const mounted = await mountFileSystem(target, { ...options, path: scratch });
   await unmountFileSystem(target, { path: mounted, made: options.made });
   return checkXfs(target);
+}
+
+/** Before a mount: makes an ext4 as large as its device. An xfs can grow only when it is mounted. */
+export async function growUnmounted(target: VolumeDevice, fsType: FsType): Promise<void> {
+  const [path] = mountsOf(target.device);
+  if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: target.volume, path });
+  if (fsType === 'ext4') await growUnmountedExt4(target);
 }
 
 /** Makes the file system mounted at `path` as large as its device. */

@@ -2,6 +2,7 @@
 
 import { open } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 
 import { EBUSY, EINVAL, ENOENT, ENOTTY, ENXIO, ErrnoError } from '../../model/errno.ts';
 import type { KernelCalls } from './kernel-calls.ts';
@@ -10,7 +11,6 @@ const CONTROL_PATH = '/dev/loop-control';
 const LOOP_SET_FD = 0x4c00;
 const LOOP_CLR_FD = 0x4c01;
 const LOOP_SET_STATUS64 = 0x4c04;
-const LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_SET_CAPACITY = 0x4c07;
 const LOOP_SET_DIRECT_IO = 0x4c08;
 const LOOP_SET_BLOCK_SIZE = 0x4c09;
@@ -28,8 +28,6 @@ const NAME_BYTES = 64;
 
 /** Others take devices too, between our asking for a free one and our taking it. */
 const CONFIGURE_TRIES_MAX = 32;
-
-export type LoopStatus = { readonly label: string; readonly directIo: boolean };
 
 export class LoopDevices {
   readonly #calls: KernelCalls;
@@ -52,7 +50,7 @@ export class LoopDevices {
 
   /**
    * Makes a device over the file `fd`, direct I/O, with sectors of `sectorBytes`, and returns its path. `label` (at most 63
-   * bytes) is what {@link LoopDevices.status} gives. `beforeTake` is told each device before it is tried.
+   * bytes) is its lo_file_name. `beforeTake` is told each device before it is tried.
    */
   async configure(options: {
     readonly fd: number;
@@ -70,23 +68,6 @@ export class LoopDevices {
       }
     }
     throw new ErrnoError({ errno: EBUSY, syscall: 'LOOP_CONFIGURE' });
-  }
-
-  /** Label and mode of a configured device; undefined if it is free or does not exist. */
-  async status(device: string): Promise<LoopStatus | undefined> {
-    const info = new ArrayBuffer(INFO_BYTES);
-    const result = await this.#onDevice(device, (fd) =>
-      this.#calls.ioctl(fd, LOOP_GET_STATUS64, info),
-    );
-    if (result === -ENXIO || result === -ENOENT) return undefined;
-    if (result < 0) {
-      throw new ErrnoError({ errno: -result, syscall: 'LOOP_GET_STATUS64', path: device });
-    }
-    const name = new Uint8Array(info, INFO_NAME_AT, NAME_BYTES);
-    const end = name.indexOf(0);
-    const label = new TextDecoder().decode(name.subarray(0, end < 0 ? NAME_BYTES : end));
-    const flags = new DataView(info).getUint32(INFO_FLAGS_AT, true);
-    return { label, directIo: (flags & FLAG_DIRECT_IO) !== 0 };
   }
 
   /** Frees a device, at once or, while somebody has it open, at the last close. One that is free already is no error. */
@@ -165,10 +146,22 @@ export class LoopDevices {
   }
 }
 
-/** Whether the device's I/O bypasses the page cache of the file below it, as sysfs says. */
+/** Path of the file that the device has, as the kernel sees it; undefined if it has none. Asks nobody, so it never waits. */
+export function backingOf(device: string): string | undefined {
+  return readAttribute(device, 'backing_file');
+}
+
+/** Whether the device's I/O bypasses the page cache of the file below it. */
 export function isDirect(device: string): boolean {
-  const name = device.slice('/dev/'.length);
-  return readFileSync(`/sys/block/${name}/loop/dio`, 'utf8').trim() === '1';
+  return readAttribute(device, 'dio') === '1';
+}
+
+function readAttribute(device: string, name: string): string | undefined {
+  try {
+    return readFileSync(`/sys/block/${basename(device)}/loop/${name}`, 'utf8').trimEnd();
+  } catch {
+    return undefined;
+  }
 }
 
 function errnoOf(error: unknown): number {
