@@ -3,6 +3,7 @@
 /** By role: a function that runs it and returns the exit status. Each is loaded only when asked for. */
 const ROLES: ReadonlyMap<string, (argv: readonly string[]) => Promise<number>> = new Map([
   ['engine', async (argv) => (await import('./engine/engine-main.ts')).engineMain(argv)],
+  ['attacher', async (argv) => (await import('./attacher/attacher-main.ts')).attacherMain(argv)],
 ]);
 
 const EXIT_USAGE = 2;

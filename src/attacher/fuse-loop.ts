@@ -195,6 +195,8 @@ async function firstConnect(
 }
 
 async function takeLoop(parts: FuseLoopParts, mount: FuseMount, spec: AttachSpec): Promise<string> {
+  // Linux before 6.10 makes the device as large as it last heard the file to be: nothing, until somebody asks.
+  await mount.refresh();
   const file = await mount.openFile();
   let tried: Made | undefined;
   try {

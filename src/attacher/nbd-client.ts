@@ -23,6 +23,7 @@ import {
 } from '../wire/nbd/constants.ts';
 import type { Berth } from './berths.ts';
 import { type ClientState, nextState } from './client-state.ts';
+import type { NbdClientOptions } from './nbd-client-options.ts';
 import { GREETING_ARENA_BYTES, Greeting, exportProblem } from './greeting.ts';
 import { ReplyStream, STREAM_BYTES } from './reply-stream.ts';
 import { RequestQueue } from './request-queue.ts';
@@ -49,18 +50,6 @@ export const NBD_INDEX_COUNT = 5;
 export const nbdArenaBytes = (slotCount: number): number =>
   STREAM_BYTES + GREETING_ARENA_BYTES + tableArenaBytes(slotCount);
 
-export type NbdClientOptions = {
-  readonly berth: Berth;
-  readonly firstIndex: number;
-  readonly address: number;
-  readonly slotCount: number;
-  readonly socketPath: string;
-  readonly exportName: string;
-  readonly sizeBytes: number;
-  readonly onDone: (slot: number, errno: number) => void;
-  readonly onState: (state: ClientState) => void;
-};
-
 type Phase =
   | 'waiting'
   | 'connecting'
@@ -72,6 +61,9 @@ type Phase =
   | 'ended';
 
 export class NbdClient {
+  /** Connections that reached the transmission phase. */
+  connectCount = 0;
+
   readonly #options: NbdClientOptions;
   readonly #berth: Berth;
   readonly #queue: RequestQueue;
@@ -85,7 +77,6 @@ export class NbdClient {
   #writeZeroes = true;
   #socket = -1;
   #backoffMs = BACKOFF_MS_FIRST;
-  #connectCount = 0;
   #ending: string | undefined;
   #onEnded: (() => void) | undefined;
 
@@ -121,11 +112,6 @@ export class NbdClient {
 
   get state(): ClientState {
     return this.#state;
-  }
-
-  /** Connections that reached the transmission phase. */
-  get connectCount(): number {
-    return this.#connectCount;
   }
 
   start(): void {
@@ -219,7 +205,9 @@ export class NbdClient {
 
   #onConnect(result: number): void {
     if (result < 0) {
-      this.#wait(`nobody listens on its socket (errno ${-result})`);
+      const problem = `nobody listens on its socket (errno ${-result})`;
+      this.#setState({ kind: 'waiting', problem, sinceMs: this.#nowMs() });
+      this.#pause();
       return;
     }
     this.#socket = result;
@@ -261,7 +249,7 @@ export class NbdClient {
     }
     this.#writeZeroes = (offered.flags & FLAG_SEND_WRITE_ZEROES) !== 0;
     this.#phase = 'serving';
-    this.#connectCount += 1;
+    this.connectCount += 1;
     this.#stream.reset();
     this.#queue.rewind();
     this.#setState({ kind: 'serving', sinceMs: this.#nowMs() });
@@ -375,11 +363,6 @@ export class NbdClient {
     this.#queue.rewind();
     if (this.#ending === undefined) this.#pause();
     else this.#end();
-  }
-
-  #wait(problem: string): void {
-    this.#setState({ kind: 'waiting', problem, sinceMs: this.#nowMs() });
-    this.#pause();
   }
 
   #pause(): void {

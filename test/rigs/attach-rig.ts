@@ -7,7 +7,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
@@ -16,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MadeLog } from '../../src/attacher/made-log.ts';
 import { type SweepReport, sweepLeftovers } from '../../src/attacher/sweep.ts';
 import type { JsonObject } from '../../src/wire/line-protocol.ts';
+import { AttacherClient } from './attacher-client.ts';
 
 const PREFIX = 'hf-attach-';
 const ATTACHER = new URL('./attacher-process.ts', import.meta.url).pathname;
@@ -50,6 +50,7 @@ export class AttachRig {
   readonly sizeBytes: number;
   readonly made: MadeLog;
   attacherLog = '';
+  readonly #client: AttacherClient;
   #server: ChildProcess | undefined;
   #attacher: ChildProcess | undefined;
 
@@ -61,6 +62,7 @@ export class AttachRig {
     fs.writeFileSync(this.imagePath, '');
     fs.truncateSync(this.imagePath, options.sizeBytes);
     this.made = new MadeLog(this.runDir);
+    this.#client = new AttacherClient(path.join(this.runDir, 'attacher.sock'));
   }
 
   get imagePath(): string {
@@ -102,8 +104,7 @@ export class AttachRig {
     });
     const { stderr } = this.#attacher;
     stderr!.resume();
-    const socketPath = path.join(this.runDir, 'attacher.sock');
-    await until(() => canConnect(socketPath));
+    await until(() => this.#client.isListening());
   }
 
   async killAttacher(): Promise<void> {
@@ -120,21 +121,8 @@ export class AttachRig {
   }
 
   /** One call to the attacher. Rejects with the code of an error. */
-  async call(call: string, args: JsonObject = {}): Promise<JsonObject> {
-    const socket = net.connect(path.join(this.runDir, 'attacher.sock'));
-    socket.write(`${JSON.stringify({ id: 0, call: 'hello', args: { protocol: 1 } })}\n`);
-    socket.write(`${JSON.stringify({ id: 1, call, args })}\n`);
-    let text = '';
-    for await (const bytes of socket) {
-      text += String(bytes);
-      const line = text.split('\n').find((one) => one.startsWith('{"id":1,'));
-      if (line === undefined || !text.includes(`${line}\n`)) continue;
-      socket.destroy();
-      const answer = JSON.parse(line);
-      if ('ok' in answer) return answer.ok;
-      throw Object.assign(new Error(answer.error.message), { code: answer.error.code });
-    }
-    throw new Error('the attacher ended the connection');
+  call(call: string, args: JsonObject = {}): Promise<JsonObject> {
+    return this.#client.call(call, args);
   }
 
   /** Attaches and returns the device. */
@@ -191,15 +179,4 @@ async function kill(child: ChildProcess | undefined): Promise<void> {
   const ended = once(child, 'exit');
   child.kill('SIGKILL');
   await ended;
-}
-
-function canConnect(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(socketPath);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }

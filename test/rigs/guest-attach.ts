@@ -1,0 +1,181 @@
+/**
+ * Runs inside of tools/kernel-vm: the attacher on a stock Debian kernel, over its nbd driver and over FUSE and a loop device,
+ * while the NBD server (nbdkit over a file) dies and comes back. Prints a line for each thing that holds.
+ */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+import { AttacherClient } from './attacher-client.ts';
+
+const DATA = '/tmp/data';
+const SOCKET = `${DATA}/nbd.sock`;
+const IMAGE = `${DATA}/image`;
+const MIB = 2 ** 20;
+const SIZE_BYTES = 64 * MIB;
+const ATTACH_ID = 'c9'.repeat(16);
+const UUID = '5d1c0d4e-93a8-4a4c-9d0c-4a2a2a8d7b11';
+const execute = promisify(execFile);
+
+class Guest {
+  readonly client = new AttacherClient(`${DATA}/run/attacher.sock`);
+  #server: ChildProcess | undefined;
+  #attacher: ChildProcess | undefined;
+
+  async startServer(exportName = ATTACH_ID): Promise<void> {
+    fs.rmSync(SOCKET, { force: true });
+    const filter = ['--filter=exportname', 'file', IMAGE, `exportname=${exportName}`];
+    const values = ['-f', '-U', SOCKET, ...filter, 'exportname-strict=true'];
+    this.#server = spawn('nbdkit', values, { stdio: ['ignore', 'ignore', 'inherit'] });
+    while (!fs.existsSync(SOCKET)) await sleep(20);
+  }
+
+  async killServer(): Promise<void> {
+    await kill(this.#server);
+  }
+
+  async startAttacher(): Promise<void> {
+    const script = new URL('attacher-process.ts', import.meta.url).pathname;
+    this.#attacher = spawn(process.execPath, [script, '--data', DATA], { stdio: 'inherit' });
+    while (!(await this.client.isListening())) await sleep(100);
+  }
+
+  async killAttacher(): Promise<void> {
+    await kill(this.#attacher);
+  }
+
+  async attach(kind?: string): Promise<{ device: string; kind: string }> {
+    const args = { attachId: ATTACH_ID, uuid: UUID, socketPath: SOCKET, sizeBytes: SIZE_BYTES };
+    const status = await this.client.call('attach', kind === undefined ? args : { ...args, kind });
+    return { device: String(status.device), kind: String(status.kind) };
+  }
+}
+
+async function kill(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+const holds = (what: string): void => void process.stdout.write(`holds: ${what}\n`);
+
+/** Fills the device in pieces while the server is killed `times` times. Returns the longest stall in ms. */
+async function fill(guest: Guest, device: string, times: number): Promise<number> {
+  const file = await fs.promises.open(device, fs.constants.O_RDWR | 0x4000);
+  const piece = 256 * 1024;
+  // Direct I/O wants aligned memory, which a WebAssembly memory is.
+  const memory = new Uint8Array(new WebAssembly.Memory({ initial: 4, maximum: 4 }).buffer);
+  let stallMs = 0;
+  let killed = false;
+  const killing = (async () => {
+    for (let i = 0; i < times; i += 1) {
+      await sleep(300);
+      await guest.killServer();
+      await sleep(200);
+      await guest.startServer();
+      await sleep(1500);
+    }
+    killed = true;
+  })();
+  for (let pass = 0; pass < 200; pass += 1) {
+    for (let at = 0; at < SIZE_BYTES; at += piece) {
+      memory.fill((at / piece + pass) % 251, 0, piece);
+      const from = performance.now();
+      const { bytesWritten } = await file.write(memory, 0, piece, at);
+      assert.equal(bytesWritten, piece);
+      stallMs = Math.max(stallMs, performance.now() - from);
+    }
+    await file.sync();
+    if (!killed) continue;
+    await check(file, memory, pass);
+    break;
+  }
+  await killing;
+  await file.close();
+  return stallMs;
+}
+
+async function check(
+  file: fs.promises.FileHandle,
+  memory: Uint8Array,
+  pass: number,
+): Promise<void> {
+  const piece = memory.length;
+  for (let at = 0; at < SIZE_BYTES; at += piece) {
+    await file.read(memory, 0, piece, at);
+    const expected = (at / piece + pass) % 251;
+    assert.ok(
+      memory.every((byte) => byte === expected),
+      `piece at ${at}`,
+    );
+  }
+}
+
+/** Killed servers stall the I/O of a device and fail none of it. */
+async function underKills(guest: Guest, kind: string): Promise<string> {
+  const { device, kind: chosen } = await guest.attach(kind);
+  assert.equal(chosen, kind);
+  const stallMs = await fill(guest, device, 3);
+  holds(
+    `${kind}: 3 kills of the server stalled ${device} by ${Math.round(stallMs)} ms and failed nothing`,
+  );
+  const { devices } = await guest.client.call('list');
+  assert.ok(Array.isArray(devices));
+  const { connectCount } = devices[0];
+  assert.ok(connectCount >= 4, `${connectCount} connections`);
+  return device;
+}
+
+async function nbdOutlivesAttacher(guest: Guest, device: string): Promise<void> {
+  await guest.killAttacher();
+  const read = await execute('dd', [`if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1']);
+  assert.match(read.stderr, /1\+0 records in/);
+  await guest.startAttacher();
+  const again = await guest.attach();
+  assert.deepEqual(again, { device, kind: 'kernel-nbd' });
+  holds('kernel-nbd: the device outlives the attacher, and the next one takes it over');
+  const stallMs = await fill(guest, device, 1);
+  holds(`kernel-nbd: taken over, a kill stalled it by ${Math.round(stallMs)} ms`);
+}
+
+async function unknownExportEnds(guest: Guest, device: string): Promise<void> {
+  await guest.killServer();
+  const reading = execute('dd', [`if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1', 'skip=99']);
+  const failing = assert.rejects(reading);
+  await sleep(500);
+  await guest.startServer('another');
+  await failing;
+  await guest.killServer();
+  await guest.client.call('detach', { attachId: ATTACH_ID });
+  holds(`an export that is gone for good fails the I/O of ${device}`);
+  await guest.startServer();
+}
+
+async function main(): Promise<void> {
+  fs.mkdirSync(`${DATA}/run`, { recursive: true });
+  fs.writeFileSync(IMAGE, '');
+  fs.truncateSync(IMAGE, SIZE_BYTES);
+  const guest = new Guest();
+  await guest.startServer();
+  await guest.startAttacher();
+  const chosen = await guest.attach();
+  assert.equal(chosen.kind, 'kernel-nbd');
+  holds(`kernel-nbd is chosen by itself: ${chosen.device}`);
+  await guest.client.call('detach', { attachId: ATTACH_ID });
+  const nbd = await underKills(guest, 'kernel-nbd');
+  await nbdOutlivesAttacher(guest, nbd);
+  await unknownExportEnds(guest, nbd);
+  const loop = await underKills(guest, 'fuse-loop');
+  await unknownExportEnds(guest, loop);
+  await guest.client.call('shutdown');
+  holds('all is detached');
+}
+
+await main();
+process.exit(0);
