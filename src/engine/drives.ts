@@ -9,7 +9,7 @@ import { DriveStore, type VolumeStatus } from '../store/drive-store.ts';
 import { FORMAT_BYTES } from '../store/format-drive.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Progress } from './control-server.ts';
-import { Turnstile } from './turnstile.ts';
+import { Turnstile } from '../lib/turnstile.ts';
 
 /** Drives open at once. */
 const DRIVE_COUNT_MAX = 16;

@@ -8,7 +8,7 @@ import { formatUuid } from './call-arguments.ts';
 import type { Drives, OpenDrive } from './drives.ts';
 import type { Attachment } from './nbd/attachment.ts';
 import { type NbdFrontend, ATTACHMENT_COUNT_MAX } from './nbd/frontend.ts';
-import { Turnstile } from './turnstile.ts';
+import { Turnstile } from '../lib/turnstile.ts';
 
 /** Volumes of one volume.list answer: with 400 bytes each they fit a line of 64 KiB. */
 const LIST_COUNT_MAX = 128;

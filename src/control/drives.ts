@@ -1,0 +1,217 @@
+/** Use cases on drives, and the list of drives that the engine opens by itself. */
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { Refusal } from '../model/errors.ts';
+import { checkName } from '../model/ids.ts';
+import type { DriveRecord, OperationRecord } from '../model/records.ts';
+import { formatSize, formatSizeExact } from '../model/sizes.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import { replaceFile } from './installation.ts';
+import { similar } from './names.ts';
+import { isPassing, newOperation, runOperation } from './operations.ts';
+import type { ControlParts } from './parts.ts';
+
+/** Left free on the file system that a file drive is made on. */
+const KEEP_FREE_BYTES = 1024 ** 3;
+/** Formatting 1 TiB at 500 MB/s takes 35 minutes; the engine may be away in between. */
+const FORMAT_WAIT_MS = 60_000;
+
+export type DriveWish = {
+  readonly name: string;
+  /** DIR/drives/NAME.img without it. */
+  readonly path: string | undefined;
+  readonly sizeBytes: number | undefined;
+  readonly sparse: boolean;
+  readonly force: boolean;
+};
+
+export type DriveProgress = { readonly doneBytes: number; readonly totalBytes: number };
+
+export class Drives {
+  readonly #parts: ControlParts;
+  /** Formats under way, by drive name. */
+  readonly progress: Map<string, DriveProgress> = new Map();
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+  }
+
+  async get(name: string): Promise<DriveRecord> {
+    const kept = await this.#parts.records.drive(name);
+    if (kept !== undefined) return kept.record;
+    const names = (await this.#parts.records.drives()).map((drive) => drive.name);
+    throw new Refusal('DRIVE_NOT_FOUND', { drive: name, hint: similar(name, names) });
+  }
+
+  /** Adds a drive: formats its file or device and opens it. The same wish again is the same drive. */
+  add(wish: DriveWish): Promise<DriveRecord> {
+    const name = checkName(wish.name);
+    return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+      const drives = await this.#parts.records.drives();
+      const at = path.resolve(wish.path ?? path.join(this.#parts.installation.directory, 'drives', `${name}.img`));
+      const known = drives.find((drive) => drive.name === name);
+      if (known !== undefined) return this.#same(known, { ...wish, path: at });
+      const holder = drives.find((drive) => drive.path === at);
+      if (holder !== undefined) throw new Refusal('DRIVE_PATH_USED', { drive: name, path: at, holder: holder.name });
+      const isNew = !fs.existsSync(at);
+      if (isNew) checkSpace(at, wish);
+      const record: DriveRecord = {
+        name,
+        id: this.#parts.newId(),
+        path: at,
+        made: isNew,
+        sparse: wish.sparse,
+        force: wish.force,
+        sizeBytes: wish.sizeBytes,
+        state: 'adding',
+        createdAtMs: this.#parts.wallMs(),
+      };
+      await this.#want('drive.add', record, 0);
+      return this.get(name);
+    });
+  }
+
+  async #same(record: DriveRecord, wish: DriveWish): Promise<DriveRecord> {
+    await this.settle(record.name);
+    const difference =
+      record.path !== wish.path
+        ? `path "${record.path}"`
+        : record.sizeBytes !== undefined && wish.sizeBytes !== undefined && record.sizeBytes !== wish.sizeBytes
+          ? `a size of ${formatSizeExact(record.sizeBytes)}`
+          : undefined;
+    if (difference !== undefined) throw new Refusal('DRIVE_EXISTS', { drive: record.name, difference });
+    return this.get(record.name);
+  }
+
+  /** Removes a drive that holds no volume: a file that Holdfast made is deleted, anything else is left as it is. */
+  remove(name: string): Promise<boolean> {
+    return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+      const kept = await this.#parts.records.drive(name);
+      if (kept === undefined) return false;
+      const volumes = (await this.#parts.records.volumes()).filter((volume) => volume.drive === name);
+      if (volumes.length > 0) {
+        const names = volumes.slice(0, 5).map((volume) => `"${volume.name}"`);
+        const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
+        throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: names.join(', ') + rest });
+      }
+      await this.#want('drive.remove', { ...kept.record, state: 'removing' }, kept.version);
+      return true;
+    });
+  }
+
+  /** The drive to place a volume on: the one named, or the one with the most space. */
+  async choose(wanted: string | undefined, volume: string): Promise<string> {
+    if (wanted !== undefined) {
+      const drive = await this.get(wanted);
+      if (drive.state !== 'ready') throw new Refusal('DRIVE_NOT_READY', { drive: wanted, state: drive.state });
+      return wanted;
+    }
+    const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
+    const statuses = await this.engineStatus();
+    let best: DriveRecord | undefined;
+    let most = -1;
+    for (const drive of drives) {
+      const status = statuses.get(drive.id);
+      const free = status?.['state'] === 'open' ? Number(status['freeBytes']) : -1;
+      if (free > most) [best, most] = [drive, free];
+    }
+    if (best !== undefined) return best.name;
+    const [first] = drives;
+    if (first === undefined) throw new Refusal('DRIVE_NONE', { volume });
+    const state = String(statuses.get(first.id)?.['reason'] ?? 'not open');
+    throw new Refusal('DRIVE_NOT_READY', { drive: first.name, state });
+  }
+
+  /** What the engine says of its drives, by drive id. Empty while it is away. */
+  async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
+    const answer = await this.#parts.engine
+      .call('drive.list', {}, { waitMs: 1000 })
+      .catch(() => ({ drives: [] }) as JsonObject);
+    const drives = answer['drives'] as readonly JsonObject[];
+    return new Map(drives.map((drive) => [String(drive['driveId']), drive]));
+  }
+
+  async #want(kind: string, record: DriveRecord, version: number): Promise<void> {
+    const key = `drive/${record.name}`;
+    const operation: OperationRecord = newOperation(this.#parts, kind, key);
+    await this.#parts.records.change({
+      conditions: [{ key, version }],
+      puts: [
+        { key, record },
+        { key: `operation/${operation.id}`, record: operation },
+      ],
+    });
+    await runOperation(this.#parts, operation, () => this.settle(record.name));
+  }
+
+  /** Drives a drive's record to what it says is wanted; may be called again after a crash at any point. */
+  async settle(name: string): Promise<void> {
+    const kept = await this.#parts.records.drive(name);
+    if (kept?.record.state === 'adding') await this.#add(kept.record);
+    else if (kept?.record.state === 'removing') await this.#remove(kept.record);
+  }
+
+  async #add(record: DriveRecord): Promise<void> {
+    const { engine, records, onStep } = this.#parts;
+    try {
+      await engine.call(
+        'drive.format',
+        {
+          driveId: record.id,
+          path: record.path,
+          ...(record.sizeBytes === undefined ? {} : { sizeBytes: record.sizeBytes }),
+          sparse: record.sparse,
+          force: record.force,
+        },
+        { waitMs: FORMAT_WAIT_MS, onProgress: (progress) => this.progress.set(record.name, progress) },
+      );
+      onStep('drive.add: formatted');
+      await engine.call('drive.open', { driveId: record.id, path: record.path });
+    } catch (error) {
+      if (!isPassing(error)) await records.change({ deletes: [`drive/${record.name}`] });
+      throw error;
+    } finally {
+      this.progress.delete(record.name);
+    }
+    onStep('drive.add: opened');
+    await records.change({ puts: [{ key: `drive/${record.name}`, record: { ...record, state: 'ready' } }] });
+    await this.writeList();
+  }
+
+  async #remove(record: DriveRecord): Promise<void> {
+    const { engine, records, onStep } = this.#parts;
+    await this.writeList();
+    await engine.call('drive.close', { driveId: record.id });
+    onStep('drive.remove: closed');
+    if (record.made) fs.rmSync(record.path, { force: true });
+    onStep('drive.remove: deleted');
+    await records.change({ deletes: [`drive/${record.name}`] });
+  }
+
+  /** Writes engine.json: the drives that the engine opens by itself at its start. */
+  async writeList(): Promise<void> {
+    const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
+    const list = { version: 1, drives: drives.map(({ id, path: at }) => ({ driveId: id, path: at })) };
+    const file = path.join(this.#parts.installation.directory, 'engine.json');
+    replaceFile(file, `${JSON.stringify(list, undefined, 2)}\n`);
+  }
+}
+
+/** Refuses before anything is made where the file system has too little room. */
+function checkSpace(at: string, wish: DriveWish): void {
+  if (wish.sizeBytes === undefined) {
+    throw new Refusal('SIZE_INVALID', { size: '', problem: `"${at}" is a new file and needs one (--size)` });
+  }
+  const directory = path.dirname(at);
+  if (!fs.existsSync(directory)) {
+    throw new Refusal('PATH_INVALID', { path: at, problem: 'its directory is not there' });
+  }
+  const { bavail, bsize } = fs.statfsSync(directory);
+  const free = bavail * bsize;
+  const needed = (wish.sparse ? 0 : wish.sizeBytes) + KEEP_FREE_BYTES;
+  if (needed > free) {
+    throw new Refusal('SPACE_SHORT', { path: at, needed: formatSize(needed), free: formatSize(free) });
+  }
+}

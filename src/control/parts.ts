@@ -1,0 +1,34 @@
+/** What the use cases of control share. */
+
+import type { MadeLog } from '../attacher/made-log.ts';
+import type { Log } from '../lib/json-log.ts';
+import type { Turnstile } from '../lib/turnstile.ts';
+import type { EventRecord } from '../model/records.ts';
+import type { Installation } from './installation.ts';
+import type { LineClient } from './line-client.ts';
+import type { RecordsStore } from './records-store.ts';
+
+export type ControlParts = {
+  readonly installation: Installation;
+  readonly records: RecordsStore;
+  readonly engine: LineClient;
+  readonly attacher: LineClient;
+  readonly made: MadeLog;
+  readonly log: Log;
+  /** One change at a time for each drive and volume. */
+  readonly turnstile: Turnstile;
+  readonly wallMs: () => number;
+  /** A fresh UUID. */
+  readonly newId: () => string;
+  /** 32 fresh hex digits. */
+  readonly newAttachId: () => string;
+  /** Called after each step that was recorded or done; tests end the process in here. */
+  readonly onStep: (step: string) => void;
+};
+
+/** Notes something that people should hear of. */
+export async function tell(parts: ControlParts, what: string): Promise<void> {
+  const event: EventRecord = { id: parts.newId(), atMs: parts.wallMs(), what };
+  parts.log('warning', what);
+  await parts.records.change({ puts: [{ key: `event/${event.id}`, record: event }] });
+}

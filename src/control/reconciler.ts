@@ -1,0 +1,155 @@
+/**
+ * Brings every half-done change to its end when control starts, and puts back what a dead attacher or a reboot took: devices and
+ * mounts of volumes that were attached.
+ */
+
+import { sweepLeftovers } from '../attacher/sweep.ts';
+import type { VolumeRecord } from '../model/records.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { Drives } from './drives.ts';
+import { unmountFileSystem } from './mounts.ts';
+import { endInterrupted, isPassing } from './operations.ts';
+import { type ControlParts, tell } from './parts.ts';
+import type { Volumes } from './volumes.ts';
+
+/** While an engine or attacher is away, what is wanted of it is tried again this often. */
+const RETRY_MS = 1000;
+
+export class Reconciler {
+  readonly #parts: ControlParts;
+  readonly #drives: Drives;
+  readonly #volumes: Volumes;
+  #running: Promise<void> | undefined;
+  #again = false;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(parts: ControlParts, uses: { readonly drives: Drives; readonly volumes: Volumes }) {
+    this.#parts = parts;
+    this.#drives = uses.drives;
+    this.#volumes = uses.volumes;
+  }
+
+  /** Reconciles everything, once at a time; a call while it runs makes it run once more. */
+  run(): Promise<void> {
+    if (this.#running !== undefined) {
+      this.#again = true;
+      return this.#running;
+    }
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#again) {
+        this.#again = false;
+        void this.run();
+      }
+    });
+    return this.#running;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #run(): Promise<void> {
+    if (this.#stopped) return;
+    const { records, turnstile } = this.#parts;
+    const failures = new Map<string, unknown>();
+    const attempt = async (key: string, task: () => Promise<void>): Promise<void> => {
+      await turnstile.enter(key, task).catch((error: unknown) => {
+        failures.set(key, error);
+        if (!isPassing(error)) return tell(this.#parts, `${key}: ${String(error)}`);
+        return undefined;
+      });
+    };
+    await this.#drives.writeList();
+    for (const { name } of await records.drives()) {
+      await attempt(`drive/${name}`, () => this.#drives.settle(name));
+    }
+    const lost = await this.#lostDevices();
+    for (const { name } of await records.volumes()) {
+      await attempt(`volume/${name}`, () => this.#settleVolume(name, lost));
+    }
+    await endInterrupted(this.#parts, failures);
+    await records.trim();
+    if ([...failures.values()].some((error) => isPassing(error)) && !this.#stopped) {
+      this.#timer = setTimeout(() => void this.run(), RETRY_MS);
+    }
+  }
+
+  /** Attach ids of volumes whose block devices are gone; undefined while the attacher is away. */
+  async #lostDevices(): Promise<ReadonlySet<string> | undefined> {
+    const wanted = (await this.#parts.records.volumes()).flatMap(({ attachment }) =>
+      attachment?.wanted === 'device' && attachment.state === 'attached' ? [attachment.attachId] : [],
+    );
+    if (wanted.length === 0) return new Set();
+    const answer = await this.#parts.attacher.call('list', {}).catch(() => undefined);
+    if (answer === undefined) return undefined;
+    const there = new Set((answer['devices'] as readonly JsonObject[]).map((device) => device['attachId']));
+    const lost = new Set(wanted.filter((attachId) => !there.has(attachId)));
+    if (lost.size > 0) {
+      const report = await sweepLeftovers(this.#parts.installation.runDirectory, { scope: 'attacher' });
+      for (const { made, reason } of report.left) {
+        await tell(this.#parts, `Left of a dead attacher: ${JSON.stringify(made)}: ${reason}`);
+      }
+    }
+    return lost;
+  }
+
+  async #settleVolume(name: string, lost: ReadonlySet<string> | undefined): Promise<void> {
+    const kept = await this.#parts.records.volume(name);
+    const attachment = kept?.record.attachment;
+    if (kept !== undefined && attachment !== undefined && lost?.has(attachment.attachId) === true) {
+      await this.#attachAgain(kept.record);
+    }
+    await this.#volumes.settler.settle(name);
+  }
+
+  /** The device is gone with its attacher: attach again, check the file system, mount it where it was, and tell. */
+  async #attachAgain(volume: VolumeRecord): Promise<void> {
+    const { attachment, mount } = volume;
+    if (attachment === undefined) return;
+    await this.#parts.records.putVolume({
+      ...volume,
+      attachment: { ...attachment, state: 'attaching', device: undefined },
+      mount: mount?.state === 'mounted' ? { ...mount, state: 'mounting' } : mount,
+    });
+    await this.#volumes.settler.settle(volume.name);
+    const check = this.#volumes.settler.checks.get(volume.name);
+    const mounted = mount === undefined ? '' : ` and mounted again at "${mount.path}" (${check ?? 'new'})`;
+    await tell(
+      this.#parts,
+      `Volume "${volume.name}" had lost its block device (the attacher ended or the machine restarted): attached${mounted}`,
+    );
+  }
+
+  /** For an orderly end: unmounts and takes the devices away. The records keep what is wanted, for the next start. */
+  async release(): Promise<string[]> {
+    const { records, turnstile } = this.#parts;
+    const problems: string[] = [];
+    for (const { name } of await records.volumes()) {
+      await turnstile.enter(`volume/${name}`, async () => {
+        const kept = await records.volume(name);
+        if (kept?.record.attachment?.device === undefined) return;
+        const problem = await this.#releaseVolume(kept.record);
+        if (problem !== undefined) problems.push(problem);
+      });
+    }
+    return problems;
+  }
+
+  async #releaseVolume(volume: VolumeRecord): Promise<string | undefined> {
+    const { attachment, mount } = volume;
+    const device = attachment?.device ?? '';
+    try {
+      if (mount?.state === 'mounted') {
+        const { made } = this.#parts;
+        await unmountFileSystem({ volume: volume.name, device }, { path: mount.path, made });
+      }
+      await this.#parts.attacher.call('detach', { attachId: attachment?.attachId }, { waitMs: 2000 });
+      return undefined;
+    } catch (error) {
+      return `volume "${volume.name}": ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/** Drives, volumes, operations and events in the cluster store, by type. */
+
+import type { ClusterStore, Entry, JsonValue, Transaction } from '../metadata/cluster-store.ts';
+import { Refusal } from '../model/errors.ts';
+import type { DriveRecord, EventRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
+
+export type Kept<R> = { readonly record: R; readonly version: number };
+
+/** Operations and events kept: the newest. */
+const KEPT_MAX = 500;
+
+export class RecordsStore {
+  readonly #store: ClusterStore;
+
+  constructor(store: ClusterStore) {
+    this.#store = store;
+  }
+
+  async drive(name: string): Promise<Kept<DriveRecord> | undefined> {
+    return kept<DriveRecord>(await this.#store.get(`drive/${name}`));
+  }
+
+  async volume(name: string): Promise<Kept<VolumeRecord> | undefined> {
+    return kept<VolumeRecord>(await this.#store.get(`volume/${name}`));
+  }
+
+  async drives(): Promise<DriveRecord[]> {
+    return this.#all<DriveRecord>('drive/');
+  }
+
+  async volumes(): Promise<VolumeRecord[]> {
+    return this.#all<VolumeRecord>('volume/');
+  }
+
+  async operations(): Promise<OperationRecord[]> {
+    return this.#all<OperationRecord>('operation/');
+  }
+
+  async operation(id: string): Promise<OperationRecord | undefined> {
+    return kept<OperationRecord>(await this.#store.get(`operation/${id}`))?.record;
+  }
+
+  async events(): Promise<EventRecord[]> {
+    const events = await this.#all<EventRecord>('event/');
+    return events.toSorted((a, b) => b.atMs - a.atMs);
+  }
+
+  async #all<R>(prefix: string): Promise<R[]> {
+    const { entries } = await this.#store.list(prefix);
+    return entries.map((entry) => kept<R>(entry)).flatMap((item) => (item === undefined ? [] : [item.record]));
+  }
+
+  /** Puts or deletes records in one transaction. Throws STORE_CONFLICT when one of `conditions` does not hold. */
+  async change(change: {
+    readonly conditions?: Transaction['conditions'];
+    readonly puts?: readonly { readonly key: string; readonly record: object }[];
+    readonly deletes?: readonly string[];
+  }): Promise<void> {
+    const puts = (change.puts ?? []).map(({ key, record }) => ({
+      key,
+      // Undefined fields are absent in JSON, and absent fields are undefined: the types say the same of both.
+      value: JSON.parse(JSON.stringify(record)) as JsonValue,
+    }));
+    const result = await this.#store.transact({
+      conditions: change.conditions ?? [],
+      puts,
+      deletes: change.deletes ?? [],
+    });
+    if (result.kind === 'conflict') throw new Refusal('STORE_CONFLICT', { key: result.key });
+  }
+
+  putVolume(record: VolumeRecord): Promise<void> {
+    return this.change({ puts: [{ key: `volume/${record.name}`, record }] });
+  }
+
+  /** Keeps only the newest operations that ended, and the newest events. */
+  async trim(): Promise<void> {
+    const operations = (await this.operations())
+      .filter(({ state }) => state !== 'running')
+      .toSorted((a, b) => b.startedAtMs - a.startedAtMs)
+      .slice(KEPT_MAX);
+    const events = (await this.events()).slice(KEPT_MAX);
+    const deletes = [
+      ...operations.map(({ id }) => `operation/${id}`),
+      ...events.map(({ id }) => `event/${id}`),
+    ];
+    if (deletes.length > 0) await this.change({ deletes });
+  }
+}
+
+function kept<R>(entry: Entry | undefined): Kept<R> | undefined {
+  return entry === undefined ? undefined : { record: entry.value as unknown as R, version: entry.version };
+}

@@ -1,0 +1,127 @@
+/** Shapes of the REST API, for validation, for docs/openapi.json, and as types of the CLI. */
+
+import Type, { type Static } from 'typebox';
+
+const Name = Type.String({ minLength: 1, maxLength: 63, description: 'Letters, digits, "_", "." and "-"' });
+const Bytes = Type.Integer({ minimum: 1, description: 'Bytes' });
+const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Union([schema, Type.Null()]);
+
+export const NameParams = Type.Object({ name: Name });
+export const IdParams = Type.Object({ id: Type.String() });
+
+export const DriveBody = Type.Object(
+  {
+    name: Name,
+    path: Type.Optional(Type.String({ description: 'A file or block device; without it a file of Holdfast' })),
+    sizeBytes: Type.Optional(Bytes),
+    sparse: Type.Optional(Type.Boolean({ description: 'Leave holes instead of writing the file in full' })),
+    force: Type.Optional(Type.Boolean({ description: 'Format over what is there' })),
+  },
+  { additionalProperties: false },
+);
+
+export const VolumeBody = Type.Object(
+  { name: Name, sizeBytes: Bytes, drive: Type.Optional(Name) },
+  { additionalProperties: false },
+);
+
+export const ResizeBody = Type.Object({ sizeBytes: Bytes }, { additionalProperties: false });
+
+export const AttachmentBody = Type.Object(
+  { as: Type.Union([Type.Literal('nbd'), Type.Literal('device')]) },
+  { additionalProperties: false },
+);
+
+export const MountBody = Type.Object(
+  {
+    fs: Type.Union([Type.Literal('ext4'), Type.Literal('xfs')]),
+    path: Type.Optional(Type.String({ description: 'Absolute; DIR/mnt/NAME without it' })),
+    force: Type.Optional(Type.Boolean({ description: 'Make the file system over another one' })),
+  },
+  { additionalProperties: false },
+);
+
+export const Drive = Type.Object({
+  name: Name,
+  id: Type.String(),
+  path: Type.String(),
+  state: Type.String({ description: 'adding, removing, open, read-only, faulted, closed or unknown' }),
+  reason: Nullable(Type.String()),
+  sizeBytes: Nullable(Type.Integer()),
+  usedBytes: Nullable(Type.Integer()),
+  freeBytes: Nullable(Type.Integer()),
+  progress: Nullable(Type.Object({ doneBytes: Type.Integer(), totalBytes: Type.Integer() })),
+});
+
+export const Volume = Type.Object({
+  name: Name,
+  id: Type.String(),
+  drive: Type.String(),
+  sizeBytes: Type.Integer(),
+  allocatedBytes: Nullable(Type.Integer()),
+  state: Type.String({ description: 'creating, removing, idle, attached, faulted or unknown' }),
+  reason: Nullable(Type.String()),
+  epoch: Type.Integer(),
+  createdAt: Type.String(),
+  attachment: Nullable(
+    Type.Object({
+      attachId: Type.String(),
+      as: Type.String(),
+      state: Type.String(),
+      uri: Nullable(Type.String({ description: 'nbd+unix URI' })),
+      device: Nullable(Type.String()),
+      connections: Nullable(Type.Integer()),
+    }),
+  ),
+  mount: Nullable(Type.Object({ path: Type.String(), fs: Type.String(), state: Type.String() })),
+});
+
+export const Operation = Type.Object({
+  id: Type.String(),
+  kind: Type.String(),
+  target: Type.String(),
+  state: Type.String(),
+  startedAt: Type.String(),
+  endedAt: Nullable(Type.String()),
+  error: Nullable(Type.Object({ code: Type.String(), message: Type.String() })),
+});
+
+export const Status = Type.Object({
+  version: Type.String(),
+  dataDir: Type.String(),
+  io: Type.Object({ kind: Type.String(), reason: Nullable(Type.String()) }),
+  processes: Type.Record(
+    Type.String(),
+    Type.Object({
+      pid: Nullable(Type.Integer()),
+      state: Type.String(),
+      startedAt: Nullable(Type.String()),
+      restarts: Type.Integer(),
+    }),
+  ),
+  sockets: Type.Record(Type.String(), Type.String()),
+  drives: Type.Integer(),
+  volumes: Type.Integer(),
+  warnings: Type.Array(Type.String()),
+  events: Type.Array(Type.Object({ at: Type.String(), what: Type.String() })),
+});
+
+export const Removed = Type.Object({ removed: Type.Boolean({ description: 'False: it was not there' }) });
+export const Released = Type.Object({ problems: Type.Array(Type.String()) });
+
+/** RFC 9457. */
+export const ProblemDetails = Type.Object({
+  type: Type.String(),
+  title: Type.String(),
+  status: Type.Integer(),
+  code: Type.String(),
+  detail: Type.String(),
+  wayOut: Type.Optional(Type.String()),
+});
+
+export type DriveView = Static<typeof Drive>;
+export type VolumeView = Static<typeof Volume>;
+export type OperationView = Static<typeof Operation>;
+export type StatusView = Static<typeof Status>;
+export type ProblemView = Static<typeof ProblemDetails>;

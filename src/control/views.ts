@@ -1,0 +1,79 @@
+/** Records, with what the engine says of them, as the API shows them. */
+
+import type { DriveRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { DriveProgress } from './drives.ts';
+import type { DriveView, OperationView, VolumeView } from './schemas.ts';
+
+export function viewDrive(
+  record: DriveRecord,
+  status: JsonObject | undefined,
+  progress: DriveProgress | undefined,
+): DriveView {
+  const ready = record.state === 'ready';
+  return {
+    name: record.name,
+    id: record.id,
+    path: record.path,
+    state: ready ? String(status?.['state'] ?? 'unknown') : record.state,
+    reason: textOr(status?.['reason']),
+    sizeBytes: numberOr(status?.['sizeBytes']) ?? record.sizeBytes ?? null,
+    usedBytes: numberOr(status?.['usedBytes']),
+    freeBytes: numberOr(status?.['freeBytes']),
+    progress: progress ?? null,
+  };
+}
+
+export function viewVolume(record: VolumeRecord, status: JsonObject | undefined): VolumeView {
+  const { attachment, mount } = record;
+  const ready = record.state === 'ready';
+  return {
+    name: record.name,
+    id: record.id,
+    drive: record.drive,
+    sizeBytes: record.sizeBytes,
+    allocatedBytes: numberOr(status?.['allocatedBytes']),
+    state: ready ? String(status?.['state'] ?? 'unknown') : record.state,
+    reason: textOr(status?.['reason']),
+    epoch: record.epoch,
+    createdAt: new Date(record.createdAtMs).toISOString(),
+    attachment:
+      attachment === undefined
+        ? null
+        : {
+            attachId: attachment.attachId,
+            as: attachment.wanted,
+            state: attachment.state,
+            uri: attachment.socketPath === undefined ? null : nbdUri(attachment.attachId, attachment.socketPath),
+            device: attachment.device ?? null,
+            connections: numberOr(status?.['connections']),
+          },
+    mount: mount === undefined ? null : { path: mount.path, fs: mount.fsType, state: mount.state },
+  };
+}
+
+/** NBD URI specification: nbd+unix:///EXPORT?socket=PATH. */
+export function nbdUri(exportName: string, socketPath: string): string {
+  const escaped = socketPath.split('/').map(encodeURIComponent).join('/');
+  return `nbd+unix:///${exportName}?socket=${escaped}`;
+}
+
+export function viewOperation(record: OperationRecord): OperationView {
+  return {
+    id: record.id,
+    kind: record.kind,
+    target: record.target,
+    state: record.state,
+    startedAt: new Date(record.startedAtMs).toISOString(),
+    endedAt: record.endedAtMs === undefined ? null : new Date(record.endedAtMs).toISOString(),
+    error: record.error ?? null,
+  };
+}
+
+function numberOr(value: unknown): number | null {
+  return typeof value === 'number' ? value : null;
+}
+
+function textOr(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}

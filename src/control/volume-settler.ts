@@ -1,0 +1,207 @@
+/**
+ * Drives one volume's record to what it says is wanted. Each round does one step, which may be repeated safely, and records it; so
+ * it can be called again after a crash at any point. A step that is refused is undone as far as it went, and its error thrown.
+ */
+
+import path from 'node:path';
+
+import { Refusal } from '../model/errors.ts';
+import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import {
+  checkFileSystem,
+  ensureFileSystem,
+  growFileSystem,
+  growUnmounted,
+  mountFileSystem,
+  unmountFileSystem,
+} from './mounts.ts';
+import { isPassing } from './operations.ts';
+import type { ControlParts } from './parts.ts';
+
+export class VolumeSettler {
+  readonly #parts: ControlParts;
+  /** What fsck said of volumes that were mounted again by themselves. */
+  readonly checks: Map<string, string> = new Map();
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+  }
+
+  /** Returns when nothing is wanted any more. The caller holds the volume's turn. */
+  async settle(name: string): Promise<void> {
+    for (;;) {
+      const kept = await this.#parts.records.volume(name);
+      if (kept === undefined) return;
+      const step = this.#next(kept.record);
+      if (step === undefined) return;
+      await step();
+      this.#parts.onStep(`volume "${name}"`);
+    }
+  }
+
+  /** The step that the record asks for, or undefined when it is at rest. */
+  #next(volume: VolumeRecord): (() => Promise<void>) | undefined {
+    const { attachment, mount } = volume;
+    if (volume.state === 'creating') return () => this.#create(volume);
+    if (volume.state === 'removing') return () => this.#remove(volume);
+    if (mount?.state === 'unmounting') return () => this.#unmount(volume, mount);
+    if (attachment?.state === 'detaching') return () => this.#detach(volume, attachment);
+    if (attachment?.state === 'attaching') return () => this.#attach(volume, attachment);
+    if (mount?.state === 'mounting') return () => this.#mount(volume, mount);
+    const { resizeToBytes } = volume;
+    if (resizeToBytes !== undefined) return () => this.#resize(volume, resizeToBytes);
+    return undefined;
+  }
+
+  #put(record: VolumeRecord): Promise<void> {
+    return this.#parts.records.putVolume(record);
+  }
+
+  async #create(volume: VolumeRecord): Promise<void> {
+    const drive = await this.#parts.records.drive(volume.drive);
+    try {
+      await this.#parts.engine.call('volume.create', {
+        driveId: drive?.record.id ?? '',
+        uuid: volume.id,
+        sizeBytes: volume.sizeBytes,
+      });
+    } catch (error) {
+      if (!isPassing(error)) await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
+      throw error;
+    }
+    this.#parts.onStep('volume.create: made');
+    await this.#put({ ...volume, state: 'ready' });
+  }
+
+  async #remove(volume: VolumeRecord): Promise<void> {
+    await this.#parts.engine.call('volume.delete', { uuid: volume.id });
+    this.#parts.onStep('volume.delete: gone');
+    await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
+  }
+
+  async #attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
+    const { engine, attacher, onStep } = this.#parts;
+    const { attachId } = attachment;
+    try {
+      const served = await engine.call('volume.attach', { uuid: volume.id, attachId, epoch: volume.epoch });
+      onStep('volume.attach: served');
+      const socketPath = text(served, 'socketPath');
+      let device: string | undefined;
+      if (attachment.wanted === 'device') {
+        const { sizeBytes, id: uuid } = volume;
+        device = text(await attacher.call('attach', { attachId, uuid, socketPath, sizeBytes }), 'device');
+        onStep('volume.attach: device');
+      }
+      await this.#put({ ...volume, attachment: { ...attachment, state: 'attached', socketPath, device } });
+    } catch (error) {
+      if (!isPassing(error)) {
+        await this.#put({ ...volume, attachment: { ...attachment, state: 'detaching' }, mount: undefined });
+        await this.settle(volume.name);
+      }
+      throw error;
+    }
+  }
+
+  async #detach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
+    const { engine, attacher, onStep } = this.#parts;
+    const { attachId } = attachment;
+    try {
+      if (attachment.wanted === 'device') await attacher.call('detach', { attachId });
+      onStep('volume.detach: device');
+      await engine.call('volume.detach', { uuid: volume.id, attachId });
+      onStep('volume.detach: gone');
+      await this.#put({ ...volume, attachment: undefined });
+    } catch (error) {
+      const whole = attachment.socketPath !== undefined;
+      if (!isPassing(error) && whole) {
+        await this.#put({ ...volume, attachment: { ...attachment, state: 'attached' } });
+      }
+      throw error;
+    }
+  }
+
+  async #mount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
+    const { made, installation, onStep } = this.#parts;
+    const device = volume.attachment?.device ?? '';
+    const target = { volume: volume.name, device };
+    const { fsType, force } = mount;
+    try {
+      const was = await ensureFileSystem(target, { fsType, force });
+      onStep(`volume.mount: file system ${was}`);
+      // A retry must not make the file system once more over what was written since.
+      if (force) await this.#put({ ...volume, mount: { ...mount, force: false } });
+      if (was === 'found') {
+        const scratchDir = path.join(installation.runDirectory, 'scratch');
+        this.checks.set(volume.name, await checkFileSystem(target, { fsType, scratchDir, made }));
+        await growUnmounted(target, fsType);
+      }
+      const at = await mountFileSystem(target, { fsType, path: mount.path, made });
+      onStep('volume.mount: mounted');
+      await growFileSystem(target, { fsType, path: at });
+      await this.#put({ ...volume, mount: { ...mount, force: false, path: at, state: 'mounted' } });
+    } catch (error) {
+      if (!isPassing(error)) await this.#undoMount(volume, mount);
+      throw error;
+    }
+  }
+
+  async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
+    const { attachment } = volume;
+    const detaching =
+      mount.attached && attachment !== undefined
+        ? { ...attachment, state: 'detaching' as const }
+        : attachment;
+    await this.#put({ ...volume, mount: undefined, attachment: detaching });
+    await this.settle(volume.name);
+  }
+
+  async #unmount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
+    const { made, onStep } = this.#parts;
+    const { attachment } = volume;
+    try {
+      if (attachment?.device !== undefined) {
+        const target = { volume: volume.name, device: attachment.device };
+        await unmountFileSystem(target, { path: mount.path, made });
+      }
+      onStep('volume.unmount: unmounted');
+      const detaching =
+        mount.attached && attachment !== undefined
+          ? { ...attachment, state: 'detaching' as const }
+          : attachment;
+      await this.#put({ ...volume, mount: undefined, attachment: detaching });
+    } catch (error) {
+      await this.#put({ ...volume, mount: { ...mount, state: 'mounted' } });
+      throw error;
+    }
+  }
+
+  async #resize(volume: VolumeRecord, sizeBytes: number): Promise<void> {
+    const { engine, attacher, onStep } = this.#parts;
+    const { attachment, mount } = volume;
+    try {
+      await engine.call('volume.resize', { uuid: volume.id, sizeBytes });
+      onStep('volume.resize: volume');
+      if (attachment?.device !== undefined) {
+        await attacher.call('resize', { attachId: attachment.attachId, sizeBytes });
+        onStep('volume.resize: device');
+        if (mount?.state === 'mounted') {
+          const target = { volume: volume.name, device: attachment.device };
+          await growFileSystem(target, { fsType: mount.fsType, path: mount.path });
+        }
+      }
+      await this.#put({ ...volume, sizeBytes, resizeToBytes: undefined });
+    } catch (error) {
+      if (!isPassing(error)) await this.#put({ ...volume, resizeToBytes: undefined });
+      throw error;
+    }
+  }
+}
+
+function text(answer: JsonObject, name: string): string {
+  const value = answer[name];
+  if (typeof value !== 'string') {
+    throw new Refusal('ENGINE_REFUSED', { call: name, problem: `its answer has no "${name}"` });
+  }
+  return value;
+}

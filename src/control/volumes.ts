@@ -1,0 +1,245 @@
+/** Use cases on volumes. Each checks, records what is wanted with its operation, and settles the volume. */
+
+import path from 'node:path';
+
+import { Refusal } from '../model/errors.ts';
+import { checkName } from '../model/ids.ts';
+import type { OperationRecord, VolumeRecord } from '../model/records.ts';
+import { formatSizeExact } from '../model/sizes.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { Drives } from './drives.ts';
+import { similar } from './names.ts';
+import { newOperation, runOperation } from './operations.ts';
+import type { ControlParts } from './parts.ts';
+import { VolumeSettler } from './volume-settler.ts';
+
+export type MountWish = {
+  readonly fsType: 'ext4' | 'xfs';
+  /** DIR/mnt/NAME without it. */
+  readonly path: string | undefined;
+  readonly force: boolean;
+};
+
+export class Volumes {
+  readonly #parts: ControlParts;
+  readonly #drives: Drives;
+  readonly settler: VolumeSettler;
+
+  constructor(parts: ControlParts, drives: Drives) {
+    this.#parts = parts;
+    this.#drives = drives;
+    this.settler = new VolumeSettler(parts);
+  }
+
+  /** The volume of this name. Throws VOLUME_NOT_FOUND, with a name that is like it. */
+  async get(name: string): Promise<VolumeRecord> {
+    const kept = await this.#parts.records.volume(name);
+    if (kept !== undefined) return kept.record;
+    const names = (await this.#parts.records.volumes()).map((volume) => volume.name);
+    throw new Refusal('VOLUME_NOT_FOUND', { volume: name, hint: similar(name, names) });
+  }
+
+  /** Creates a volume. The same name, size and drive again is the same volume. */
+  create(wish: {
+    readonly name: string;
+    readonly sizeBytes: number;
+    readonly drive: string | undefined;
+  }): Promise<VolumeRecord> {
+    const name = checkName(wish.name);
+    return this.#inTurn(name, async () => {
+      const known = await this.#parts.records.volume(name);
+      if (known !== undefined) return this.#same(known.record, wish);
+      const drive = await this.#drives.choose(wish.drive, name);
+      const record: VolumeRecord = {
+        name,
+        id: this.#parts.newId(),
+        drive,
+        sizeBytes: wish.sizeBytes,
+        state: 'creating',
+        createdAtMs: this.#parts.wallMs(),
+        epoch: 0,
+        attachment: undefined,
+        mount: undefined,
+        resizeToBytes: undefined,
+      };
+      await this.#want('volume.create', record, { isNew: true });
+      return this.get(name);
+    });
+  }
+
+  async #same(
+    record: VolumeRecord,
+    wish: { readonly sizeBytes: number; readonly drive: string | undefined },
+  ): Promise<VolumeRecord> {
+    await this.settler.settle(record.name);
+    const difference =
+      record.sizeBytes !== wish.sizeBytes
+        ? `a size of ${formatSizeExact(record.sizeBytes)}`
+        : wish.drive !== undefined && wish.drive !== record.drive
+          ? `drive "${record.drive}"`
+          : undefined;
+    if (difference !== undefined) throw new Refusal('VOLUME_EXISTS', { volume: record.name, difference });
+    return this.get(record.name);
+  }
+
+  /** Removes a volume and what it holds. One that is not there is removed already: false then. */
+  remove(name: string): Promise<boolean> {
+    return this.#inTurn(name, async () => {
+      const kept = await this.#parts.records.volume(name);
+      if (kept === undefined) return false;
+      const { record } = kept;
+      if (record.mount !== undefined || record.attachment !== undefined) {
+        throw new Refusal('VOLUME_ATTACHED', { volume: name });
+      }
+      await this.#want('volume.remove', { ...record, state: 'removing' });
+      return true;
+    });
+  }
+
+  /** Makes a volume larger, with its file system where that is mounted. */
+  resize(name: string, sizeBytes: number): Promise<VolumeRecord> {
+    return this.#inTurn(name, async () => {
+      const record = await this.get(name);
+      if (sizeBytes < record.sizeBytes) {
+        throw new Refusal('VOLUME_SHRINK', {
+          volume: name,
+          wanted: formatSizeExact(sizeBytes),
+          actual: formatSizeExact(record.sizeBytes),
+        });
+      }
+      if (sizeBytes > record.sizeBytes) {
+        await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes });
+      }
+      return this.get(name);
+    });
+  }
+
+  /** Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. */
+  attach(name: string, wanted: 'nbd' | 'device'): Promise<VolumeRecord> {
+    return this.#inTurn(name, async () => {
+      const record = await this.get(name);
+      if (record.attachment !== undefined) {
+        if (record.attachment.wanted !== wanted) throw attachedOtherwise(record, wanted);
+        return record;
+      }
+      await this.#want('volume.attach', this.#attaching(record, wanted));
+      return this.get(name);
+    });
+  }
+
+  #attaching(record: VolumeRecord, wanted: 'nbd' | 'device'): VolumeRecord {
+    return {
+      ...record,
+      epoch: record.epoch + 1,
+      attachment: {
+        attachId: this.#parts.newAttachId(),
+        wanted,
+        state: 'attaching',
+        socketPath: undefined,
+        device: undefined,
+      },
+    };
+  }
+
+  /** Detaches a volume, after a drain and a flush. */
+  detach(name: string): Promise<VolumeRecord> {
+    return this.#inTurn(name, async () => {
+      const record = await this.get(name);
+      if (record.mount !== undefined) {
+        throw new Refusal('VOLUME_MOUNTED', { volume: name, path: record.mount.path });
+      }
+      if (record.attachment === undefined) return record;
+      const attachment = { ...record.attachment, state: 'detaching' as const };
+      await this.#want('volume.detach', { ...record, attachment });
+      return this.get(name);
+    });
+  }
+
+  /** Mounts a volume, attaching it and making a file system where there is none. Mounted that way already, it stays. */
+  mount(name: string, wish: MountWish): Promise<VolumeRecord> {
+    return this.#inTurn(name, async () => {
+      const record = await this.get(name);
+      const at = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
+      if (!path.isAbsolute(at)) {
+        throw new Refusal('PATH_INVALID', { path: at, problem: 'it must begin with "/"' });
+      }
+      if (record.mount !== undefined) return mountedAlready(record, { ...wish, path: at });
+      const { attachment } = record;
+      if (attachment !== undefined && attachment.wanted !== 'device') throw attachedOtherwise(record, 'device');
+      const attaching = attachment === undefined ? this.#attaching(record, 'device') : record;
+      const mount = {
+        path: at,
+        fsType: wish.fsType,
+        force: wish.force,
+        state: 'mounting' as const,
+        attached: attachment === undefined,
+      };
+      await this.#want('volume.mount', { ...attaching, mount });
+      return this.get(name);
+    });
+  }
+
+  /** Unmounts a volume, and detaches it if the mount attached it. */
+  unmount(name: string): Promise<VolumeRecord> {
+    return this.#inTurn(name, async () => {
+      const record = await this.get(name);
+      if (record.mount === undefined) return record;
+      const mount = { ...record.mount, state: 'unmounting' as const };
+      await this.#want('volume.unmount', { ...record, mount });
+      return this.get(name);
+    });
+  }
+
+  /** What the engine says of its volumes, by volume id. Empty while it is away. */
+  async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
+    const statuses = new Map<string, JsonObject>();
+    let after: string | undefined;
+    do {
+      const answer = await this.#parts.engine
+        .call('volume.list', after === undefined ? {} : { after }, { waitMs: 1000 })
+        .catch(() => ({ volumes: [], more: false }) as JsonObject);
+      const volumes = answer['volumes'] as readonly JsonObject[];
+      for (const volume of volumes) statuses.set(String(volume['uuid']), volume);
+      after = answer['more'] === true ? String(volumes.at(-1)?.['uuid']) : undefined;
+    } while (after !== undefined);
+    return statuses;
+  }
+
+  #inTurn<T>(name: string, task: () => Promise<T>): Promise<T> {
+    return this.#parts.turnstile.enter(`volume/${name}`, task);
+  }
+
+  /** Records the wanted state with its operation, and settles. */
+  async #want(kind: string, record: VolumeRecord, options: { readonly isNew?: boolean } = {}): Promise<void> {
+    const key = `volume/${record.name}`;
+    const operation: OperationRecord = newOperation(this.#parts, kind, key);
+    const kept = options.isNew === true ? undefined : await this.#parts.records.volume(record.name);
+    await this.#parts.records.change({
+      conditions: [{ key, version: kept?.version ?? 0 }],
+      puts: [
+        { key, record },
+        { key: `operation/${operation.id}`, record: operation },
+      ],
+    });
+    await runOperation(this.#parts, operation, () => this.settler.settle(record.name));
+  }
+}
+
+function attachedOtherwise(record: VolumeRecord, wanted: 'nbd' | 'device'): Refusal {
+  const words = { nbd: 'as an NBD socket', device: 'as a block device' };
+  return new Refusal('VOLUME_ATTACHED_OTHERWISE', {
+    volume: record.name,
+    wanted: words[wanted],
+    actual: words[record.attachment?.wanted ?? 'nbd'],
+  });
+}
+
+function mountedAlready(record: VolumeRecord, wish: MountWish): VolumeRecord {
+  const { mount } = record;
+  if (mount?.path === wish.path && mount?.fsType === wish.fsType) return record;
+  throw new Refusal('VOLUME_MOUNTED_OTHERWISE', {
+    volume: record.name,
+    wanted: `with ${wish.fsType} at "${wish.path}"`,
+    actual: `with ${mount?.fsType} at "${mount?.path}"`,
+  });
+}

@@ -1,0 +1,70 @@
+/** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, operation/ID, meta/…  */
+
+export type DriveRecord = {
+  readonly name: string;
+  /** Names the drive to the engine. A UUID. */
+  readonly id: string;
+  readonly path: string;
+  /** Holdfast made the file, and removes it with the drive. */
+  readonly made: boolean;
+  readonly sparse: boolean;
+  readonly force: boolean;
+  /** Undefined: as large as the file or device is. */
+  readonly sizeBytes: number | undefined;
+  readonly state: 'adding' | 'ready' | 'removing';
+  readonly createdAtMs: number;
+};
+
+export type VolumeRecord = {
+  readonly name: string;
+  /** The volume's uuid on its drive. */
+  readonly id: string;
+  readonly drive: string;
+  readonly sizeBytes: number;
+  readonly state: 'creating' | 'ready' | 'removing';
+  readonly createdAtMs: number;
+  /** The epoch of the last attachment. */
+  readonly epoch: number;
+  readonly attachment: AttachmentRecord | undefined;
+  readonly mount: MountRecord | undefined;
+  /** A resize under way. */
+  readonly resizeToBytes: number | undefined;
+};
+
+export type AttachmentRecord = {
+  /** 32 hex digits; also the NBD export's name. */
+  readonly attachId: string;
+  /** nbd: the socket alone; device: a block device through the attacher as well. */
+  readonly wanted: 'nbd' | 'device';
+  readonly state: 'attaching' | 'attached' | 'detaching';
+  readonly socketPath: string | undefined;
+  readonly device: string | undefined;
+};
+
+export type MountRecord = {
+  readonly path: string;
+  readonly fsType: 'ext4' | 'xfs';
+  readonly force: boolean;
+  readonly state: 'mounting' | 'mounted' | 'unmounting';
+  /** The mount attached the volume, and an unmount detaches it. */
+  readonly attached: boolean;
+};
+
+export type OperationRecord = {
+  readonly id: string;
+  /** For example `volume.create`. */
+  readonly kind: string;
+  /** The key of the record that it changes. */
+  readonly target: string;
+  readonly state: 'running' | 'done' | 'failed';
+  readonly startedAtMs: number;
+  readonly endedAtMs: number | undefined;
+  readonly error: { readonly code: string; readonly message: string } | undefined;
+};
+
+/** Something that happened by itself and that people should hear of. */
+export type EventRecord = {
+  readonly id: string;
+  readonly atMs: number;
+  readonly what: string;
+};
