@@ -1,19 +1,28 @@
-/** Starts one role of Holdfast: `node src/main.ts ROLE [flags]`. */
+/** One program, several roles: `engine`, `attacher` and `control` are started by the supervisor; everything else is the CLI. */
 
-/** By role: a function that runs it and returns the exit status. Each is loaded only when asked for. */
-const ROLES: ReadonlyMap<string, (argv: readonly string[]) => Promise<number>> = new Map([
-  ['engine', async (argv) => (await import('./engine/engine-main.ts')).engineMain(argv)],
-  ['attacher', async (argv) => (await import('./attacher/attacher-main.ts')).attacherMain(argv)],
-]);
+const [role, ...rest] = process.argv.slice(2);
 
-const EXIT_USAGE = 2;
-
-const [role = '', ...argv] = process.argv.slice(2);
-const run = ROLES.get(role);
-if (run === undefined) {
-  process.stderr.write(
-    `usage: main.ts ROLE [flags], ROLE one of: ${[...ROLES.keys()].join(', ')}\n`,
-  );
-  process.exit(EXIT_USAGE);
+async function main(): Promise<number> {
+  switch (role) {
+    case 'engine': {
+      const { engineMain } = await import('./engine/engine-main.ts');
+      return engineMain(rest);
+    }
+    case 'attacher': {
+      const { attacherMain } = await import('./attacher/attacher-main.ts');
+      return attacherMain(rest);
+    }
+    case 'control': {
+      const { controlMain } = await import('./control/control-main.ts');
+      return controlMain(rest);
+    }
+    default: {
+      const { cliMain } = await import('./cli/cli-main.ts');
+      return cliMain(process.argv.slice(2));
+    }
+  }
 }
-process.exit(await run(argv));
+
+process.exitCode = await main();
+// The roles' reactors and sockets are closed by now; what a library still holds must not keep the process.
+if (role === 'engine' || role === 'attacher' || role === 'control') process.exit();

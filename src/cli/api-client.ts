@@ -1,0 +1,80 @@
+/** Requests to the REST API of an installation, over its unix socket. */
+
+import http from 'node:http';
+
+import type { ProblemView } from '../control/schemas.ts';
+import { type ErrorCode, Refusal, errorRow, isErrorCode } from '../model/errors.ts';
+import type { Installation } from '../control/installation.ts';
+
+/** What the API answered instead of what was asked for. */
+export class ApiProblem extends Error {
+  override name = 'ApiProblem';
+  readonly problem: ProblemView;
+
+  constructor(problem: ProblemView) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+
+  get exitCode(): number {
+    const { code } = this.problem;
+    return isErrorCode(code) ? errorRow(code satisfies ErrorCode).exit : 1;
+  }
+}
+
+export class ApiClient {
+  readonly #installation: Installation;
+
+  constructor(installation: Installation) {
+    this.#installation = installation;
+  }
+
+  get<T>(path: string): Promise<T> {
+    return this.#request<T>('GET', path, undefined);
+  }
+  post<T>(path: string, body: object): Promise<T> {
+    return this.#request<T>('POST', path, body);
+  }
+  put<T>(path: string, body: object): Promise<T> {
+    return this.#request<T>('PUT', path, body);
+  }
+  patch<T>(path: string, body: object): Promise<T> {
+    return this.#request<T>('PATCH', path, body);
+  }
+  delete<T>(path: string): Promise<T> {
+    return this.#request<T>('DELETE', path, undefined);
+  }
+
+  async #request<T>(method: string, path: string, body: object | undefined): Promise<T> {
+    const { status, text } = await this.#exchange(method, path, body);
+    const answer: unknown = text === '' ? {} : JSON.parse(text);
+    if (status >= 400) throw new ApiProblem(answer as ProblemView);
+    return answer as T;
+  }
+
+  #exchange(method: string, path: string, body: object | undefined): Promise<{ status: number; text: string }> {
+    const { apiSocket, directory } = this.#installation;
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    const headers = sent === undefined ? {} : { 'content-type': 'application/json' };
+    return new Promise((resolve, reject) => {
+      const request = http.request({ socketPath: apiSocket, method, path, headers }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 500, text: Buffer.concat(chunks).toString() }),
+        );
+        response.on('error', reject);
+      });
+      request.on('error', (error) => {
+        const problem = error.message;
+        const down = /ENOENT|ECONNREFUSED/.test(problem);
+        reject(
+          down
+            ? new Refusal('INSTALLATION_DOWN', { dataDir: directory })
+            : new Refusal('CONTROL_UNREACHABLE', { dataDir: directory, problem }),
+        );
+      });
+      request.end(sent);
+    });
+  }
+}

@@ -1,0 +1,70 @@
+/** The CLI: a client of the REST API, and of the supervisor's files for up, down and uninstall. Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable. */
+
+import { Command, CommanderError } from 'commander';
+
+import { packageVersion } from '../control/version.ts';
+import { Fault, Refusal, errorRow } from '../model/errors.ts';
+import { ApiProblem } from './api-client.ts';
+import { addDriveCommands } from './commands/drive.ts';
+import { addInstallationCommands } from './commands/installation.ts';
+import { addVolumeCommands } from './commands/volume.ts';
+
+const EXIT_REFUSED = 1;
+const EXIT_USAGE = 2;
+
+/** The program with all its commands. */
+export function newProgram(): Command {
+  const program = new Command('holdfast')
+    .description('Replicated block volumes for containers, in user space')
+    .version(packageVersion())
+    .showHelpAfterError('(holdfast --help lists the commands)')
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .addHelpText('after', '\nExample:\n  holdfast up --detach && holdfast volume create db --size 2GiB && holdfast volume mount db\n');
+  addInstallationCommands(program);
+  addDriveCommands(program);
+  addVolumeCommands(program);
+  return program;
+}
+
+/** Runs one command. Returns its exit code. */
+export async function cliMain(words: readonly string[]): Promise<number> {
+  const program = newProgram();
+  inherit(program);
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return report(error, wantsJson(words));
+  }
+}
+
+/** Subcommands end by exception too, so that their exit codes are ours. */
+function inherit(command: Command): void {
+  for (const child of command.commands) {
+    child.exitOverride().showSuggestionAfterError(true);
+    inherit(child);
+  }
+}
+
+function wantsJson(words: readonly string[]): boolean {
+  const at = words.indexOf('--output');
+  return words.includes('--output=json') || (at >= 0 && words[at + 1] === 'json');
+}
+
+function report(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    return EXIT_USAGE;
+  }
+  const known =
+    error instanceof ApiProblem
+      ? { ...error.problem, exit: error.exitCode }
+      : error instanceof Refusal || error instanceof Fault
+        ? { code: error.code, detail: error.message, wayOut: error.wayOut, exit: errorRow(error.code).exit, details: error.details }
+        : { code: 'INTERNAL', detail: error instanceof Error ? (error.stack ?? error.message) : String(error), exit: EXIT_REFUSED };
+  const { exit, ...problem } = known;
+  if (json) process.stderr.write(`${JSON.stringify(problem)}\n`);
+  else process.stderr.write(`${problem.detail}\n${'wayOut' in problem && problem.wayOut !== undefined ? `${problem.wayOut}\n` : ''}`);
+  return exit;
+}

@@ -1,0 +1,232 @@
+/** holdfast up, down, status, uninstall. */
+
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+
+import type { Command } from 'commander';
+
+import type { DriveView, StatusView } from '../../control/schemas.ts';
+import { readSupervisor } from '../../control/status.ts';
+import { Supervisor } from '../../control/supervisor.ts';
+import { makeDirectories } from '../../control/installation.ts';
+import { Refusal } from '../../model/errors.ts';
+import { formatSize, parseSize } from '../../model/sizes.ts';
+import { addCommand, type Context, contextOf } from '../context.ts';
+import { fields, table } from '../output.ts';
+import { addDrive } from './drive.ts';
+import { confirm } from './volume.ts';
+
+const DRIVE_SIZE = '10GiB';
+const READY_MS_MAX = 60_000;
+const DOWN_MS_MAX = 90_000;
+
+type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean };
+
+export function addInstallationCommands(program: Command): void {
+  addCommand(program, 'up', {
+    purpose: 'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet.',
+    example: 'holdfast up --detach --drive-size 1GiB',
+  })
+    .option('--detach', 'return when it is ready, and leave it running')
+    .option('--drive-size <size>', 'size of the first drive', DRIVE_SIZE)
+    .option('--sparse', 'let the first drive grow as it fills')
+    .action(async (options: UpOptions, command: Command) => up(contextOf(command), options));
+  addCommand(program, 'down', {
+    purpose: 'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
+    example: 'holdfast down',
+  }).action(async (_: object, command: Command) => {
+    const context = contextOf(command);
+    await down(context);
+    context.output.result({ down: true }, `Holdfast no longer runs in "${context.installation.directory}"`);
+  });
+  addCommand(program, 'status', {
+    purpose: 'Tells how Holdfast is: processes, I/O, warnings.',
+    example: 'holdfast status',
+  }).action(async (_: object, command: Command) => {
+    const { api, output } = contextOf(command);
+    const status = await api.get<StatusView>('/v1/status');
+    output.result(status, describe(status));
+  });
+  addCommand(program, 'uninstall', {
+    purpose: 'Ends Holdfast and deletes everything that it made, volumes included.',
+    example: 'holdfast uninstall --yes',
+  })
+    .option('--yes', 'do not ask')
+    .action(async (options: { yes?: boolean }, command: Command) => {
+      const context = contextOf(command);
+      const { directory } = context.installation;
+      await confirm(options.yes === true, `Delete "${directory}" with all drives and volumes in it?`);
+      await uninstall(context);
+      context.output.result({ uninstalled: true }, `Nothing is left of Holdfast in "${directory}"`);
+    });
+}
+
+function describe(status: StatusView): string {
+  const processes = Object.entries(status.processes).map(([role, { pid, state, restarts, startedAt }]) => [
+    role,
+    state,
+    String(pid ?? '-'),
+    String(restarts),
+    startedAt ?? '',
+  ]);
+  const lines = [
+    fields([
+      ['Holdfast', status.version],
+      ['Data', status.dataDir],
+      ['I/O', status.io.reason === null ? status.io.kind : `${status.io.kind} (${status.io.reason})`],
+      ['API', status.sockets['api'] ?? ''],
+      ['Drives', String(status.drives)],
+      ['Volumes', String(status.volumes)],
+    ]),
+    table(['PROCESS', 'STATE', 'PID', 'RESTARTS', 'SINCE'], processes),
+    ...status.warnings.map((warning) => `Warning: ${warning}`),
+    ...status.events.map(({ at, what }) => `${at}  ${what}`),
+  ];
+  return lines.join('\n\n');
+}
+
+async function up(context: Context, options: UpOptions): Promise<void> {
+  parseSize(options.driveSize ?? DRIVE_SIZE);
+  if (options.detach === true) await upDetached(context, options);
+  else await upHere(context, options);
+}
+
+/** Starts a supervisor of its own session and waits until all is ready. */
+async function upDetached(context: Context, options: UpOptions): Promise<void> {
+  const { installation, output } = context;
+  makeDirectories(installation);
+  const log = fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
+  const main = new URL('../../main.ts', import.meta.url).pathname;
+  const words = ['up', '--data', installation.directory, '--drive-size', options.driveSize ?? DRIVE_SIZE, '--output', 'json'];
+  if (options.sparse === true) words.push('--sparse');
+  const child = spawn(process.execPath, [main, ...words], { detached: true, stdio: ['ignore', log, log] });
+  fs.closeSync(log);
+  child.unref();
+  let exit: number | undefined;
+  child.once('exit', (code) => (exit = code ?? 1));
+  await ready(context, () => exit, child.pid);
+  const drives = await firstDrive(context, options);
+  const status = await context.api.get<StatusView>('/v1/status');
+  output.result({ ...status, driveViews: drives }, `Holdfast runs in "${installation.directory}" (I/O: ${status.io.kind})`);
+}
+
+/** Waits until control answers and the engine is connected. */
+async function ready(context: Context, exited: () => number | undefined, pid: number | undefined): Promise<void> {
+  const { installation, api } = context;
+  const deadline = Date.now() + READY_MS_MAX;
+  for (;;) {
+    if (exited() !== undefined) throw startFailure(installation.logDirectory);
+    const holder = readSupervisor(installation.runDirectory)?.pid;
+    const status = holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
+    const running = Object.values(status?.processes ?? {}).every(({ state }) => state === 'running');
+    if (status !== undefined && running) return;
+    if (Date.now() > deadline) {
+      throw new Refusal('INSTALLATION_START', { problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}` });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+/** What the supervisor said before it ended. */
+function startFailure(logDirectory: string): Error {
+  const lines = fs.readFileSync(path.join(logDirectory, 'supervisor.log'), 'utf8').trimEnd().split('\n');
+  const last = lines.at(-1) ?? '';
+  try {
+    const problem = JSON.parse(last) as { code?: string; details?: Record<string, string | number> };
+    if (problem.code === 'INSTALLATION_RUNNING') return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
+  } catch {
+    // Not ours to read: shown as it is.
+  }
+  return new Refusal('INSTALLATION_START', { problem: last });
+}
+
+/** Makes the first drive where there is none; resolves with the drives. */
+async function firstDrive(context: Context, options: UpOptions): Promise<DriveView[]> {
+  const drives = await context.api.get<DriveView[]>('/v1/drives');
+  if (drives.length > 0) return drives;
+  const size = options.driveSize ?? DRIVE_SIZE;
+  context.output.note(`Making a file drive of ${formatSize(parseSize(size))}`);
+  return [await addDrive(context, { name: 'default', size, sparse: options.sparse === true })];
+}
+
+/** Runs the supervisor in this process until Ctrl-C or SIGTERM. */
+async function upHere(context: Context, options: UpOptions): Promise<void> {
+  const { installation, output } = context;
+  const supervisor = await Supervisor.start(installation);
+  let asked = 0;
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        asked++;
+        if (asked === 1) resolve();
+        // The second time: at once. What was acknowledged is safe, and mounts are swept at the next start.
+        else {
+          supervisor.kill();
+          process.exit(1);
+        }
+      });
+    }
+  });
+  if (output.kind === 'text') {
+    await Promise.race([ended, ready(context, () => undefined, process.pid)]);
+    if (asked === 0) await firstDrive(context, options);
+    output.note(`Holdfast runs in "${installation.directory}". Ctrl-C ends it.`);
+  }
+  await ended;
+  output.note('Ending: unmounting, then the processes in order. Ctrl-C again ends at once.');
+  supervisor.beginStop();
+  const { problems } = await context.api
+    .post<{ problems: string[] }>('/v1/release', {})
+    .catch(() => ({ problems: [] as string[] }));
+  for (const problem of problems) process.stderr.write(`Not released: ${problem}\n`);
+  await supervisor.stop();
+  process.exit(0);
+}
+
+async function down(context: Context): Promise<void> {
+  const { installation } = context;
+  const pid = readSupervisor(installation.runDirectory)?.pid;
+  if (pid === undefined || !isAlive(pid)) return;
+  const mounted = await context.api
+    .post<{ problems: string[] }>('/v1/release', {})
+    .catch(() => ({ problems: [] as string[] }));
+  const [problem] = mounted.problems;
+  if (problem !== undefined) throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
+  process.kill(pid, 'SIGTERM');
+  const deadline = Date.now() + DOWN_MS_MAX;
+  while (isAlive(pid)) {
+    if (Date.now() > deadline) {
+      throw new Refusal('INSTALLATION_START', { problem: `process ${pid} has not ended after ${DOWN_MS_MAX / 1000} s` });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/\) Z /.test(stat);
+  } catch {
+    return false;
+  }
+}
+
+async function uninstall(context: Context): Promise<void> {
+  const { installation } = context;
+  const { directory, runDirectory } = installation;
+  if (!fs.existsSync(directory)) return;
+  const ours = ['state.db', 'engine.json', 'lock', 'run'].some((name) => fs.existsSync(path.join(directory, name)));
+  if (!ours) {
+    throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem: 'it is no installation of Holdfast' });
+  }
+  await down(context);
+  const { sweepLeftovers } = await import('../../attacher/sweep.ts');
+  await sweepLeftovers(runDirectory, { scope: 'run' });
+  fs.rmSync(runDirectory, { recursive: true, force: true });
+  for (const name of ['state.db', 'state.db-wal', 'state.db-shm', 'engine.json', 'lock', 'run', 'log', 'drives', 'mnt']) {
+    fs.rmSync(path.join(directory, name), { recursive: name !== 'mnt', force: true, ...(name === 'mnt' ? { recursive: true } : {}) });
+  }
+  if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
+}

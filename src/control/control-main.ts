@@ -1,0 +1,104 @@
+/** The control process: `main.ts control --data DIR`. Cluster store, use cases, REST on api.sock. SIGTERM ends it in order. */
+
+import { randomBytes, randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { MadeLog } from '../attacher/made-log.ts';
+import { type Log, jsonLog } from '../lib/json-log.ts';
+import { Turnstile } from '../lib/turnstile.ts';
+import { SqliteStore } from '../metadata/sqlite-store.ts';
+import { Drives } from './drives.ts';
+import { type Installation, installationAt, makeDirectories } from './installation.ts';
+import { LineClient } from './line-client.ts';
+import type { ControlParts } from './parts.ts';
+import { Reconciler } from './reconciler.ts';
+import { RecordsStore } from './records-store.ts';
+import { openRest } from './rest.ts';
+import { StatusReader } from './status.ts';
+import { packageVersion } from './version.ts';
+import { Volumes } from './volumes.ts';
+
+/** Runs control until it is told to end. Returns the exit status. */
+export async function controlMain(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({ args: [...argv], options: { data: { type: 'string' } } });
+  const log = jsonLog('control', {
+    wallMs: () => Date.now(),
+    write: (line) => process.stderr.write(line),
+  });
+  if (values.data === undefined) {
+    log('error', 'usage', { error: '--data DIR is needed' });
+    return 2;
+  }
+  const installation = installationAt(values.data);
+  makeDirectories(installation);
+  return run(installation, log);
+}
+
+async function run(installation: Installation, log: Log): Promise<number> {
+  const store = new SqliteStore({
+    path: path.join(installation.directory, 'state.db'),
+    wallMs: () => Date.now(),
+    randomId: () => randomUUID(),
+  });
+  const parts: ControlParts = {
+    installation,
+    records: new RecordsStore(store),
+    engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
+    attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
+    made: new MadeLog(installation.runDirectory),
+    log,
+    turnstile: new Turnstile(),
+    wallMs: () => Date.now(),
+    newId: () => randomUUID(),
+    newAttachId: () => randomBytes(16).toString('hex'),
+    onStep: killPoint(),
+  };
+  const drives = new Drives(parts);
+  const volumes = new Volumes(parts, drives);
+  const reconciler = new Reconciler(parts, { drives, volumes });
+  const status = new StatusReader(parts, { version: packageVersion() });
+  const rest = await openRest({
+    version: packageVersion(),
+    records: parts.records,
+    drives,
+    volumes,
+    status: () => status.read(),
+    release: () => {
+      reconciler.stop();
+      return reconciler.release();
+    },
+  });
+  parts.attacher.onReconnect = () => void reconciler.run();
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
+  });
+  fs.rmSync(installation.apiSocket, { force: true });
+  const mask = process.umask(0o177);
+  await rest.listen({ path: installation.apiSocket });
+  process.umask(mask);
+  log('info', 'control ready', { pid: process.pid });
+  await reconciler.run();
+  await ended;
+  reconciler.stop();
+  await rest.close();
+  parts.engine.close();
+  parts.attacher.close();
+  await store.close();
+  log('info', 'control ended');
+  return 0;
+}
+
+/**
+ * For tests of crashes: HOLDFAST_TEST_KILL=N ends the process by SIGKILL at its Nth step, as a crash there would. Without it nothing
+ * happens.
+ */
+function killPoint(): (step: string) => void {
+  const at = Number(process.env['HOLDFAST_TEST_KILL'] ?? 0);
+  let steps = 0;
+  return () => {
+    steps++;
+    if (steps === at) process.kill(process.pid, 'SIGKILL');
+  };
+}

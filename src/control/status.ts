@@ -1,0 +1,117 @@
+/** How the installation is: its processes, I/O, sockets, warnings. */
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { ControlParts } from './parts.ts';
+import type { StatusView } from './schemas.ts';
+
+/** DIR/run/supervisor.json: what the supervisor says of the processes that it keeps. */
+export type SupervisorState = {
+  readonly pid: number;
+  readonly startedAt: string;
+  readonly processes: Readonly<
+    Record<string, { readonly pid: number | null; readonly startedAt: string | null; readonly restarts: number }>
+  >;
+  /** What it swept at its start, and what it could not. */
+  readonly notes: readonly string[];
+};
+
+const EVENTS_SHOWN = 10;
+
+export class StatusReader {
+  readonly #parts: ControlParts;
+  readonly #version: string;
+
+  constructor(parts: ControlParts, options: { readonly version: string }) {
+    this.#parts = parts;
+    this.#version = options.version;
+  }
+
+  async read(): Promise<StatusView> {
+    const { installation, records, engine, attacher } = this.#parts;
+    const [engineHello, attacherHello, drives, volumes, events] = await Promise.all([
+      hello(engine),
+      hello(attacher),
+      records.drives(),
+      records.volumes(),
+      records.events(),
+    ]);
+    const supervisor = readSupervisor(installation.runDirectory);
+    const io = (engineHello?.['io'] ?? {}) as JsonObject;
+    const warnings = [
+      ...warningsOf('engine', engineHello),
+      ...warningsOf('attacher', attacherHello),
+      ...(supervisor?.notes ?? []),
+    ];
+    if (io['kind'] === 'node') {
+      warnings.push(`engine: io_uring cannot be used (${String(io['reason'])}): I/O is slower`);
+    }
+    return {
+      version: this.#version,
+      dataDir: installation.directory,
+      io: { kind: String(io['kind'] ?? 'unknown'), reason: typeof io['reason'] === 'string' ? io['reason'] : null },
+      processes: processesOf(supervisor, {
+        engine: engineHello !== undefined,
+        attacher: attacherHello !== undefined,
+        control: true,
+      }),
+      sockets: {
+        api: installation.apiSocket,
+        engine: installation.engineSocket,
+        attacher: installation.attacherSocket,
+      },
+      drives: drives.length,
+      volumes: volumes.length,
+      warnings,
+      events: events
+        .slice(0, EVENTS_SHOWN)
+        .map(({ atMs, what }) => ({ at: new Date(atMs).toISOString(), what })),
+    };
+  }
+}
+
+/** Makes sure of the connection: hello is what the peer said when it was made. */
+async function hello(client: ControlParts['engine']): Promise<JsonObject | undefined> {
+  try {
+    return await client.call('hello', { protocol: 1 }, { waitMs: 300 });
+  } catch {
+    return undefined;
+  }
+}
+
+function warningsOf(role: string, said: JsonObject | undefined): string[] {
+  const warnings = said?.['warnings'];
+  return Array.isArray(warnings) ? warnings.map((warning) => `${role}: ${String(warning)}`) : [];
+}
+
+export function readSupervisor(runDirectory: string): SupervisorState | undefined {
+  try {
+    const text = fs.readFileSync(path.join(runDirectory, 'supervisor.json'), 'utf8');
+    return JSON.parse(text) as SupervisorState;
+  } catch {
+    return undefined;
+  }
+}
+
+function processesOf(
+  supervisor: SupervisorState | undefined,
+  answering: Readonly<Record<string, boolean>>,
+): StatusView['processes'] {
+  const processes: StatusView['processes'] = {};
+  if (supervisor !== undefined) {
+    const { pid, startedAt } = supervisor;
+    processes['supervisor'] = { pid, startedAt, state: 'running', restarts: 0 };
+  }
+  for (const [role, answers] of Object.entries(answering)) {
+    const kept = supervisor?.processes[role];
+    processes[role] = {
+      pid: kept?.pid ?? null,
+      startedAt: kept?.startedAt ?? null,
+      state: answers ? 'running' : 'away',
+      restarts: kept?.restarts ?? 0,
+    };
+  }
+  return processes;
+}

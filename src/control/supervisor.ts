@@ -1,0 +1,222 @@
+/**
+ * The supervisor: one per installation. Holds DIR/lock, sweeps what a dead run left, starts engine, attacher and control, and starts
+ * again what dies: at once, then with pauses of up to 5 s while it keeps dying.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { sweepLeftovers } from '../attacher/sweep.ts';
+import { type FileLock, lockFile } from '../env/node/file-lock.ts';
+import { Refusal } from '../model/errors.ts';
+import { type Installation, makeDirectories, replaceFile } from './installation.ts';
+import { readSupervisor, type SupervisorState } from './status.ts';
+
+const ROLES = ['engine', 'attacher', 'control'] as const;
+type Role = (typeof ROLES)[number];
+
+/** A process that lived this long died of something new. */
+const STABLE_MS = 30_000;
+const RESTART_PAUSE_MS_MAX = 5000;
+/** An orderly end of one process: flushing and a last checkpoint. Then it is killed, which loses nothing acknowledged. */
+const STOP_MS_MAX = 20_000;
+const LOG_BYTES_MAX = 16 * 1024 * 1024;
+
+/** V8's young generation of 1 MiB: the engine allocates next to nothing, and its memory is counted. */
+const NODE_FLAGS: Readonly<Record<Role, readonly string[]>> = {
+  engine: ['--max-semi-space-size=1'],
+  attacher: ['--max-semi-space-size=1'],
+  control: [],
+};
+
+type Child = {
+  process: ChildProcess | undefined;
+  startedAtMs: number;
+  restarts: number;
+  pauseMs: number;
+  timer: NodeJS.Timeout | undefined;
+};
+
+export class Supervisor {
+  readonly #installation: Installation;
+  readonly #lock: FileLock;
+  readonly #children = new Map<Role, Child>();
+  readonly #startedAt = new Date().toISOString();
+  #notes: string[] = [];
+  #stopping = false;
+
+  private constructor(installation: Installation, lock: FileLock) {
+    this.#installation = installation;
+    this.#lock = lock;
+  }
+
+  /** Takes the lock, sweeps, starts the processes. Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
+  static async start(installation: Installation): Promise<Supervisor> {
+    makeDirectories(installation);
+    const note = JSON.stringify({
+      pid: process.pid,
+      startedAt: new Date().toISOString(),
+      command: process.argv.slice(1).join(' '),
+    });
+    const lock = lockFile(path.join(installation.directory, 'lock'), note);
+    if (lock.kind === 'held') throw running(installation, lock.note);
+    const supervisor = new Supervisor(installation, lock);
+    await supervisor.#endOrphans();
+    await supervisor.#sweep();
+    for (const role of ROLES) supervisor.#startChild(role);
+    return supervisor;
+  }
+
+  /** Processes of a supervisor that was killed: they are replaced. An attacher that lives keeps its devices and is adopted. */
+  async #endOrphans(): Promise<void> {
+    const before = readSupervisor(this.#installation.runDirectory);
+    for (const role of ['control', 'engine', 'attacher'] as const) {
+      const pid = before?.processes[role]?.pid;
+      if (pid == null || !isOurs(pid, role, this.#installation.directory)) continue;
+      if (role === 'attacher') this.#notes.push(`The attacher of the run before (process ${pid}) still runs: it is ended`);
+      process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
+      const deadline = Date.now() + STOP_MS_MAX;
+      while (isOurs(pid, role, this.#installation.directory) && Date.now() < deadline) await sleep(20);
+      if (isOurs(pid, role, this.#installation.directory)) process.kill(pid, 'SIGKILL');
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { runDirectory } = this.#installation;
+    const report = await sweepLeftovers(runDirectory, { scope: 'run' });
+    if (report.undone.length > 0) {
+      const kinds = report.undone.map((made) => made.kind).filter((kind) => kind !== 'socket');
+      if (kinds.length > 0) this.#notes.push(`Swept what the run before left: ${kinds.join(', ')}`);
+    }
+    for (const { made, reason } of report.left) {
+      this.#notes.push(`Left of the run before: ${JSON.stringify(made)}: ${reason}`);
+    }
+  }
+
+  #startChild(role: Role): void {
+    const known = this.#children.get(role);
+    const child: Child = known ?? { process: undefined, startedAtMs: 0, restarts: 0, pauseMs: 0, timer: undefined };
+    this.#children.set(role, child);
+    child.timer = undefined;
+    child.startedAtMs = Date.now();
+    const log = this.#openLog(role);
+    child.process = spawn(
+      process.execPath,
+      [...NODE_FLAGS[role], mainPath(), role, '--data', this.#installation.directory],
+      { detached: true, stdio: ['ignore', log, log], env: { ...process.env, ...childEnv() } },
+    );
+    fs.closeSync(log);
+    child.process.once('exit', () => this.#onExit(role));
+    child.process.once('error', () => this.#onExit(role));
+    this.#write();
+  }
+
+  /** The log of a role, cut to nothing when it has grown too large: the newest is what matters. */
+  #openLog(role: Role): number {
+    const file = path.join(this.#installation.logDirectory, `${role}.log`);
+    if (fs.existsSync(file) && fs.statSync(file).size > LOG_BYTES_MAX) fs.renameSync(file, `${file}.1`);
+    return fs.openSync(file, 'a', 0o600);
+  }
+
+  #onExit(role: Role): void {
+    const child = this.#children.get(role);
+    if (child?.process === undefined) return;
+    child.process = undefined;
+    this.#write();
+    if (this.#stopping) return;
+    const lived = Date.now() - child.startedAtMs;
+    child.pauseMs = lived > STABLE_MS ? 0 : Math.min(RESTART_PAUSE_MS_MAX, child.pauseMs === 0 ? 1 : child.pauseMs * 4);
+    child.restarts++;
+    // The first restart is immediate: I/O waits for it.
+    child.timer = setTimeout(() => this.#startChild(role), child.pauseMs === 1 ? 0 : child.pauseMs);
+  }
+
+  #write(): void {
+    const state: SupervisorState = {
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      processes: Object.fromEntries(
+        [...this.#children].map(([role, child]) => [
+          role,
+          {
+            pid: child.process?.pid ?? null,
+            startedAt: child.startedAtMs === 0 ? null : new Date(child.startedAtMs).toISOString(),
+            restarts: child.restarts,
+          },
+        ]),
+      ),
+      notes: this.#notes,
+    };
+    replaceFile(path.join(this.#installation.runDirectory, 'supervisor.json'), JSON.stringify(state));
+  }
+
+  /** From now on nothing is started again. */
+  beginStop(): void {
+    this.#stopping = true;
+    for (const child of this.#children.values()) clearTimeout(child.timer);
+  }
+
+  /** Ends the processes in order: control, attacher, engine. What does not end in time is killed. */
+  async stop(): Promise<void> {
+    this.beginStop();
+    for (const role of ['control', 'attacher', 'engine'] as const) await this.#stopChild(role);
+    await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
+    fs.rmSync(path.join(this.#installation.runDirectory, 'supervisor.json'), { force: true });
+    if (this.#lock.kind === 'locked') this.#lock.release();
+  }
+
+  async #stopChild(role: Role): Promise<void> {
+    const child = this.#children.get(role)?.process;
+    if (child === undefined) return;
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  /** At once: everything is killed. Nothing acknowledged is lost; mounts are swept at the next start. */
+  kill(): void {
+    this.beginStop();
+    for (const child of this.#children.values()) child.process?.kill('SIGKILL');
+  }
+}
+
+function running(installation: Installation, note: string): Refusal {
+  let holder: { pid?: unknown; startedAt?: unknown } = {};
+  try {
+    holder = JSON.parse(note) as typeof holder;
+  } catch {
+    // It has the lock and has not written yet.
+  }
+  return new Refusal('INSTALLATION_RUNNING', {
+    dataDir: installation.directory,
+    pid: String(holder.pid ?? 'unknown'),
+    since: String(holder.startedAt ?? 'just now'),
+  });
+}
+
+/** Whether `pid` is a process of this installation in that role: pids are used again. */
+function isOurs(pid: number, role: string, directory: string): boolean {
+  try {
+    const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return words.includes(role) && words.includes(directory) && words.some((word) => word.endsWith('main.ts'));
+  } catch {
+    return false;
+  }
+}
+
+function mainPath(): string {
+  return new URL('../main.ts', import.meta.url).pathname;
+}
+
+/** Compiled code is cached: 0.4 s less at each start, and 27 MB less memory, since the type stripper is not loaded. */
+function childEnv(): Record<string, string> {
+  const cache = new URL('../../node_modules/.cache/holdfast', import.meta.url).pathname;
+  return process.env['NODE_COMPILE_CACHE'] === undefined ? { NODE_COMPILE_CACHE: cache } : {};
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
