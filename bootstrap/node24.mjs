@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { constants as osConstants } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The clone that this file is in. */
@@ -46,9 +46,13 @@ export async function runScript(script, args) {
     );
     return 1;
   }
-  const cache = process.env.NODE_COMPILE_CACHE ?? join(HOME, 'node_modules/.cache/holdfast');
   return await run(node, [join(HOME, script), ...args], {
-    env: { ...process.env, NODE_COMPILE_CACHE: cache },
+    env: {
+      NODE_COMPILE_CACHE: join(HOME, 'node_modules/.cache/holdfast'),
+      ...process.env,
+      // Tools whose first line is `env node` are for Node 24 too.
+      PATH: [dirname(node), process.env.PATH].join(delimiter),
+    },
   });
 }
 

@@ -69,6 +69,22 @@ export class DriveModel {
     }
   }
 
+  /** A drive that may have gone back in time was opened: takes over what it lists, whatever that is. */
+  recoveredOutdated(listed: readonly ListedVolume[]): void {
+    this.volumes = this.volumes.filter((volume) => {
+      const found = listed.find((candidate) => candidate.uuid === volume.uuid);
+      if (found === undefined) return false;
+      volume.presence = 'there';
+      volume.snapshots = [];
+      volume.growingTo = undefined;
+      volume.content.outdated = true;
+      volume.content.mayFail = true;
+      volume.content.resize(found.sizeBytes);
+      volume.content.recovered();
+      return true;
+    });
+  }
+
   /** A drive was opened: compares what it lists, and takes over what was half done. */
   recovered(listed: readonly ListedVolume[]): void {
     for (const { uuid } of listed) {
@@ -101,7 +117,7 @@ export class DriveModel {
         `volume ${volume.uuid} has ${sizeBytes} bytes instead of ${content.sizeBytes}`,
       );
     }
-    if (sizeBytes !== content.sizeBytes) content.grow(sizeBytes);
+    if (sizeBytes !== content.sizeBytes) content.resize(sizeBytes);
     volume.growingTo = undefined;
   }
 

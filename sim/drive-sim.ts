@@ -205,7 +205,8 @@ export class DriveSim {
       }
       this.#noCrash();
       this.#events.push('recovery');
-      this.#model.recovered(store.listVolumes());
+      if (this.#isOutdated) this.#model.recoveredOutdated(store.listVolumes());
+      else this.#model.recovered(store.listVolumes());
       const life = new Life({
         machine: this.#machine,
         process,
@@ -221,6 +222,7 @@ export class DriveSim {
   }
 
   async #openOrCrash(process: SimProcess, arena: Arena): Promise<OpenStore | undefined> {
+    let failures = 0;
     for (let tries = 0; tries < BUSY_TRIES_MAX; tries++) {
       let outcome: { readonly store: OpenStore } | { readonly error: unknown } | undefined;
       this.#store.open(process.env, { path: DRIVE_PATH, arena, limits: this.#plan.limits }).then(
@@ -236,13 +238,21 @@ export class DriveSim {
       const { error } = outcome;
       if (!(error instanceof Fault) && !(error instanceof Refusal)) throw error;
       if (error.code !== 'DRIVE_BUSY') {
-        if (this.#machine.faults.struck.length > 0) throw new Refused(error.message);
+        const { struck } = this.#machine.faults;
+        const worst = struck.map((fault) => promised(fault.give));
+        if (worst.some((promise) => promise !== 'nothing-lost')) throw new Refused(error.message);
+        // A call that failed once is no damage: the next opening succeeds. Each fault strikes once.
+        if (struck.length > failures++) continue;
         throw new Violation('opens', `${error.code}: ${error.message}; ${this.#story()}`);
       }
       // The dead process's requests are still under way.
       await this.#world.sleep(100 + this.#world.prng.below(5000));
     }
     throw new Violation('liveness', `the drive stays busy; ${this.#story()}`);
+  }
+
+  get #isOutdated(): boolean {
+    return this.#machine.faults.struck.some((fault) => promised(fault.give) === 'outdated');
   }
 
   /** Tells the model what the faults that struck so far may cost. */

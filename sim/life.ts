@@ -223,7 +223,7 @@ export class Life {
     this.machine.world.trace(`resize volume ${volume.content.id} to ${sizeBytes}`);
     volume.growingTo = sizeBytes;
     await this.#store.resizeVolume(volume.uuid, sizeBytes);
-    volume.content.grow(sizeBytes);
+    volume.content.resize(sizeBytes);
     volume.growingTo = undefined;
   }
 

@@ -67,10 +67,12 @@ export class VolumeModel {
     return this.#sectors.length;
   }
 
-  grow(sizeBytes: number): void {
-    const more = (sizeBytes - this.sizeBytes) / SECTOR_BYTES;
+  /** What a smaller size cuts off reads as zeros when the volume grows again. */
+  resize(sizeBytes: number): void {
+    const count = sizeBytes / SECTOR_BYTES;
     this.sizeBytes = sizeBytes;
-    this.#sectors = [...this.#sectors, ...Array.from<undefined>({ length: more })];
+    const more = Math.max(0, count - this.#sectors.length);
+    this.#sectors = [...this.#sectors.slice(0, count), ...Array.from<undefined>({ length: more })];
   }
 
   #sector(sector: number): Sector {

@@ -147,6 +147,14 @@ export class Reconciler {
         await unmountFileSystem({ volume: volume.name, device }, { path: mount.path, made });
       }
       await this.#parts.attacher.call('detach', { attachId: attachment?.attachId }, { waitMs: 2000 });
+      // Wanted still, and no longer there: the next start attaches and mounts it without a word.
+      if (attachment !== undefined) {
+        await this.#parts.records.putVolume({
+          ...volume,
+          attachment: { ...attachment, state: 'attaching', device: undefined },
+          mount: mount === undefined ? undefined : { ...mount, state: 'mounting' },
+        });
+      }
       return undefined;
     } catch (error) {
       return `volume "${volume.name}": ${error instanceof Error ? error.message : String(error)}`;

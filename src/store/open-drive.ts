@@ -1,6 +1,7 @@
 /** Opens a drive: lock, fdatasync, superblock, metadata, log, recovery, final checkpoint, serve (drive-store.md, O1). */
 
 import { BLOCK_BYTES } from '../model/block-target.ts';
+import { ErrnoError } from '../model/errno.ts';
 import { Fault } from '../model/errors.ts';
 import type { Arena } from '../lib/arena.ts';
 import { checksumOf } from '../lib/checksum.ts';
@@ -69,12 +70,19 @@ export async function openDrive(env: Env, options: OpenOptions): Promise<DrivePa
   try {
     return await openFile(env, file, options);
   } catch (error) {
-    await env.files.close(file.fd);
-    if (error instanceof Fault && error.details['drive'] === undefined) {
-      throw new Fault(error.code, { ...error.details, drive: options.path }, error);
-    }
-    throw error;
+    // Where one of several reads failed, others may be under way.
+    await ioAsyncOf(env.io).close(file.fd);
+    throw openFault(error, options.path);
   }
+}
+
+/** Every failure of an opening that began is a Fault that names the drive. */
+function openFault(error: unknown, drive: string): unknown {
+  if (error instanceof ErrnoError) return new Fault('DRIVE_IO', { drive, problem: error.message }, error);
+  if (error instanceof Fault && (error.details['drive'] ?? '') === '') {
+    return new Fault(error.code, { ...error.details, drive }, error);
+  }
+  return error;
 }
 
 async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise<DriveParts> {
