@@ -52,7 +52,11 @@ export class ApiClient {
     return answer as T;
   }
 
-  #exchange(method: string, path: string, body: object | undefined): Promise<{ status: number; text: string }> {
+  #exchange(
+    method: string,
+    path: string,
+    body: object | undefined,
+  ): Promise<{ status: number; text: string }> {
     const { apiSocket, directory } = this.#installation;
     const sent = body === undefined ? undefined : JSON.stringify(body);
     const headers = sent === undefined ? {} : { 'content-type': 'application/json' };

@@ -20,7 +20,10 @@ export function newProgram(): Command {
     .showHelpAfterError('(holdfast --help lists the commands)')
     .showSuggestionAfterError(true)
     .exitOverride()
-    .addHelpText('after', '\nExample:\n  holdfast up --detach && holdfast volume create db --size 2GiB && holdfast volume mount db\n');
+    .addHelpText(
+      'after',
+      '\nExample:\n  holdfast up --detach && holdfast volume create db --size 2GiB && holdfast volume mount db\n',
+    );
   addInstallationCommands(program);
   addDriveCommands(program);
   addVolumeCommands(program);
@@ -61,10 +64,23 @@ function report(error: unknown, json: boolean): number {
     error instanceof ApiProblem
       ? { ...error.problem, exit: error.exitCode }
       : error instanceof Refusal || error instanceof Fault
-        ? { code: error.code, detail: error.message, wayOut: error.wayOut, exit: errorRow(error.code).exit, details: error.details }
-        : { code: 'INTERNAL', detail: error instanceof Error ? (error.stack ?? error.message) : String(error), exit: EXIT_REFUSED };
+        ? {
+            code: error.code,
+            detail: error.message,
+            wayOut: error.wayOut,
+            exit: errorRow(error.code).exit,
+            details: error.details,
+          }
+        : {
+            code: 'INTERNAL',
+            detail: error instanceof Error ? (error.stack ?? error.message) : String(error),
+            exit: EXIT_REFUSED,
+          };
   const { exit, ...problem } = known;
   if (json) process.stderr.write(`${JSON.stringify(problem)}\n`);
-  else process.stderr.write(`${problem.detail}\n${'wayOut' in problem && problem.wayOut !== undefined ? `${problem.wayOut}\n` : ''}`);
+  else
+    process.stderr.write(
+      `${problem.detail}\n${'wayOut' in problem && problem.wayOut !== undefined ? `${problem.wayOut}\n` : ''}`,
+    );
   return exit;
 }

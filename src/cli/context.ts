@@ -26,7 +26,11 @@ export function contextOf(command: Command): Context {
 }
 
 /** Adds a command with its purpose, an example that the tests run, and the options that all share. */
-export function addCommand(parent: Command, usage: string, about: { readonly purpose: string; readonly example: string }): Command {
+export function addCommand(
+  parent: Command,
+  usage: string,
+  about: { readonly purpose: string; readonly example: string },
+): Command {
   return parent
     .command(usage)
     .description(about.purpose)

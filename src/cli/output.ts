@@ -16,7 +16,9 @@ export function openOutput(kind: OutputKind): Output {
   return {
     kind,
     result(value, text) {
-      process.stdout.write(kind === 'json' ? `${JSON.stringify(value, undefined, 2)}\n` : `${text}\n`);
+      process.stdout.write(
+        kind === 'json' ? `${JSON.stringify(value, undefined, 2)}\n` : `${text}\n`,
+      );
     },
     note(text) {
       if (kind === 'text') process.stderr.write(`${text}\n`);
@@ -27,7 +29,10 @@ export function openOutput(kind: OutputKind): Output {
 /** A table whose columns are as wide as they must be; the last ones are cut where the terminal is too narrow. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => stripVTControlCharacters(row[column] ?? '').length)),
+    Math.max(
+      heading.length,
+      ...rows.map((row) => stripVTControlCharacters(row[column] ?? '').length),
+    ),
   );
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
   const line = (row: readonly string[]): string =>

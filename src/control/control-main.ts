@@ -80,6 +80,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   process.umask(mask);
   log('info', 'control ready', { pid: process.pid });
   await reconciler.run();
+  status.settled = true;
   await ended;
   reconciler.stop();
   await rest.close();

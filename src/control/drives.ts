@@ -50,11 +50,14 @@ export class Drives {
     const name = checkName(wish.name);
     return this.#parts.turnstile.enter(`drive/${name}`, async () => {
       const drives = await this.#parts.records.drives();
-      const at = path.resolve(wish.path ?? path.join(this.#parts.installation.directory, 'drives', `${name}.img`));
+      const at = path.resolve(
+        wish.path ?? path.join(this.#parts.installation.directory, 'drives', `${name}.img`),
+      );
       const known = drives.find((drive) => drive.name === name);
       if (known !== undefined) return this.#same(known, { ...wish, path: at });
       const holder = drives.find((drive) => drive.path === at);
-      if (holder !== undefined) throw new Refusal('DRIVE_PATH_USED', { drive: name, path: at, holder: holder.name });
+      if (holder !== undefined)
+        throw new Refusal('DRIVE_PATH_USED', { drive: name, path: at, holder: holder.name });
       const isNew = !fs.existsSync(at);
       if (isNew) checkSpace(at, wish);
       const record: DriveRecord = {
@@ -78,10 +81,13 @@ export class Drives {
     const difference =
       record.path !== wish.path
         ? `path "${record.path}"`
-        : record.sizeBytes !== undefined && wish.sizeBytes !== undefined && record.sizeBytes !== wish.sizeBytes
+        : record.sizeBytes !== undefined &&
+            wish.sizeBytes !== undefined &&
+            record.sizeBytes !== wish.sizeBytes
           ? `a size of ${formatSizeExact(record.sizeBytes)}`
           : undefined;
-    if (difference !== undefined) throw new Refusal('DRIVE_EXISTS', { drive: record.name, difference });
+    if (difference !== undefined)
+      throw new Refusal('DRIVE_EXISTS', { drive: record.name, difference });
     return this.get(record.name);
   }
 
@@ -90,7 +96,9 @@ export class Drives {
     return this.#parts.turnstile.enter(`drive/${name}`, async () => {
       const kept = await this.#parts.records.drive(name);
       if (kept === undefined) return false;
-      const volumes = (await this.#parts.records.volumes()).filter((volume) => volume.drive === name);
+      const volumes = (await this.#parts.records.volumes()).filter(
+        (volume) => volume.drive === name,
+      );
       if (volumes.length > 0) {
         const names = volumes.slice(0, 5).map((volume) => `"${volume.name}"`);
         const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
@@ -105,7 +113,8 @@ export class Drives {
   async choose(wanted: string | undefined, volume: string): Promise<string> {
     if (wanted !== undefined) {
       const drive = await this.get(wanted);
-      if (drive.state !== 'ready') throw new Refusal('DRIVE_NOT_READY', { drive: wanted, state: drive.state });
+      if (drive.state !== 'ready')
+        throw new Refusal('DRIVE_NOT_READY', { drive: wanted, state: drive.state });
       return wanted;
     }
     const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
@@ -165,7 +174,10 @@ export class Drives {
           sparse: record.sparse,
           force: record.force,
         },
-        { waitMs: FORMAT_WAIT_MS, onProgress: (progress) => this.progress.set(record.name, progress) },
+        {
+          waitMs: FORMAT_WAIT_MS,
+          onProgress: (progress) => this.progress.set(record.name, progress),
+        },
       );
       onStep('drive.add: formatted');
       await engine.call('drive.open', { driveId: record.id, path: record.path });
@@ -176,7 +188,9 @@ export class Drives {
       this.progress.delete(record.name);
     }
     onStep('drive.add: opened');
-    await records.change({ puts: [{ key: `drive/${record.name}`, record: { ...record, state: 'ready' } }] });
+    await records.change({
+      puts: [{ key: `drive/${record.name}`, record: { ...record, state: 'ready' } }],
+    });
     await this.writeList();
   }
 
@@ -193,7 +207,10 @@ export class Drives {
   /** Writes engine.json: the drives that the engine opens by itself at its start. */
   async writeList(): Promise<void> {
     const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
-    const list = { version: 1, drives: drives.map(({ id, path: at }) => ({ driveId: id, path: at })) };
+    const list = {
+      version: 1,
+      drives: drives.map(({ id, path: at }) => ({ driveId: id, path: at })),
+    };
     const file = path.join(this.#parts.installation.directory, 'engine.json');
     replaceFile(file, `${JSON.stringify(list, undefined, 2)}\n`);
   }
@@ -202,7 +219,10 @@ export class Drives {
 /** Refuses before anything is made where the file system has too little room. */
 function checkSpace(at: string, wish: DriveWish): void {
   if (wish.sizeBytes === undefined) {
-    throw new Refusal('SIZE_INVALID', { size: '', problem: `"${at}" is a new file and needs one (--size)` });
+    throw new Refusal('SIZE_INVALID', {
+      size: '',
+      problem: `"${at}" is a new file and needs one (--size)`,
+    });
   }
   const directory = path.dirname(at);
   if (!fs.existsSync(directory)) {
@@ -212,6 +232,10 @@ function checkSpace(at: string, wish: DriveWish): void {
   const free = bavail * bsize;
   const needed = (wish.sparse ? 0 : wish.sizeBytes) + KEEP_FREE_BYTES;
   if (needed > free) {
-    throw new Refusal('SPACE_SHORT', { path: at, needed: formatSize(needed), free: formatSize(free) });
+    throw new Refusal('SPACE_SHORT', {
+      path: at,
+      needed: formatSize(needed),
+      free: formatSize(free),
+    });
   }
 }

@@ -15,7 +15,10 @@ import {
 const CONNECT_MS_MAX = 10_000;
 const RETRY_MS = 50;
 
-export type OnProgress = (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void;
+export type OnProgress = (progress: {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}) => void;
 
 type Waiter = {
   readonly resolve: (ok: JsonObject) => void;
@@ -143,7 +146,11 @@ export class LineClient {
   }
 }
 
-function errorOf(error: { readonly code: string; readonly message: string; readonly details: JsonObject }): Error {
+function errorOf(error: {
+  readonly code: string;
+  readonly message: string;
+  readonly details: JsonObject;
+}): Error {
   const details = Object.fromEntries(
     Object.entries(error.details).filter(
       (entry): entry is [string, string | number] =>

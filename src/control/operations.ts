@@ -58,7 +58,10 @@ async function end(parts: ControlParts, operation: OperationRecord, error: unkno
 }
 
 /** Operations of a dead process, once their targets are settled: nothing tells any more how each of them went. */
-export async function endInterrupted(parts: ControlParts, failures: ReadonlyMap<string, unknown>): Promise<void> {
+export async function endInterrupted(
+  parts: ControlParts,
+  failures: ReadonlyMap<string, unknown>,
+): Promise<void> {
   for (const operation of await parts.records.operations()) {
     if (operation.state !== 'running') continue;
     const failure = failures.get(operation.target);

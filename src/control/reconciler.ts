@@ -80,15 +80,21 @@ export class Reconciler {
   /** Attach ids of volumes whose block devices are gone; undefined while the attacher is away. */
   async #lostDevices(): Promise<ReadonlySet<string> | undefined> {
     const wanted = (await this.#parts.records.volumes()).flatMap(({ attachment }) =>
-      attachment?.wanted === 'device' && attachment.state === 'attached' ? [attachment.attachId] : [],
+      attachment?.wanted === 'device' && attachment.state === 'attached'
+        ? [attachment.attachId]
+        : [],
     );
     if (wanted.length === 0) return new Set();
     const answer = await this.#parts.attacher.call('list', {}).catch(() => undefined);
     if (answer === undefined) return undefined;
-    const there = new Set((answer['devices'] as readonly JsonObject[]).map((device) => device['attachId']));
+    const there = new Set(
+      (answer['devices'] as readonly JsonObject[]).map((device) => device['attachId']),
+    );
     const lost = new Set(wanted.filter((attachId) => !there.has(attachId)));
     if (lost.size > 0) {
-      const report = await sweepLeftovers(this.#parts.installation.runDirectory, { scope: 'attacher' });
+      const report = await sweepLeftovers(this.#parts.installation.runDirectory, {
+        scope: 'attacher',
+      });
       for (const { made, reason } of report.left) {
         await tell(this.#parts, `Left of a dead attacher: ${JSON.stringify(made)}: ${reason}`);
       }
@@ -116,7 +122,8 @@ export class Reconciler {
     });
     await this.#volumes.settler.settle(volume.name);
     const check = this.#volumes.settler.checks.get(volume.name);
-    const mounted = mount === undefined ? '' : ` and mounted again at "${mount.path}" (${check ?? 'new'})`;
+    const mounted =
+      mount === undefined ? '' : ` and mounted again at "${mount.path}" (${check ?? 'new'})`;
     await tell(
       this.#parts,
       `Volume "${volume.name}" had lost its block device (the attacher ended or the machine restarted): attached${mounted}`,
@@ -146,7 +153,11 @@ export class Reconciler {
         const { made } = this.#parts;
         await unmountFileSystem({ volume: volume.name, device }, { path: mount.path, made });
       }
-      await this.#parts.attacher.call('detach', { attachId: attachment?.attachId }, { waitMs: 2000 });
+      await this.#parts.attacher.call(
+        'detach',
+        { attachId: attachment?.attachId },
+        { waitMs: 2000 },
+      );
       // Wanted still, and no longer there: the next start attaches and mounts it without a word.
       if (attachment !== undefined) {
         await this.#parts.records.putVolume({

@@ -47,7 +47,9 @@ export class RecordsStore {
 
   async #all<R>(prefix: string): Promise<R[]> {
     const { entries } = await this.#store.list(prefix);
-    return entries.map((entry) => kept<R>(entry)).flatMap((item) => (item === undefined ? [] : [item.record]));
+    return entries
+      .map((entry) => kept<R>(entry))
+      .flatMap((item) => (item === undefined ? [] : [item.record]));
   }
 
   /** Puts or deletes records in one transaction. Throws STORE_CONFLICT when one of `conditions` does not hold. */
@@ -89,5 +91,7 @@ export class RecordsStore {
 }
 
 function kept<R>(entry: Entry | undefined): Kept<R> | undefined {
-  return entry === undefined ? undefined : { record: entry.value as unknown as R, version: entry.version };
+  return entry === undefined
+    ? undefined
+    : { record: entry.value as unknown as R, version: entry.version };
 }

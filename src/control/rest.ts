@@ -59,7 +59,11 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Holdfast', version: parts.version, description: 'The control plane of one installation' },
+      info: {
+        title: 'Holdfast',
+        version: parts.version,
+        description: 'The control plane of one installation',
+      },
     },
   });
   app.setErrorHandler((error, request, reply) => {
@@ -107,17 +111,31 @@ const problems = { '4xx': ProblemDetails, '5xx': ProblemDetails };
 function driveRoutes(app: App, { records, drives }: RestParts): void {
   const view = async (name: string): Promise<DriveView> => {
     const record = await drives.get(name);
-    return viewDrive(record, (await drives.engineStatus()).get(record.id), drives.progress.get(name));
-  };
-  app.get('/v1/drives', { schema: { summary: 'Lists drives', response: { 200: Type.Array(Drive), ...problems } } }, async () => {
-    const statuses = await drives.engineStatus();
-    return (await records.drives()).map((record) =>
-      viewDrive(record, statuses.get(record.id), drives.progress.get(record.name)),
+    return viewDrive(
+      record,
+      (await drives.engineStatus()).get(record.id),
+      drives.progress.get(name),
     );
-  });
+  };
+  app.get(
+    '/v1/drives',
+    { schema: { summary: 'Lists drives', response: { 200: Type.Array(Drive), ...problems } } },
+    async () => {
+      const statuses = await drives.engineStatus();
+      return (await records.drives()).map((record) =>
+        viewDrive(record, statuses.get(record.id), drives.progress.get(record.name)),
+      );
+    },
+  );
   app.post(
     '/v1/drives',
-    { schema: { summary: 'Formats and adds a drive', body: DriveBody, response: { 200: Drive, ...problems } } },
+    {
+      schema: {
+        summary: 'Formats and adds a drive',
+        body: DriveBody,
+        response: { 200: Drive, ...problems },
+      },
+    },
     async ({ body }) => {
       const { name, path, sizeBytes, sparse = false, force = false } = body;
       await drives.add({ name, path, sizeBytes, sparse, force });
@@ -126,12 +144,24 @@ function driveRoutes(app: App, { records, drives }: RestParts): void {
   );
   app.get(
     '/v1/drives/:name',
-    { schema: { summary: 'Shows a drive', params: NameParams, response: { 200: Drive, ...problems } } },
+    {
+      schema: {
+        summary: 'Shows a drive',
+        params: NameParams,
+        response: { 200: Drive, ...problems },
+      },
+    },
     ({ params }) => view(params.name),
   );
   app.delete(
     '/v1/drives/:name',
-    { schema: { summary: 'Removes a drive', params: NameParams, response: { 200: Removed, ...problems } } },
+    {
+      schema: {
+        summary: 'Removes a drive',
+        params: NameParams,
+        response: { 200: Removed, ...problems },
+      },
+    },
     async ({ params }) => ({ removed: await drives.remove(params.name) }),
   );
 }
@@ -142,13 +172,23 @@ async function volumeView(volumes: Volumes, name: string): Promise<VolumeView> {
 }
 
 function volumeRoutes(app: App, { records, volumes }: RestParts): void {
-  app.get('/v1/volumes', { schema: { summary: 'Lists volumes', response: { 200: Type.Array(Volume), ...problems } } }, async () => {
-    const statuses = await volumes.engineStatus();
-    return (await records.volumes()).map((record) => viewVolume(record, statuses.get(record.id)));
-  });
+  app.get(
+    '/v1/volumes',
+    { schema: { summary: 'Lists volumes', response: { 200: Type.Array(Volume), ...problems } } },
+    async () => {
+      const statuses = await volumes.engineStatus();
+      return (await records.volumes()).map((record) => viewVolume(record, statuses.get(record.id)));
+    },
+  );
   app.post(
     '/v1/volumes',
-    { schema: { summary: 'Creates a volume', body: VolumeBody, response: { 200: Volume, ...problems } } },
+    {
+      schema: {
+        summary: 'Creates a volume',
+        body: VolumeBody,
+        response: { 200: Volume, ...problems },
+      },
+    },
     async ({ body: { name, sizeBytes, drive } }) => {
       await volumes.create({ name, sizeBytes, drive });
       return volumeView(volumes, name);
@@ -156,12 +196,25 @@ function volumeRoutes(app: App, { records, volumes }: RestParts): void {
   );
   app.get(
     '/v1/volumes/:name',
-    { schema: { summary: 'Shows a volume', params: NameParams, response: { 200: Volume, ...problems } } },
+    {
+      schema: {
+        summary: 'Shows a volume',
+        params: NameParams,
+        response: { 200: Volume, ...problems },
+      },
+    },
     ({ params }) => volumeView(volumes, params.name),
   );
   app.patch(
     '/v1/volumes/:name',
-    { schema: { summary: 'Resizes a volume', params: NameParams, body: ResizeBody, response: { 200: Volume, ...problems } } },
+    {
+      schema: {
+        summary: 'Resizes a volume',
+        params: NameParams,
+        body: ResizeBody,
+        response: { 200: Volume, ...problems },
+      },
+    },
     async ({ params, body }) => {
       await volumes.resize(params.name, body.sizeBytes);
       return volumeView(volumes, params.name);
@@ -169,7 +222,13 @@ function volumeRoutes(app: App, { records, volumes }: RestParts): void {
   );
   app.delete(
     '/v1/volumes/:name',
-    { schema: { summary: 'Removes a volume', params: NameParams, response: { 200: Removed, ...problems } } },
+    {
+      schema: {
+        summary: 'Removes a volume',
+        params: NameParams,
+        response: { 200: Removed, ...problems },
+      },
+    },
     async ({ params }) => ({ removed: await volumes.remove(params.name) }),
   );
 }
@@ -212,17 +271,32 @@ function attachmentRoutes(app: App, { volumes }: RestParts): void {
 }
 
 function installationRoutes(app: App, parts: RestParts): void {
-  app.get('/v1/status', { schema: { summary: 'Tells how the installation is', response: { 200: Status, ...problems } } }, () =>
-    parts.status(),
+  app.get(
+    '/v1/status',
+    {
+      schema: { summary: 'Tells how the installation is', response: { 200: Status, ...problems } },
+    },
+    () => parts.status(),
   );
   app.get(
     '/v1/operations',
-    { schema: { summary: 'Lists operations', response: { 200: Type.Array(Operation), ...problems } } },
+    {
+      schema: {
+        summary: 'Lists operations',
+        response: { 200: Type.Array(Operation), ...problems },
+      },
+    },
     async () => (await parts.records.operations()).map(viewOperation),
   );
   app.get(
     '/v1/operations/:id',
-    { schema: { summary: 'Shows an operation', params: IdParams, response: { 200: Operation, ...problems } } },
+    {
+      schema: {
+        summary: 'Shows an operation',
+        params: IdParams,
+        response: { 200: Operation, ...problems },
+      },
+    },
     async ({ params: { id } }) => {
       const record = await parts.records.operation(id);
       if (record === undefined) throw new Refusal('OPERATION_NOT_FOUND', { operation: id });
@@ -231,7 +305,12 @@ function installationRoutes(app: App, parts: RestParts): void {
   );
   app.post(
     '/v1/release',
-    { schema: { summary: 'Unmounts and releases all devices, before an orderly end', response: { 200: Released, ...problems } } },
+    {
+      schema: {
+        summary: 'Unmounts and releases all devices, before an orderly end',
+        response: { 200: Released, ...problems },
+      },
+    },
     async () => ({ problems: await parts.release() }),
   );
 }

@@ -2,7 +2,11 @@
 
 import Type, { type Static } from 'typebox';
 
-const Name = Type.String({ minLength: 1, maxLength: 63, description: 'Letters, digits, "_", "." and "-"' });
+const Name = Type.String({
+  minLength: 1,
+  maxLength: 63,
+  description: 'Letters, digits, "_", "." and "-"',
+});
 const Bytes = Type.Integer({ minimum: 1, description: 'Bytes' });
 const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
@@ -13,9 +17,13 @@ export const IdParams = Type.Object({ id: Type.String() });
 export const DriveBody = Type.Object(
   {
     name: Name,
-    path: Type.Optional(Type.String({ description: 'A file or block device; without it a file of Holdfast' })),
+    path: Type.Optional(
+      Type.String({ description: 'A file or block device; without it a file of Holdfast' }),
+    ),
     sizeBytes: Type.Optional(Bytes),
-    sparse: Type.Optional(Type.Boolean({ description: 'Leave holes instead of writing the file in full' })),
+    sparse: Type.Optional(
+      Type.Boolean({ description: 'Leave holes instead of writing the file in full' }),
+    ),
     force: Type.Optional(Type.Boolean({ description: 'Format over what is there' })),
   },
   { additionalProperties: false },
@@ -46,7 +54,9 @@ export const Drive = Type.Object({
   name: Name,
   id: Type.String(),
   path: Type.String(),
-  state: Type.String({ description: 'adding, removing, open, read-only, faulted, closed or unknown' }),
+  state: Type.String({
+    description: 'adding, removing, open, read-only, faulted, closed or unknown',
+  }),
   reason: Nullable(Type.String()),
   sizeBytes: Nullable(Type.Integer()),
   usedBytes: Nullable(Type.Integer()),
@@ -107,7 +117,9 @@ export const Status = Type.Object({
   events: Type.Array(Type.Object({ at: Type.String(), what: Type.String() })),
 });
 
-export const Removed = Type.Object({ removed: Type.Boolean({ description: 'False: it was not there' }) });
+export const Removed = Type.Object({
+  removed: Type.Boolean({ description: 'False: it was not there' }),
+});
 export const Released = Type.Object({ problems: Type.Array(Type.String()) });
 
 /** RFC 9457. */

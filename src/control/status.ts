@@ -12,7 +12,10 @@ export type SupervisorState = {
   readonly pid: number;
   readonly startedAt: string;
   readonly processes: Readonly<
-    Record<string, { readonly pid: number | null; readonly startedAt: string | null; readonly restarts: number }>
+    Record<
+      string,
+      { readonly pid: number | null; readonly startedAt: string | null; readonly restarts: number }
+    >
   >;
   /** What it swept at its start, and what it could not. */
   readonly notes: readonly string[];
@@ -23,6 +26,8 @@ const EVENTS_SHOWN = 10;
 export class StatusReader {
   readonly #parts: ControlParts;
   readonly #version: string;
+  /** What was wanted before this start is settled. */
+  settled = false;
 
   constructor(parts: ControlParts, options: { readonly version: string }) {
     this.#parts = parts;
@@ -51,12 +56,19 @@ export class StatusReader {
     return {
       version: this.#version,
       dataDir: installation.directory,
-      io: { kind: String(io['kind'] ?? 'unknown'), reason: typeof io['reason'] === 'string' ? io['reason'] : null },
-      processes: processesOf(supervisor, {
-        engine: engineHello !== undefined,
-        attacher: attacherHello !== undefined,
-        control: true,
-      }),
+      io: {
+        kind: String(io['kind'] ?? 'unknown'),
+        reason: typeof io['reason'] === 'string' ? io['reason'] : null,
+      },
+      processes: processesOf(
+        supervisor,
+        {
+          engine: engineHello !== undefined,
+          attacher: attacherHello !== undefined,
+          control: true,
+        },
+        this.settled,
+      ),
       sockets: {
         api: installation.apiSocket,
         engine: installation.engineSocket,
@@ -98,6 +110,7 @@ export function readSupervisor(runDirectory: string): SupervisorState | undefine
 function processesOf(
   supervisor: SupervisorState | undefined,
   answering: Readonly<Record<string, boolean>>,
+  settled: boolean,
 ): StatusView['processes'] {
   const processes: StatusView['processes'] = {};
   if (supervisor !== undefined) {
@@ -109,7 +122,7 @@ function processesOf(
     processes[role] = {
       pid: kept?.pid ?? null,
       startedAt: kept?.startedAt ?? null,
-      state: answers ? 'running' : 'away',
+      state: !answers ? 'away' : role === 'control' && !settled ? 'starting' : 'running',
       restarts: kept?.restarts ?? 0,
     };
   }

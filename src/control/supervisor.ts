@@ -74,10 +74,12 @@ export class Supervisor {
     for (const role of ['control', 'engine', 'attacher'] as const) {
       const pid = before?.processes[role]?.pid;
       if (pid == null || !isOurs(pid, role, this.#installation.directory)) continue;
-      if (role === 'attacher') this.#notes.push(`The attacher of the run before (process ${pid}) still runs: it is ended`);
+      if (role === 'attacher')
+        this.#notes.push(`The attacher of the run before (process ${pid}) still runs: it is ended`);
       process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
       const deadline = Date.now() + STOP_MS_MAX;
-      while (isOurs(pid, role, this.#installation.directory) && Date.now() < deadline) await sleep(20);
+      while (isOurs(pid, role, this.#installation.directory) && Date.now() < deadline)
+        await sleep(20);
       if (isOurs(pid, role, this.#installation.directory)) process.kill(pid, 'SIGKILL');
     }
   }
@@ -96,7 +98,13 @@ export class Supervisor {
 
   #startChild(role: Role): void {
     const known = this.#children.get(role);
-    const child: Child = known ?? { process: undefined, startedAtMs: 0, restarts: 0, pauseMs: 0, timer: undefined };
+    const child: Child = known ?? {
+      process: undefined,
+      startedAtMs: 0,
+      restarts: 0,
+      pauseMs: 0,
+      timer: undefined,
+    };
     this.#children.set(role, child);
     child.timer = undefined;
     child.startedAtMs = Date.now();
@@ -115,7 +123,8 @@ export class Supervisor {
   /** The log of a role, cut to nothing when it has grown too large: the newest is what matters. */
   #openLog(role: Role): number {
     const file = path.join(this.#installation.logDirectory, `${role}.log`);
-    if (fs.existsSync(file) && fs.statSync(file).size > LOG_BYTES_MAX) fs.renameSync(file, `${file}.1`);
+    if (fs.existsSync(file) && fs.statSync(file).size > LOG_BYTES_MAX)
+      fs.renameSync(file, `${file}.1`);
     return fs.openSync(file, 'a', 0o600);
   }
 
@@ -126,7 +135,10 @@ export class Supervisor {
     this.#write();
     if (this.#stopping) return;
     const lived = Date.now() - child.startedAtMs;
-    child.pauseMs = lived > STABLE_MS ? 0 : Math.min(RESTART_PAUSE_MS_MAX, child.pauseMs === 0 ? 1 : child.pauseMs * 4);
+    child.pauseMs =
+      lived > STABLE_MS
+        ? 0
+        : Math.min(RESTART_PAUSE_MS_MAX, child.pauseMs === 0 ? 1 : child.pauseMs * 4);
     child.restarts++;
     // The first restart is immediate: I/O waits for it.
     child.timer = setTimeout(() => this.#startChild(role), child.pauseMs === 1 ? 0 : child.pauseMs);
@@ -148,7 +160,10 @@ export class Supervisor {
       ),
       notes: this.#notes,
     };
-    replaceFile(path.join(this.#installation.runDirectory, 'supervisor.json'), JSON.stringify(state));
+    replaceFile(
+      path.join(this.#installation.runDirectory, 'supervisor.json'),
+      JSON.stringify(state),
+    );
   }
 
   /** From now on nothing is started again. */
@@ -201,7 +216,11 @@ function running(installation: Installation, note: string): Refusal {
 function isOurs(pid: number, role: string, directory: string): boolean {
   try {
     const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return words.includes(role) && words.includes(directory) && words.some((word) => word.endsWith('main.ts'));
+    return (
+      words.includes(role) &&
+      words.includes(directory) &&
+      words.some((word) => word.endsWith('main.ts'))
+    );
   } catch {
     return false;
   }

@@ -44,7 +44,10 @@ export function viewVolume(record: VolumeRecord, status: JsonObject | undefined)
             attachId: attachment.attachId,
             as: attachment.wanted,
             state: attachment.state,
-            uri: attachment.socketPath === undefined ? null : nbdUri(attachment.attachId, attachment.socketPath),
+            uri:
+              attachment.socketPath === undefined
+                ? null
+                : nbdUri(attachment.attachId, attachment.socketPath),
             device: attachment.device ?? null,
             connections: numberOr(status?.['connections']),
           },

@@ -67,7 +67,8 @@ export class VolumeSettler {
         sizeBytes: volume.sizeBytes,
       });
     } catch (error) {
-      if (!isPassing(error)) await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
+      if (!isPassing(error))
+        await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
       throw error;
     }
     this.#parts.onStep('volume.create: made');
@@ -84,19 +85,33 @@ export class VolumeSettler {
     const { engine, attacher, onStep } = this.#parts;
     const { attachId } = attachment;
     try {
-      const served = await engine.call('volume.attach', { uuid: volume.id, attachId, epoch: volume.epoch });
+      const served = await engine.call('volume.attach', {
+        uuid: volume.id,
+        attachId,
+        epoch: volume.epoch,
+      });
       onStep('volume.attach: served');
       const socketPath = text(served, 'socketPath');
       let device: string | undefined;
       if (attachment.wanted === 'device') {
         const { sizeBytes, id: uuid } = volume;
-        device = text(await attacher.call('attach', { attachId, uuid, socketPath, sizeBytes }), 'device');
+        device = text(
+          await attacher.call('attach', { attachId, uuid, socketPath, sizeBytes }),
+          'device',
+        );
         onStep('volume.attach: device');
       }
-      await this.#put({ ...volume, attachment: { ...attachment, state: 'attached', socketPath, device } });
+      await this.#put({
+        ...volume,
+        attachment: { ...attachment, state: 'attached', socketPath, device },
+      });
     } catch (error) {
       if (!isPassing(error)) {
-        await this.#put({ ...volume, attachment: { ...attachment, state: 'detaching' }, mount: undefined });
+        await this.#put({
+          ...volume,
+          attachment: { ...attachment, state: 'detaching' },
+          mount: undefined,
+        });
         await this.settle(volume.name);
       }
       throw error;

@@ -78,7 +78,8 @@ export class Volumes {
         : wish.drive !== undefined && wish.drive !== record.drive
           ? `drive "${record.drive}"`
           : undefined;
-    if (difference !== undefined) throw new Refusal('VOLUME_EXISTS', { volume: record.name, difference });
+    if (difference !== undefined)
+      throw new Refusal('VOLUME_EXISTS', { volume: record.name, difference });
     return this.get(record.name);
   }
 
@@ -165,7 +166,8 @@ export class Volumes {
       }
       if (record.mount !== undefined) return mountedAlready(record, { ...wish, path: at });
       const { attachment } = record;
-      if (attachment !== undefined && attachment.wanted !== 'device') throw attachedOtherwise(record, 'device');
+      if (attachment !== undefined && attachment.wanted !== 'device')
+        throw attachedOtherwise(record, 'device');
       const attaching = attachment === undefined ? this.#attaching(record, 'device') : record;
       const mount = {
         path: at,
@@ -210,7 +212,11 @@ export class Volumes {
   }
 
   /** Records the wanted state with its operation, and settles. */
-  async #want(kind: string, record: VolumeRecord, options: { readonly isNew?: boolean } = {}): Promise<void> {
+  async #want(
+    kind: string,
+    record: VolumeRecord,
+    options: { readonly isNew?: boolean } = {},
+  ): Promise<void> {
     const key = `volume/${record.name}`;
     const operation: OperationRecord = newOperation(this.#parts, kind, key);
     const kept = options.isNew === true ? undefined : await this.#parts.records.volume(record.name);

@@ -24,7 +24,11 @@ export type Entry = {
 export type Transaction = {
   /** `version` 0: the key is absent. */
   readonly conditions?: readonly { readonly key: string; readonly version: number }[];
-  readonly puts?: readonly { readonly key: string; readonly value: JsonValue; readonly leaseId?: string }[];
+  readonly puts?: readonly {
+    readonly key: string;
+    readonly value: JsonValue;
+    readonly leaseId?: string;
+  }[];
   readonly deletes?: readonly string[];
 };
 

@@ -13,7 +13,10 @@ export type StoreUnderTest = {
 };
 
 export function storeCompliance(name: string, under: StoreUnderTest): void {
-  const scenario = (what: string, run: (store: ClusterStore) => Promise<ClusterStore | void>): void => {
+  const scenario = (
+    what: string,
+    run: (store: ClusterStore) => Promise<ClusterStore | void>,
+  ): void => {
     test(`${name}: ${what}`, async () => {
       const store = await under.open();
       const last = await run(store);
@@ -22,24 +25,36 @@ export function storeCompliance(name: string, under: StoreUnderTest): void {
   };
 
   scenario('a put is read back, with the revision of its transaction', async (store) => {
-    const result = await store.transact({ puts: [{ key: 'a', value: { n: 1, deep: ['x', null] } }] });
+    const result = await store.transact({
+      puts: [{ key: 'a', value: { n: 1, deep: ['x', null] } }],
+    });
     assert.ok(result.kind === 'committed');
     const entry = await store.get('a');
-    assert.deepEqual(entry, { key: 'a', value: { n: 1, deep: ['x', null] }, version: result.revision });
+    assert.deepEqual(entry, {
+      key: 'a',
+      value: { n: 1, deep: ['x', null] },
+      version: result.revision,
+    });
     assert.equal(await store.get('b'), undefined);
   });
 
-  scenario('a transaction whose condition fails changes nothing and names the key', async (store) => {
-    await store.transact({ puts: [{ key: 'a', value: 1 }] });
-    const result = await store.transact({
-      conditions: [{ key: 'b', version: 0 }, { key: 'a', version: 0 }],
-      puts: [{ key: 'b', value: 2 }],
-      deletes: ['a'],
-    });
-    assert.deepEqual(result, { kind: 'conflict', key: 'a' });
-    assert.equal(await store.get('b'), undefined);
-    assert.equal((await store.get('a'))?.value, 1);
-  });
+  scenario(
+    'a transaction whose condition fails changes nothing and names the key',
+    async (store) => {
+      await store.transact({ puts: [{ key: 'a', value: 1 }] });
+      const result = await store.transact({
+        conditions: [
+          { key: 'b', version: 0 },
+          { key: 'a', version: 0 },
+        ],
+        puts: [{ key: 'b', value: 2 }],
+        deletes: ['a'],
+      });
+      assert.deepEqual(result, { kind: 'conflict', key: 'a' });
+      assert.equal(await store.get('b'), undefined);
+      assert.equal((await store.get('a'))?.value, 1);
+    },
+  );
 
   scenario('of writers that race on one version, exactly one wins', async (store) => {
     await store.transact({ puts: [{ key: 'n', value: 0 }] });
@@ -57,14 +72,22 @@ export function storeCompliance(name: string, under: StoreUnderTest): void {
     const result = await store.transact({ puts });
     assert.ok(result.kind === 'committed');
     const { entries, revision } = await store.list('v/');
-    assert.deepEqual(entries.map(({ key }) => key), ['v/a', 'v/b']);
+    assert.deepEqual(
+      entries.map(({ key }) => key),
+      ['v/a', 'v/b'],
+    );
     assert.equal(revision, result.revision);
   });
 
   scenario('a watch sees every change after its revision, in order, once', async (store) => {
     await store.transact({ puts: [{ key: 'w/1', value: 1 }] });
     const { revision } = await store.list('w/');
-    await store.transact({ puts: [{ key: 'w/2', value: 2 }, { key: 'x', value: 0 }] });
+    await store.transact({
+      puts: [
+        { key: 'w/2', value: 2 },
+        { key: 'x', value: 0 },
+      ],
+    });
     const stop = new AbortController();
     const seen: WatchEvent[] = [];
     const watching = (async () => {
@@ -77,30 +100,40 @@ export function storeCompliance(name: string, under: StoreUnderTest): void {
     await store.transact({ deletes: ['w/2', 'w/none'] });
     await watching;
     assert.deepEqual(
-      seen.map((event) => (event.kind === 'put' ? [event.entry.key, event.entry.value] : [event.key])),
+      seen.map((event) =>
+        event.kind === 'put' ? [event.entry.key, event.entry.value] : [event.key],
+      ),
       [['w/2', 2], ['w/1', 3], ['w/2']],
     );
   });
 
-  scenario('what a lease holds vanishes when it ends, and not while it is renewed', async (store) => {
-    const leaseId = await store.grantLease(150);
-    await store.transact({ puts: [{ key: 'l', value: 1, leaseId }] });
-    for (let round = 0; round < 4; round++) {
-      await new Promise((resolve) => setTimeout(resolve, 60));
-      assert.equal(await store.renewLease(leaseId), true);
-    }
-    assert.equal((await store.get('l'))?.value, 1);
-    for (let tries = 0; tries < 100 && (await store.get('l')) !== undefined; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    assert.equal(await store.get('l'), undefined);
-    assert.equal(await store.renewLease(leaseId), false);
-    await assert.rejects(store.transact({ puts: [{ key: 'l', value: 2, leaseId }] }));
-  });
+  scenario(
+    'what a lease holds vanishes when it ends, and not while it is renewed',
+    async (store) => {
+      const leaseId = await store.grantLease(150);
+      await store.transact({ puts: [{ key: 'l', value: 1, leaseId }] });
+      for (let round = 0; round < 4; round++) {
+        await new Promise((resolve) => setTimeout(resolve, 60));
+        assert.equal(await store.renewLease(leaseId), true);
+      }
+      assert.equal((await store.get('l'))?.value, 1);
+      for (let tries = 0; tries < 100 && (await store.get('l')) !== undefined; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      assert.equal(await store.get('l'), undefined);
+      assert.equal(await store.renewLease(leaseId), false);
+      await assert.rejects(store.transact({ puts: [{ key: 'l', value: 2, leaseId }] }));
+    },
+  );
 
   scenario('a revoked lease takes its entries along', async (store) => {
     const leaseId = await store.grantLease(60_000);
-    await store.transact({ puts: [{ key: 'l', value: 1, leaseId }, { key: 'free', value: 1 }] });
+    await store.transact({
+      puts: [
+        { key: 'l', value: 1, leaseId },
+        { key: 'free', value: 1 },
+      ],
+    });
     await store.revokeLease(leaseId);
     assert.equal(await store.get('l'), undefined);
     assert.equal((await store.get('free'))?.value, 1);

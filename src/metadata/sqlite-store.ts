@@ -137,7 +137,11 @@ export class SqliteStore implements ClusterStore {
       .run(revision - HISTORY_REVISIONS);
   }
 
-  async *watch(prefix: string, afterRevision: number, signal: AbortSignal): AsyncIterable<WatchEvent> {
+  async *watch(
+    prefix: string,
+    afterRevision: number,
+    signal: AbortSignal,
+  ): AsyncIterable<WatchEvent> {
     const oldest = Number(
       this.#database.prepare('SELECT min(revision) AS oldest FROM history').get()?.['oldest'] ?? 0,
     );
@@ -249,5 +253,7 @@ function eventOf(row: Record<string, unknown>): WatchEvent {
 }
 
 function failed(error: unknown): Fault {
-  return new Fault('STORE_FAILED', { problem: error instanceof Error ? error.message : String(error) });
+  return new Fault('STORE_FAILED', {
+    problem: error instanceof Error ? error.message : String(error),
+  });
 }

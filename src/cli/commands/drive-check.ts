@@ -14,13 +14,21 @@ const MEMORY_BYTES = 256 * 1024 * 1024;
 
 export function checkDriveCommand(drive: Command): void {
   addCommand(drive, 'check <name-or-path>', {
-    purpose: 'Checks a drive that is not in use: reads its metadata, changes nothing, explains what it finds.',
+    purpose:
+      'Checks a drive that is not in use: reads its metadata, changes nothing, explains what it finds.',
     example: 'holdfast drive check .holdfast/drives/default.img',
   })
     .option('--data-blocks', 'read and verify every data block too')
-    .option('--repair', 'replay the log and rewrite rotten copies from good ones; nothing is guessed')
+    .option(
+      '--repair',
+      'replay the log and rewrite rotten copies from good ones; nothing is guessed',
+    )
     .action(
-      async (name: string, options: { dataBlocks?: boolean; repair?: boolean }, command: Command) => {
+      async (
+        name: string,
+        options: { dataBlocks?: boolean; repair?: boolean },
+        command: Command,
+      ) => {
         const { checkDrive } = await import('../../store/check.ts');
         const context = contextOf(command);
         const path = fs.existsSync(name) ? name : await pathOf(name, context);
@@ -44,7 +52,10 @@ export function checkDriveCommand(drive: Command): void {
 }
 
 /** The path of a drive by its name: from the API, or from the records of an installation that is down. */
-async function pathOf(name: string, { installation }: ReturnType<typeof contextOf>): Promise<string> {
+async function pathOf(
+  name: string,
+  { installation }: ReturnType<typeof contextOf>,
+): Promise<string> {
   const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
   const file = `${installation.directory}/state.db`;
   if (!fs.existsSync(file)) return name;

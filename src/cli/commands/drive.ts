@@ -10,14 +10,19 @@ import { checkDriveCommand } from './drive-check.ts';
 import { confirm } from './volume.ts';
 
 export function addDriveCommands(program: Command): void {
-  const drive = program.command('drive').description('Drives: files or block devices that Holdfast may use');
+  const drive = program
+    .command('drive')
+    .description('Drives: files or block devices that Holdfast may use');
   addCommand(drive, 'add <name>', {
     purpose: 'Formats and adds a drive: a file that is made, or an existing file or block device.',
     example: 'holdfast drive add fast --size 1GiB',
   })
     .option('--path <path>', 'a file or block device (default: a file in DIR/drives)')
     .option('--size <size>', 'for a new file')
-    .option('--sparse', 'leave holes instead of writing the file in full: flushes then wait for the host file system')
+    .option(
+      '--sparse',
+      'leave holes instead of writing the file in full: flushes then wait for the host file system',
+    )
     .option('--force', 'format over what is there: it is lost')
     .action(
       async (
@@ -27,7 +32,10 @@ export function addDriveCommands(program: Command): void {
       ) => {
         const context = contextOf(command);
         const view = await addDrive(context, { name, ...options });
-        context.output.result(view, `Drive "${name}" of ${formatSize(view.sizeBytes ?? 0)} at ${view.path}`);
+        context.output.result(
+          view,
+          `Drive "${name}" of ${formatSize(view.sizeBytes ?? 0)} at ${view.path}`,
+        );
       },
     );
   addCommand(drive, 'ls', { purpose: 'Lists drives.', example: 'holdfast drive ls' }).action(
@@ -56,7 +64,10 @@ export function addDriveCommands(program: Command): void {
       const { api, output } = contextOf(command);
       await confirm(options.yes === true, `Remove drive "${name}"?`);
       const view = await api.delete<{ removed: boolean }>(`/v1/drives/${encodeURIComponent(name)}`);
-      output.result(view, view.removed ? `Drive "${name}" is removed` : `There was no drive "${name}"`);
+      output.result(
+        view,
+        view.removed ? `Drive "${name}" is removed` : `There was no drive "${name}"`,
+      );
     });
 }
 
@@ -97,7 +108,9 @@ function showProgress({ api, output }: Context, name: string): () => void {
       .then(({ progress }) => {
         if (progress === null) return;
         const percent = Math.floor((100 * progress.doneBytes) / progress.totalBytes);
-        process.stderr.write(`\rFormatting drive "${name}": ${percent} % of ${formatSizeExact(progress.totalBytes)} `);
+        process.stderr.write(
+          `\rFormatting drive "${name}": ${percent} % of ${formatSizeExact(progress.totalBytes)} `,
+        );
       })
       .catch(() => undefined);
   }, PROGRESS_MS);

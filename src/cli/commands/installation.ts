@@ -25,7 +25,8 @@ type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean };
 
 export function addInstallationCommands(program: Command): void {
   addCommand(program, 'up', {
-    purpose: 'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet.',
+    purpose:
+      'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet.',
     example: 'holdfast up --detach --drive-size 1GiB',
   })
     .option('--detach', 'return when it is ready, and leave it running')
@@ -33,12 +34,16 @@ export function addInstallationCommands(program: Command): void {
     .option('--sparse', 'let the first drive grow as it fills')
     .action(async (options: UpOptions, command: Command) => up(contextOf(command), options));
   addCommand(program, 'down', {
-    purpose: 'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
+    purpose:
+      'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
     example: 'holdfast down',
   }).action(async (_: object, command: Command) => {
     const context = contextOf(command);
     await down(context);
-    context.output.result({ down: true }, `Holdfast no longer runs in "${context.installation.directory}"`);
+    context.output.result(
+      { down: true },
+      `Holdfast no longer runs in "${context.installation.directory}"`,
+    );
   });
   addCommand(program, 'status', {
     purpose: 'Tells how Holdfast is: processes, I/O, warnings.',
@@ -56,25 +61,33 @@ export function addInstallationCommands(program: Command): void {
     .action(async (options: { yes?: boolean }, command: Command) => {
       const context = contextOf(command);
       const { directory } = context.installation;
-      await confirm(options.yes === true, `Delete "${directory}" with all drives and volumes in it?`);
+      await confirm(
+        options.yes === true,
+        `Delete "${directory}" with all drives and volumes in it?`,
+      );
       await uninstall(context);
       context.output.result({ uninstalled: true }, `Nothing is left of Holdfast in "${directory}"`);
     });
 }
 
 function describe(status: StatusView): string {
-  const processes = Object.entries(status.processes).map(([role, { pid, state, restarts, startedAt }]) => [
-    role,
-    state,
-    String(pid ?? '-'),
-    String(restarts),
-    startedAt ?? '',
-  ]);
+  const processes = Object.entries(status.processes).map(
+    ([role, { pid, state, restarts, startedAt }]) => [
+      role,
+      state,
+      String(pid ?? '-'),
+      String(restarts),
+      startedAt ?? '',
+    ],
+  );
   const lines = [
     fields([
       ['Holdfast', status.version],
       ['Data', status.dataDir],
-      ['I/O', status.io.reason === null ? status.io.kind : `${status.io.kind} (${status.io.reason})`],
+      [
+        'I/O',
+        status.io.reason === null ? status.io.kind : `${status.io.kind} (${status.io.reason})`,
+      ],
       ['API', status.sockets['api'] ?? ''],
       ['Drives', String(status.drives)],
       ['Volumes', String(status.volumes)],
@@ -98,9 +111,20 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
   makeDirectories(installation);
   const log = fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
   const main = new URL('../../main.ts', import.meta.url).pathname;
-  const words = ['up', '--data', installation.directory, '--drive-size', options.driveSize ?? DRIVE_SIZE, '--output', 'json'];
+  const words = [
+    'up',
+    '--data',
+    installation.directory,
+    '--drive-size',
+    options.driveSize ?? DRIVE_SIZE,
+    '--output',
+    'json',
+  ];
   if (options.sparse === true) words.push('--sparse');
-  const child = spawn(process.execPath, [main, ...words], { detached: true, stdio: ['ignore', log, log] });
+  const child = spawn(process.execPath, [main, ...words], {
+    detached: true,
+    stdio: ['ignore', log, log],
+  });
   fs.closeSync(log);
   child.unref();
   let exit: number | undefined;
@@ -108,21 +132,33 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
   await ready(context, () => exit, child.pid);
   const drives = await firstDrive(context, options);
   const status = await context.api.get<StatusView>('/v1/status');
-  output.result({ ...status, driveViews: drives }, `Holdfast runs in "${installation.directory}" (I/O: ${status.io.kind})`);
+  output.result(
+    { ...status, driveViews: drives },
+    `Holdfast runs in "${installation.directory}" (I/O: ${status.io.kind})`,
+  );
 }
 
 /** Waits until control answers and the engine is connected. */
-async function ready(context: Context, exited: () => number | undefined, pid: number | undefined): Promise<void> {
+async function ready(
+  context: Context,
+  exited: () => number | undefined,
+  pid: number | undefined,
+): Promise<void> {
   const { installation, api } = context;
   const deadline = Date.now() + READY_MS_MAX;
   for (;;) {
     if (exited() !== undefined) throw startFailure(installation.logDirectory);
     const holder = readSupervisor(installation.runDirectory)?.pid;
-    const status = holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
-    const running = Object.values(status?.processes ?? {}).every(({ state }) => state === 'running');
+    const status =
+      holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
+    const running = Object.values(status?.processes ?? {}).every(
+      ({ state }) => state === 'running',
+    );
     if (status !== undefined && running) return;
     if (Date.now() > deadline) {
-      throw new Refusal('INSTALLATION_START', { problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}` });
+      throw new Refusal('INSTALLATION_START', {
+        problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`,
+      });
     }
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
@@ -130,11 +166,18 @@ async function ready(context: Context, exited: () => number | undefined, pid: nu
 
 /** What the supervisor said before it ended. */
 function startFailure(logDirectory: string): Error {
-  const lines = fs.readFileSync(path.join(logDirectory, 'supervisor.log'), 'utf8').trimEnd().split('\n');
+  const lines = fs
+    .readFileSync(path.join(logDirectory, 'supervisor.log'), 'utf8')
+    .trimEnd()
+    .split('\n');
   const last = lines.at(-1) ?? '';
   try {
-    const problem = JSON.parse(last) as { code?: string; details?: Record<string, string | number> };
-    if (problem.code === 'INSTALLATION_RUNNING') return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
+    const problem = JSON.parse(last) as {
+      code?: string;
+      details?: Record<string, string | number>;
+    };
+    if (problem.code === 'INSTALLATION_RUNNING')
+      return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
   } catch {
     // Not ours to read: shown as it is.
   }
@@ -192,12 +235,15 @@ async function down(context: Context): Promise<void> {
     .post<{ problems: string[] }>('/v1/release', {})
     .catch(() => ({ problems: [] as string[] }));
   const [problem] = mounted.problems;
-  if (problem !== undefined) throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
+  if (problem !== undefined)
+    throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
   process.kill(pid, 'SIGTERM');
   const deadline = Date.now() + DOWN_MS_MAX;
   while (isAlive(pid)) {
     if (Date.now() > deadline) {
-      throw new Refusal('INSTALLATION_START', { problem: `process ${pid} has not ended after ${DOWN_MS_MAX / 1000} s` });
+      throw new Refusal('INSTALLATION_START', {
+        problem: `process ${pid} has not ended after ${DOWN_MS_MAX / 1000} s`,
+      });
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -217,16 +263,35 @@ async function uninstall(context: Context): Promise<void> {
   const { installation } = context;
   const { directory, runDirectory } = installation;
   if (!fs.existsSync(directory)) return;
-  const ours = ['state.db', 'engine.json', 'lock', 'run'].some((name) => fs.existsSync(path.join(directory, name)));
+  const ours = ['state.db', 'engine.json', 'lock', 'run'].some((name) =>
+    fs.existsSync(path.join(directory, name)),
+  );
   if (!ours) {
-    throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem: 'it is no installation of Holdfast' });
+    throw new Refusal('INSTALLATION_FOREIGN', {
+      path: directory,
+      problem: 'it is no installation of Holdfast',
+    });
   }
   await down(context);
   const { sweepLeftovers } = await import('../../attacher/sweep.ts');
   await sweepLeftovers(runDirectory, { scope: 'run' });
   fs.rmSync(runDirectory, { recursive: true, force: true });
-  for (const name of ['state.db', 'state.db-wal', 'state.db-shm', 'engine.json', 'lock', 'run', 'log', 'drives', 'mnt']) {
-    fs.rmSync(path.join(directory, name), { recursive: name !== 'mnt', force: true, ...(name === 'mnt' ? { recursive: true } : {}) });
+  for (const name of [
+    'state.db',
+    'state.db-wal',
+    'state.db-shm',
+    'engine.json',
+    'lock',
+    'run',
+    'log',
+    'drives',
+    'mnt',
+  ]) {
+    fs.rmSync(path.join(directory, name), {
+      recursive: name !== 'mnt',
+      force: true,
+      ...(name === 'mnt' ? { recursive: true } : {}),
+    });
   }
   if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
 }

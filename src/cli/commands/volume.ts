@@ -11,7 +11,9 @@ import { fields, table } from '../output.ts';
 const path = (name: string, rest = ''): string => `/v1/volumes/${encodeURIComponent(name)}${rest}`;
 
 export function addVolumeCommands(program: Command): void {
-  const volume = program.command('volume').description('Volumes: block devices for one application each');
+  const volume = program
+    .command('volume')
+    .description('Volumes: block devices for one application each');
   addCreateAndRemove(volume);
   addListing(volume);
   addAttaching(volume);
@@ -20,16 +22,24 @@ export function addVolumeCommands(program: Command): void {
 
 function addCreateAndRemove(volume: Command): void {
   addCommand(volume, 'create <name>', {
-    purpose: 'Creates a volume. It takes space only for what is written to it. The same again is the same volume.',
+    purpose:
+      'Creates a volume. It takes space only for what is written to it. The same again is the same volume.',
     example: 'holdfast volume create db --size 2GiB',
   })
     .requiredOption('--size <size>', 'its size: 10GiB, 10G (the same) or 10GB')
     .option('--drive <name>', 'the drive to put it on (default: the one with the most space)')
     .action(async (name: string, options: { size: string; drive?: string }, command: Command) => {
       const { api, output } = contextOf(command);
-      const body = { name, sizeBytes: parseSize(options.size), ...(options.drive === undefined ? {} : { drive: options.drive }) };
+      const body = {
+        name,
+        sizeBytes: parseSize(options.size),
+        ...(options.drive === undefined ? {} : { drive: options.drive }),
+      };
       const made = await api.post<VolumeView>('/v1/volumes', body);
-      output.result(made, `Volume "${name}" of ${formatSizeExact(made.sizeBytes)} on drive "${made.drive}"`);
+      output.result(
+        made,
+        `Volume "${name}" of ${formatSizeExact(made.sizeBytes)} on drive "${made.drive}"`,
+      );
     });
   addCommand(volume, 'resize <name>', {
     purpose: 'Makes a volume larger, with the file system on it where it is mounted.',
@@ -50,7 +60,10 @@ function addCreateAndRemove(volume: Command): void {
       const { api, output } = contextOf(command);
       await confirm(options.yes === true, `Remove volume "${name}" and everything on it?`);
       const view = await api.delete<{ removed: boolean }>(path(name));
-      output.result(view, view.removed ? `Volume "${name}" is removed` : `There was no volume "${name}"`);
+      output.result(
+        view,
+        view.removed ? `Volume "${name}" is removed` : `There was no volume "${name}"`,
+      );
     });
 }
 
@@ -61,7 +74,8 @@ export async function confirm(sure: boolean, question: string): Promise<void> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await lines.question(`${question} [y/N] `);
   lines.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new Refusal('INPUT_INVALID', { problem: 'nothing was changed' });
+  if (!/^y(es)?$/i.test(answer.trim()))
+    throw new Refusal('INPUT_INVALID', { problem: 'nothing was changed' });
 }
 
 function addListing(volume: Command): void {
@@ -103,7 +117,10 @@ function describe(view: VolumeView): string {
   ];
   const { attachment, mount } = view;
   if (attachment !== null) {
-    pairs.push(['Attached', `${attachment.state} as ${attachment.as}`], ['NBD', attachment.uri ?? '']);
+    pairs.push(
+      ['Attached', `${attachment.state} as ${attachment.as}`],
+      ['NBD', attachment.uri ?? ''],
+    );
     if (attachment.device !== null) pairs.push(['Device', attachment.device]);
   }
   if (mount !== null) pairs.push(['Mount', `${mount.state}, ${mount.fs} at ${mount.path}`]);
@@ -112,7 +129,8 @@ function describe(view: VolumeView): string {
 
 function addAttaching(volume: Command): void {
   addCommand(volume, 'attach <name>', {
-    purpose: 'Attaches a volume: as a block device, or with --nbd as an NBD server on a unix socket alone.',
+    purpose:
+      'Attaches a volume: as a block device, or with --nbd as an NBD server on a unix socket alone.',
     example: 'holdfast volume attach db --nbd',
   })
     .option('--nbd', 'no block device: print the URI for NBD clients')
@@ -136,23 +154,33 @@ function addAttaching(volume: Command): void {
 
 function addMounting(volume: Command): void {
   addCommand(volume, 'mount <name>', {
-    purpose: 'Attaches a volume, makes a file system on it if it is blank, checks it, and mounts it.',
+    purpose:
+      'Attaches a volume, makes a file system on it if it is blank, checks it, and mounts it.',
     example: 'holdfast volume mount db --fs ext4',
   })
     .option('--fs <type>', 'ext4 or xfs', 'ext4')
     .option('--at <path>', 'where (default: DIR/mnt/NAME)')
     .option('--force', 'make the file system though there is another: what it holds is lost')
-    .action(async (name: string, options: { fs: string; at?: string; force?: boolean }, command: Command) => {
-      const { api, output } = contextOf(command);
-      const { resolve } = await import('node:path');
-      const body = {
-        fs: options.fs,
-        ...(options.at === undefined ? {} : { path: resolve(options.at) }),
-        force: options.force === true,
-      };
-      const view = await api.put<VolumeView>(path(name, '/mount'), body);
-      output.result(view, `Volume "${name}" is mounted at ${view.mount?.path ?? ''} (${view.mount?.fs ?? ''})`);
-    });
+    .action(
+      async (
+        name: string,
+        options: { fs: string; at?: string; force?: boolean },
+        command: Command,
+      ) => {
+        const { api, output } = contextOf(command);
+        const { resolve } = await import('node:path');
+        const body = {
+          fs: options.fs,
+          ...(options.at === undefined ? {} : { path: resolve(options.at) }),
+          force: options.force === true,
+        };
+        const view = await api.put<VolumeView>(path(name, '/mount'), body);
+        output.result(
+          view,
+          `Volume "${name}" is mounted at ${view.mount?.path ?? ''} (${view.mount?.fs ?? ''})`,
+        );
+      },
+    );
   addCommand(volume, 'unmount <name>', {
     purpose: 'Unmounts a volume, and detaches it if the mount attached it.',
     example: 'holdfast volume unmount db',
