@@ -91,7 +91,7 @@ export class Installation {
 
   /** Makes a file system on the volume, if it has none, and mounts it. Returns the mount point. */
   async mount(name: string, fileSystem: 'ext4' | 'xfs'): Promise<string> {
-    return textField(await this.json(['volume', 'mount', name, '--fs', fileSystem]), 'path');
+    return textField(await this.json(['volume', 'mount', name, '--fs', fileSystem]), 'mount.path');
   }
 
   async unmount(name: string): Promise<void> {
@@ -114,14 +114,14 @@ export function installationResidentBytes(status: Status): number {
 
 /** Reads `holdfast status --output json`. */
 export function parseStatus(value: unknown): Status {
-  const enginePid = numberField(value, 'engine.pid');
-  const supervisorPid = numberField(value, 'supervisor.pid');
+  const enginePid = numberField(value, 'processes.engine.pid');
+  const supervisorPid = numberField(value, 'processes.supervisor.pid');
   const pids = new Set<number>([supervisorPid, enginePid]);
   for (const role of ['supervisor', 'attacher', 'control']) {
-    const pid = optionalField(optionalField(value, role), 'pid');
+    const pid = optionalField(optionalField(optionalField(value, 'processes'), role), 'pid');
     if (typeof pid === 'number') for (const each of processTree(pid)) pids.add(each);
   }
-  const io = field(value, 'engine.io');
+  const io = field(value, 'io');
   return {
     supervisorPid,
     enginePid,

@@ -111,7 +111,16 @@ export const Status = Type.Object({
     }),
   ),
   sockets: Type.Record(Type.String(), Type.String()),
-  drives: Type.Integer(),
+  drives: Type.Array(
+    Type.Object({
+      driveId: Type.String(),
+      path: Type.String(),
+      state: Type.String(),
+      reason: Nullable(Type.String()),
+      recoveryMs: Nullable(Type.Number({ description: 'How long its last open took' })),
+      counters: Type.Record(Type.String(), Type.Integer()),
+    }),
+  ),
   volumes: Type.Integer(),
   warnings: Type.Array(Type.String()),
   events: Type.Array(Type.Object({ at: Type.String(), what: Type.String() })),

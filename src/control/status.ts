@@ -74,13 +74,36 @@ export class StatusReader {
         engine: installation.engineSocket,
         attacher: installation.attacherSocket,
       },
-      drives: drives.length,
+      drives: await this.#drives(drives.map(({ id, path: at }) => ({ id, path: at }))),
       volumes: volumes.length,
       warnings,
       events: events
         .slice(0, EVENTS_SHOWN)
         .map(({ atMs, what }) => ({ at: new Date(atMs).toISOString(), what })),
     };
+  }
+
+  async #drives(
+    known: readonly { readonly id: string; readonly path: string }[],
+  ): Promise<StatusView['drives']> {
+    const answer = await this.#parts.engine
+      .call('drive.list', {}, { waitMs: 300 })
+      .catch(() => ({ drives: [] }) as JsonObject);
+    const statuses = new Map(
+      (answer['drives'] as readonly JsonObject[]).map((drive) => [String(drive['driveId']), drive]),
+    );
+    return known.map(({ id, path: at }) => {
+      const status = statuses.get(id);
+      const recovery = status?.['recovery'] as { readonly ms?: number } | undefined;
+      return {
+        driveId: id,
+        path: at,
+        state: String(status?.['state'] ?? 'unknown'),
+        reason: typeof status?.['reason'] === 'string' ? status['reason'] : null,
+        recoveryMs: recovery?.ms ?? null,
+        counters: (status?.['counters'] ?? {}) as Record<string, number>,
+      };
+    });
   }
 }
 

@@ -89,7 +89,10 @@ function describe(status: StatusView): string {
         status.io.reason === null ? status.io.kind : `${status.io.kind} (${status.io.reason})`,
       ],
       ['API', status.sockets['api'] ?? ''],
-      ['Drives', String(status.drives)],
+      [
+        'Drives',
+        status.drives.map(({ path: at, state }) => `${at} (${state})`).join(', ') || 'none',
+      ],
       ['Volumes', String(status.volumes)],
     ]),
     table(['PROCESS', 'STATE', 'PID', 'RESTARTS', 'SINCE'], processes),
