@@ -1,0 +1,89 @@
+/** The signatures of kernel-calls.ts and raw-sockets.ts against the real kernel. */
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { test } from 'node:test';
+
+import { EBADF, ECONNREFUSED, ENOENT, ENOTTY, EPERM } from '../../model/errno.ts';
+import { familyOf, formatGetFamily, parseMessages } from '../../wire/netlink/generic-netlink.ts';
+import { openKernelCalls } from './kernel-calls.ts';
+import { openRawSockets } from './raw-sockets.ts';
+
+const skip = process.platform === 'linux' ? false : 'Linux only';
+const BLKGETSIZE64 = 0x8008_1272;
+
+test('calls on threads give their own errno', { skip }, async () => {
+  const calls = openKernelCalls();
+  const gone = { source: 'x', target: '/nowhere', type: 'tmpfs', flags: 0, data: '' };
+  const results = await Promise.all([
+    calls.ioctl(-1, BLKGETSIZE64, new ArrayBuffer(128)),
+    calls.unmount('/nowhere', 0),
+    calls.mount(gone),
+    calls.ioctl(0, 0x4c82, 0).catch(() => 0),
+  ]);
+  assert.equal(results[0], -EBADF);
+  assert.ok([ENOENT, EPERM].includes(results[1]));
+  assert.ok([ENOENT, EPERM].includes(results[2]));
+  assert.ok(results[3] < 0);
+  const file = fs.openSync('/proc/self/status', 'r');
+  assert.equal(await calls.ioctl(file, BLKGETSIZE64, new ArrayBuffer(128)), -ENOTTY);
+  fs.closeSync(file);
+});
+
+test('pages are locked when they are touched', { skip }, () => {
+  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
+  const errno = openKernelCalls().lockOnFault(memory.buffer);
+  if (errno !== 0) return;
+  const lockedKiB = (): number =>
+    Number(/^VmLck:\s*(\d+)/m.exec(fs.readFileSync('/proc/self/status', 'utf8'))![1]);
+  assert.ok(lockedKiB() >= 4096);
+});
+
+test('raw sockets connect, send, receive, and see their peer go', { skip }, async () => {
+  const sockets = openRawSockets();
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'hf-raw-'));
+  const socketPath = path.join(directory, 's');
+  assert.equal(await sockets.connectUnix(socketPath), -ENOENT);
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (bytes) => void socket.end(`${String(bytes)} back`));
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(socketPath, resolve);
+  });
+  const fd = await sockets.connectUnix(socketPath);
+  assert.ok(fd > 0);
+  assert.deepEqual(await sockets.pollEnded([fd], 1), []);
+  assert.equal(await sockets.send(fd, Buffer.from('there')), 5);
+  const answer = await sockets.receive(fd, 100);
+  assert.ok(typeof answer !== 'number');
+  assert.equal(Buffer.from(answer).toString(), 'there back');
+  assert.deepEqual(await sockets.pollEnded([fd], 5000), [fd]);
+  assert.equal(((await sockets.receive(fd, 100)) as Uint8Array).length, 0);
+  fs.closeSync(fd);
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+  fs.writeFileSync(socketPath, '');
+  assert.equal(await sockets.connectUnix(socketPath), -ECONNREFUSED);
+  fs.rmSync(directory, { recursive: true });
+});
+
+test('netlink finds a family that is there, and none that is not', { skip }, () => {
+  const sockets = openRawSockets();
+  const isLast = (datagram: Uint8Array): boolean =>
+    parseMessages(datagram).some((message) => message.kind === 'end');
+  const ask = (name: string) => {
+    const answer = sockets.netlink(formatGetFamily(name), isLast);
+    assert.ok(typeof answer !== 'number', `netlink answers (errno ${String(answer)})`);
+    return answer.flatMap((datagram) => parseMessages(datagram));
+  };
+  const [first] = ask('nlctrl');
+  assert.ok(first?.kind === 'data');
+  assert.equal(familyOf(first.attributes), 0x10);
+  assert.deepEqual(ask('no-such-family'), [{ kind: 'end', errno: ENOENT }]);
+});
