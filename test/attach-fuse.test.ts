@@ -19,6 +19,8 @@ import {
 } from '../src/control/mounts.ts';
 import type { FsType } from '../src/control/file-systems.ts';
 import { mountAt, readMounts } from '../src/attacher/mount-table.ts';
+import { FlushCountingEngine } from './rigs/flush-counting-engine.ts';
+import { ScriptedNbdServer } from './rigs/scripted-nbd-server.ts';
 import { AttachRig, hashOf, run, sweepEarlierRuns, whyNot } from './rigs/attach-rig.ts';
 
 const MIB = 2 ** 20;
@@ -321,6 +323,44 @@ test('what stands in the way is named with the way out', options, async () => {
     assert.equal(fs.existsSync(mountPath), true, 'a directory that was there before stays');
   });
 });
+
+test(
+  'a flush of the device reaches the engine before it returns, and is not invented',
+  options,
+  async () => {
+    const rig = new AttachRig({ sizeBytes: 384 * MIB });
+    const server = new ScriptedNbdServer(rig.socketPath);
+    server.sizeBytes = rig.sizeBytes;
+    try {
+      await server.listen();
+      await rig.startAttacher();
+      const engine = new FlushCountingEngine(rig.sizeBytes);
+      const serving = server.accept().then((connection) => engine.serve(connection));
+      const device = await rig.attach();
+      await serving;
+      const write = ['if=/dev/zero', `of=${device}`, 'bs=64k', 'count=16', 'oflag=direct'];
+      const flushesBefore = engine.flushes;
+      await execute('dd', write);
+      // The last close of a block device flushes it too.
+      const plain = engine.flushes - flushesBefore;
+      await execute('dd', [...write, 'conv=fsync']);
+      assert.ok(engine.flushes - flushesBefore - plain > plain, 'one more than without fsync');
+      assert.equal(engine.writtenBytes, 2 * MIB);
+
+      engine.holdFlushes = true;
+      const syncing = execute('dd', [...write, 'conv=fsync']).then(() => 'returned');
+      assert.equal(await Promise.race([syncing, sleep(300, 'waits')]), 'waits');
+      engine.holdFlushes = false;
+      engine.releaseFlushes();
+      assert.equal(await syncing, 'returned');
+      await rig.call('detach', { attachId: rig.attachId });
+    } finally {
+      await rig.killAttacher();
+      server.close();
+      await rig.close();
+    }
+  },
+);
 
 async function onThreads(rig: AttachRig): Promise<void> {
   const device = await rig.attach();

@@ -22,6 +22,8 @@ const WRITE = 1;
 export class ScriptedConnection {
   readonly socket: net.Socket;
   readonly requests: SeenRequest[] = [];
+  /** Called with each request that comes from now on. */
+  onRequest: ((request: SeenRequest) => void) | undefined;
   #held = Buffer.alloc(0);
   #phase: 'options' | 'requests' = 'options';
   readonly #answerOption: (exportName: string) => Buffer;
@@ -64,15 +66,17 @@ export class ScriptedConnection {
     const lengthBytes = this.#held.readUInt32BE(24);
     const end = 28 + (type === WRITE ? lengthBytes : 0);
     if (this.#held.length < end) return false;
-    this.requests.push({
+    const request: SeenRequest = {
       type,
       flags: this.#held.readUInt16BE(4),
       cookie: this.#held.readBigUInt64BE(8),
       offsetBytes: Number(this.#held.readBigUInt64BE(16)),
       lengthBytes,
       data: Buffer.from(this.#held.subarray(28, end)),
-    });
+    };
     this.#held = this.#held.subarray(end);
+    this.requests.push(request);
+    this.onRequest?.(request);
     return true;
   }
 }

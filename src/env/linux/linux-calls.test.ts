@@ -34,12 +34,13 @@ test('calls on threads give their own errno', { skip }, async () => {
   fs.closeSync(file);
 });
 
+const lockedKiB = (): number =>
+  Number(/^VmLck:\s*(\d+)/m.exec(fs.readFileSync('/proc/self/status', 'utf8'))![1]);
+
 test('pages are locked when they are touched', { skip }, () => {
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
   const errno = openKernelCalls().lockOnFault(memory.buffer);
   if (errno !== 0) return;
-  const lockedKiB = (): number =>
-    Number(/^VmLck:\s*(\d+)/m.exec(fs.readFileSync('/proc/self/status', 'utf8'))![1]);
   assert.ok(lockedKiB() >= 4096);
 });
 
@@ -73,10 +74,11 @@ test('raw sockets connect, send, receive, and see their peer go', { skip }, asyn
   fs.rmSync(directory, { recursive: true });
 });
 
+const isLast = (datagram: Uint8Array): boolean =>
+  parseMessages(datagram).some((message) => message.kind === 'end');
+
 test('netlink finds a family that is there, and none that is not', { skip }, () => {
   const sockets = openRawSockets();
-  const isLast = (datagram: Uint8Array): boolean =>
-    parseMessages(datagram).some((message) => message.kind === 'end');
   const ask = (name: string) => {
     const answer = sockets.netlink(formatGetFamily(name), isLast);
     assert.ok(typeof answer !== 'number', `netlink answers (errno ${String(answer)})`);

@@ -44,12 +44,14 @@ test('the handshake asks for the export by name and learns its size and flags', 
   }
 });
 
+/** How the handshake ends on this answer to its request. */
+const outcome = (answer: Buffer): string | undefined => {
+  const handshake = new ClientHandshake('volume');
+  feed(handshake, GREETING, 100);
+  return feed(handshake, answer, 1000).step?.kind;
+};
+
 test('an unknown export is told from every other failure', () => {
-  const outcome = (answer: Buffer): string | undefined => {
-    const handshake = new ClientHandshake('volume');
-    feed(handshake, GREETING, 100);
-    return feed(handshake, answer, 1000).step?.kind;
-  };
   assert.equal(outcome(reply(0x8000_0006, Buffer.from('no such'))), 'unknown');
   assert.equal(outcome(reply(0x8000_0007)), 'failed');
   assert.equal(outcome(reply(1)), 'failed');
