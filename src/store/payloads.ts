@@ -20,7 +20,7 @@ import type { Media } from './media.ts';
 /**
  * Writes of a batch that are in flight at once: few while there is time, to leave room for readers, more as memory runs short.
  */
-const APPLIES_IN_FLIGHT_MIN = 8;
+const APPLIES_IN_FLIGHT_MIN = 16;
 const APPLIES_IN_FLIGHT_MAX = 32;
 /** Blocks of one batch: memory comes free batch by batch, and sorting 1,024 places takes 0.1 ms. */
 const BATCH_BLOCKS_MAX = 1024;
@@ -171,6 +171,8 @@ export class Payloads {
 
   #pump(): void {
     const limit = this.#inFlightLimit();
+    // In bursts: writes that are submitted together cost a third of the CPU of as many single ones.
+    if (this.#inFlight * 4 > limit && this.#cursor < this.#orderCount) return;
     while (this.#inFlight < limit && this.#cursor < this.#orderCount) {
       let run = 0;
       while ((this.#runCount[run] ?? 0) > 0) run++;
