@@ -6,8 +6,7 @@
  * was attached, detached, or changed its state.
  */
 
-import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 
@@ -35,6 +34,8 @@ import { identify } from './process-identity.ts';
 /** Volumes on FUSE at once. 64 of 9.3 MiB: 600 MiB of address space, of which only what is used becomes memory. */
 const FUSE_VOLUME_COUNT_MAX = 64;
 const BERTHS_AT = 4096;
+/** Of the Node maker: threads that answer the kernel, and the one that attaches. */
+const POOL_SPARE_COUNT = 16;
 
 export type AttacherOptions = {
   /** The installation's run directory. */
@@ -47,9 +48,10 @@ export type AttacherOptions = {
 /** Runs the attacher until it is shut down. Resolves with the exit status. */
 export async function runAttacher(options: AttacherOptions): Promise<number> {
   ignoreSignals();
-  await mkdir(options.runDir, { recursive: true, mode: 0o700 });
+  mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
   const memoryBytes = BERTHS_AT + FUSE_VOLUME_COUNT_MAX * FUSE_VOLUME_BYTES;
   const env = openEnv({ io: options.io, memoryBytes });
+  if (env.ioChoice.kind === 'node') widenPool();
   const calls = openKernelCalls();
   const made = new MadeLog(options.runDir);
   const warnings = guard(env, calls);
@@ -169,6 +171,14 @@ function guard(env: NodeEnv, calls: KernelCalls): string[] {
   const errno = calls.lockOnFault(env.io.memory.buffer);
   if (errno !== 0) warnings.push(`Buffers may be swapped out: mlock2 failed (errno ${errno})`);
   return warnings;
+}
+
+/**
+ * The Node maker keeps a thread waiting for each volume on FUSE, and attaching needs some more. The pool looks at this when it
+ * is first used, so nothing before this call may be asynchronous.
+ */
+function widenPool(): void {
+  process.env.UV_THREADPOOL_SIZE = String(FUSE_VOLUME_COUNT_MAX + POOL_SPARE_COUNT);
 }
 
 /** A Ctrl-C reaches every process of the terminal's group; whoever started this one ends it in order. */

@@ -42,7 +42,7 @@ export type SweepOptions = {
 export async function sweepLeftovers(runDir: string, options: SweepOptions): Promise<SweepReport> {
   const log = new MadeLog(runDir);
   const entries = chosen(log.entries(), options);
-  const sweep = new Sweep(log);
+  const sweep = new Sweep(log, entries);
   for (const made of entries) await sweep.abort(made);
   for (const kind of ['mount', 'loop', 'nbd', 'fuse', 'socket'] as const) {
     for (const made of entries.toReversed()) if (made.kind === kind) await sweep.undo(made);
@@ -67,10 +67,15 @@ class Sweep {
   readonly undone: Made[] = [];
   readonly left: { made: Made; reason: string }[] = [];
   readonly #log: MadeLog;
+  /** Devices whose maker still runs: what is mounted from them is in use. */
+  readonly #served = new Set<string>();
   #calls: KernelCalls | undefined;
 
-  constructor(log: MadeLog) {
+  constructor(log: MadeLog, entries: readonly Made[]) {
     this.#log = log;
+    for (const made of entries) {
+      if (made.kind === 'loop' && isAlive(made.maker)) this.#served.add(made.device);
+    }
   }
 
   /** Looked up when first needed: a sweep that finds nothing of the kernel's needs no FFI. */
@@ -88,6 +93,10 @@ class Sweep {
   async undo(made: Made): Promise<void> {
     if ('maker' in made && isAlive(made.maker)) {
       this.left.push({ made, reason: `process ${made.maker.pid}, which made it, still runs` });
+      return;
+    }
+    if (made.kind === 'mount' && this.#served.has(made.device)) {
+      this.left.push({ made, reason: `"${made.device}" is still served` });
       return;
     }
     try {

@@ -12,12 +12,14 @@ import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { identify } from '../../src/attacher/process-identity.ts';
 import { MadeLog } from '../../src/attacher/made-log.ts';
 import { type SweepReport, sweepLeftovers } from '../../src/attacher/sweep.ts';
 import type { JsonObject } from '../../src/wire/line-protocol.ts';
 import { AttacherClient } from './attacher-client.ts';
 
-const PREFIX = 'hf-attach-';
+/** The process is named, so that test files that run at once leave each other alone. */
+const PREFIX = `hf-attach-${process.pid}-`;
 const ATTACHER = new URL('./attacher-process.ts', import.meta.url).pathname;
 export const UUID = '5d1c0d4e-93a8-4a4c-9d0c-4a2a2a8d7b11';
 
@@ -36,7 +38,8 @@ export function whyNot(...programs: readonly string[]): string | undefined {
 /** Sweeps what test runs left that were killed. */
 export async function sweepEarlierRuns(): Promise<void> {
   for (const name of fs.readdirSync(os.tmpdir())) {
-    if (!name.startsWith(PREFIX)) continue;
+    const pid = /^hf-attach-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || identify(Number(pid)) !== undefined) continue;
     const directory = path.join(os.tmpdir(), name);
     const report = await sweepLeftovers(path.join(directory, 'run'), { scope: 'run' });
     if (report.left.length === 0) fs.rmSync(directory, { recursive: true, force: true });
