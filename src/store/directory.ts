@@ -93,6 +93,11 @@ export class Directory {
     return pages;
   }
 
+  /** One copy was found rotten: the other is to be copied over it. */
+  unmirror(page: number): void {
+    this.#flags[page] = (this.#flags[page] ?? 0) | UNMIRRORED;
+  }
+
   mirrored(page: number): void {
     this.#flags[page] = (this.#flags[page] ?? 0) & ~UNMIRRORED;
   }
@@ -111,7 +116,11 @@ export class Directory {
       const generation = this.pageGenerations[index] ?? 0;
       if (generation === 0) continue;
       low = Math.imul(low ^ index ^ (generation >>> 0), 0x01000193) >>> 0;
-      high = Math.imul(high + Math.floor(generation / 2 ** 32) + (generation >>> 0) + index, 0x85ebca6b) >>> 0;
+      high =
+        Math.imul(
+          high + Math.floor(generation / 2 ** 32) + (generation >>> 0) + index,
+          0x85ebca6b,
+        ) >>> 0;
     }
     return [low, high];
   }

@@ -7,7 +7,7 @@ import { BLOCK_BYTES } from '../model/block-target.ts';
 import { Fault } from '../model/errors.ts';
 import type { IoAsync } from '../env/io-async.ts';
 import { readExact } from './exact.ts';
-import { judge } from './judge.ts';
+import { judge, type Voids } from './judge.ts';
 import type { Frame, LogReader, LogScan } from './log-reader.ts';
 import type { Media } from './media.ts';
 import { Replay, type Redo, type ReplayState } from './replay.ts';
@@ -27,18 +27,24 @@ export type Recovered = {
 const BATCH_BLOCKS = 64;
 export const RECOVERY_BYTES: number = (BATCH_BLOCKS + 1) * BLOCK_BYTES;
 
-export async function recover(
-  state: ReplayState,
-  work: {
-    readonly ioAsync: IoAsync;
-    readonly reader: LogReader;
-    readonly superblock: Superblock;
-    /** {@link RECOVERY_BYTES} bytes of arena memory. */
-    readonly scratch: number;
-    /** Called between records: writes dirty pages out when the cache is full of them. */
-    readonly relieve: () => Promise<void>;
-  },
-): Promise<Recovered> {
+export type RecoveryWork = {
+  readonly ioAsync: IoAsync;
+  readonly reader: LogReader;
+  readonly superblock: Superblock;
+  /** {@link RECOVERY_BYTES} bytes of arena memory. */
+  readonly scratch: number;
+  /** Called between records: writes dirty pages out when the cache is full of them. */
+  readonly relieve: () => Promise<void>;
+};
+
+export type ReplayedLog = {
+  readonly scan: LogScan;
+  readonly voids: Voids;
+  readonly replay: Replay;
+};
+
+/** Follows the log, judges what was not flushed, and replays it all in memory. Writes nothing by itself. */
+export async function replayLog(state: ReplayState, work: RecoveryWork): Promise<ReplayedLog> {
   const { ioAsync, reader, superblock, scratch } = work;
   const scan = await reader.scan(superblock);
   if (scan.damage !== undefined) throw new Fault('DRIVE_CORRUPT', { problem: scan.damage });
@@ -52,10 +58,17 @@ export async function recover(
     await replay.frame(frame, await reader.records(frame), work.relieve);
   }
   replay.verify();
+  return { scan, voids, replay };
+}
+
+export async function recover(state: ReplayState, work: RecoveryWork): Promise<Recovered> {
+  const { ioAsync, superblock, scratch } = work;
+  const { scan, voids, replay } = await replayLog(state, work);
   const rottenBlocks = await redo(state.media, ioAsync, { redos: replay.redos(), scratch });
   await ioAsync.flush(state.media.fd);
   let voidBlocks = 0;
-  for (const mask of voids.values()) for (let rest = mask; rest !== 0; rest &= rest - 1) voidBlocks++;
+  for (const mask of voids.values())
+    for (let rest = mask; rest !== 0; rest &= rest - 1) voidBlocks++;
   return {
     scan,
     lastChain: scan.frames.at(-1)?.checksum ?? superblock.tailChain,

@@ -4,7 +4,6 @@
  */
 
 import { Fault } from '../model/errors.ts';
-import type { Env } from '../env/env.ts';
 import type { Port } from '../env/io.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { Core } from './core.ts';
@@ -82,7 +81,10 @@ export class TurnKeeper {
     if (log.memoryUsedBlocks * 4 > log.memoryBlocks || this.#core.waitsForLog) {
       payloads.start();
       const undurable = log.memoryBlocksAfter(Math.max(log.durableLsn, flusher.capturedLsn));
-      if ((undurable * 4 > log.memoryBlocks || this.#core.waitsForLog) && log.settledLsn > log.durableLsn) {
+      if (
+        (undurable * 4 > log.memoryBlocks || this.#core.waitsForLog) &&
+        log.settledLsn > log.durableLsn
+      ) {
         flusher.require(log.settledLsn, () => undefined);
       }
     }
@@ -121,7 +123,9 @@ export class TurnKeeper {
     } else if (this.#idleDue) {
       // Nothing changed for a while: make every page's two copies equal.
       this.#idleDue = false;
-      this.#checkpointer?.mirror().catch((error: unknown) => media.stop(`mirroring failed (${String(error)})`));
+      this.#checkpointer
+        ?.mirror()
+        .catch((error: unknown) => media.stop(`mirroring failed (${String(error)})`));
     }
   }
 
@@ -179,9 +183,5 @@ export class TurnKeeper {
     this.#drive.flusher.close();
     this.#drive.media.io.cancelTimer(this.#timers, TIMER_CHECKPOINT);
     this.#wake();
-  }
-
-  async closeFile(env: Env): Promise<void> {
-    await env.files.close(this.#drive.media.fd);
   }
 }
