@@ -69,9 +69,7 @@ export class Postgres {
     for (const folder of [data, socket]) chownSync(folder, this.#user.uid, this.#user.gid);
     const args = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'];
     const child = this.#spawn('initdb', args);
-    const status = await new Promise((resolve) => child.on('exit', resolve));
-    if (status !== 0)
-      throw new Error(`initdb ended with status ${status}; see ${this.#folders.log}`);
+    if (!(await succeeds(child))) throw new Error(`initdb failed; see ${this.#folders.log}`);
   }
 
   /** Starts it and waits until it takes connections: after recovery, if there is something to recover. */
@@ -124,8 +122,7 @@ export class Postgres {
   }
 
   async #isReady(): Promise<boolean> {
-    const child = this.#spawn('pg_isready', ['--quiet', '--host', this.#folders.socket]);
-    return (await new Promise((resolve) => child.on('exit', resolve))) === 0;
+    return await succeeds(this.#spawn('pg_isready', ['--quiet', '--host', this.#folders.socket]));
   }
 
   /** Its own process group: Ctrl-C is the tour's to handle. */
@@ -144,4 +141,11 @@ export class Postgres {
       closeSync(log);
     }
   }
+}
+
+async function succeeds(child: ChildProcess): Promise<boolean> {
+  return await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code === 0));
+  });
 }

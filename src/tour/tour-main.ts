@@ -1,0 +1,179 @@
+/**
+ * What `npm start` runs when everything is installed: `node src/tour/tour-main.ts [--data DIR] [--once] [--kills N] [--without-mount]`.
+ * bootstrap/start.mjs has said what will happen and has asked.
+ *
+ * The first Ctrl-C ends everything in order, the second at once.
+ */
+
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CommandFailed, CommandLine } from './command-line.ts';
+import { formatComparison } from './comparison.ts';
+import { DatabaseTour } from './database-tour.ts';
+import { findPostgres } from './postgres.ts';
+import { Screen } from './screen.ts';
+import { SocketTour } from './socket-tour.ts';
+import { DRIVE_BYTES, type Tour, VOLUME_NAME } from './tour.ts';
+import { WorkFolders } from './work-folder.ts';
+
+const EXIT_INTERRUPTED = 130;
+/** npm passes on the Ctrl-C that the terminal has sent as well: what comes within this time is the same one. */
+const SAME_CTRL_C_MS = 500;
+
+const { values } = parseArgs({
+  options: {
+    data: { type: 'string', default: process.env['HOLDFAST_DATA'] ?? '.holdfast' },
+    kills: { type: 'string', default: '5' },
+    once: { type: 'boolean', default: false },
+    'without-mount': { type: 'boolean', default: false },
+  },
+});
+
+const screen = new Screen();
+const commandLine = new CommandLine(resolve(values.data));
+const folders = new WorkFolders(commandLine.dataFolder);
+const stop = new AbortController();
+let running: DatabaseTour | SocketTour | undefined;
+
+process.on('SIGINT', onStop);
+process.on('SIGTERM', onStop);
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  try {
+    await takePlace();
+  } catch (error) {
+    return report(error);
+  }
+  try {
+    return await tourInstallation();
+  } catch (error) {
+    return report(error);
+  } finally {
+    await close();
+  }
+}
+
+/** Makes sure that this folder is nobody else's, and ends what a dead tour left running. */
+async function takePlace(): Promise<void> {
+  const last = folders.last();
+  if (last.kind === 'running') {
+    throw new Error(
+      `Another tour runs in "${commandLine.dataFolder}" (process ${last.pid}); give this one its own place: npm start -- --data DIR`,
+    );
+  }
+  const isRunning = await commandLine.isRunning();
+  if (isRunning && last.kind === 'none') {
+    throw new Error(
+      `Holdfast already runs in "${commandLine.dataFolder}", and the tour would kill its engine; give the tour its own place: npm start -- --data DIR`,
+    );
+  }
+  if (isRunning) {
+    await screen.step('End what the last tour left', async () => {
+      await commandLine.run('down');
+      return '';
+    });
+  }
+  if (last.kind === 'dead') folders.remove();
+}
+
+async function tourInstallation(): Promise<number> {
+  const workFolder = folders.make();
+  await screen.step('Start Holdfast', async () => {
+    await commandLine.run('up', '--detach', '--drive-size', String(DRIVE_BYTES));
+    const { ioKind, warnings } = await commandLine.status();
+    const more = warnings.length > 0 ? `, ${warnings.length} warnings (holdfast status)` : '';
+    return `a file drive of ${DRIVE_BYTES / 2 ** 30} GiB, I/O by ${ioKind}${more}`;
+  });
+  const { kept: keptFolder } = folders;
+  const comparison = await runTour({
+    commandLine,
+    screen,
+    workFolder,
+    keptFolder,
+    killCount: Number(values.kills),
+    signal: stop.signal,
+  });
+  screen.line('');
+  screen.line(formatComparison(comparison));
+  for (const { writer, sequence } of comparison.lost.slice(0, 10)) {
+    screen.line(`  lost: writer ${writer}, number ${sequence}`);
+  }
+  if (comparison.lost.length > 0 || comparison.committed === 0) return 1;
+  if (!values.once) await waitForCtrlC();
+  return 0;
+}
+
+async function runTour(tour: Tour): ReturnType<DatabaseTour['run']> {
+  const programs = findPostgres();
+  if (programs !== undefined && !values['without-mount']) {
+    running = new DatabaseTour(tour, programs);
+    try {
+      return await running.run();
+    } catch (error) {
+      if (!(error instanceof CommandFailed) || error.code !== 'MOUNT_IMPOSSIBLE') throw error;
+      screen.line(error.message);
+      screen.line('The tour goes on without mounting, on the NBD socket.');
+      await running.close();
+    }
+  }
+  running = new SocketTour(tour);
+  return await running.run();
+}
+
+async function waitForCtrlC(): Promise<void> {
+  const holdfast = `HOLDFAST_DATA=${commandLine.dataFolder} bin/holdfast`;
+  screen.line(`
+Try next, in another terminal:
+  ${holdfast} status
+  ${holdfast} volume inspect ${VOLUME_NAME}
+  ${holdfast} volume create mine --size 1GiB
+  ${holdfast} volume attach mine --nbd
+
+It runs until Ctrl-C.`);
+  // Signals alone do not keep the process.
+  const awake = setInterval(() => undefined, 2 ** 30);
+  await new Promise<void>((wake) => {
+    if (stop.signal.aborted) wake();
+    else stop.signal.addEventListener('abort', () => wake());
+  });
+  clearInterval(awake);
+}
+
+/** Ends what the tour started, in order. */
+async function close(): Promise<void> {
+  try {
+    if (running !== undefined) await running.close();
+    await commandLine.run('down');
+    folders.remove();
+    screen.line('Holdfast is down; its data stays. Nothing else is left running or mounted.');
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
+
+let firstStopAtMs: number | undefined;
+
+function onStop(): void {
+  const nowMs = performance.now();
+  firstStopAtMs ??= nowMs;
+  if (!stop.signal.aborted) {
+    screen.line('');
+    screen.line('Stopping in order (again: at once) …');
+    stop.abort();
+  } else if (nowMs - firstStopAtMs > SAME_CTRL_C_MS) {
+    running?.kill();
+    screen.line(
+      'Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down',
+    );
+    process.exit(EXIT_INTERRUPTED);
+  }
+}
+
+function report(error: unknown): number {
+  if (stop.signal.aborted && error instanceof Error && error.name === 'AbortError') {
+    return EXIT_INTERRUPTED;
+  }
+  screen.line(error instanceof Error ? error.message : String(error));
+  return 1;
+}

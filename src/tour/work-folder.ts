@@ -1,0 +1,78 @@
+/**
+ * The folders of a tour, and the note in DIR/tour/tour.json by which the next one knows whether a tour still runs there
+ * and what it left.
+ */
+
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+type Note = { readonly pid: number; readonly workFolder: string };
+
+export class WorkFolders {
+  /** In DIR: the journal and logs. */
+  readonly kept: string;
+  readonly #notePath: string;
+  #work: string | undefined;
+
+  constructor(dataFolder: string) {
+    this.kept = join(dataFolder, 'tour');
+    this.#notePath = join(this.kept, 'tour.json');
+  }
+
+  /** The tour that noted itself here last: none, one that runs, or one that is dead. */
+  last(): { readonly kind: 'none' | 'dead' } | { readonly kind: 'running'; readonly pid: number } {
+    const note = this.#readNote();
+    if (note === undefined) return { kind: 'none' };
+    return isTour(note.pid) ? { kind: 'running', pid: note.pid } : { kind: 'dead' };
+  }
+
+  /** Makes the folder for mount point and sockets. Not below DIR: the database's user may not be let through to there. */
+  make(): string {
+    mkdirSync(this.kept, { recursive: true });
+    this.#work = mkdtempSync(join(tmpdir(), 'holdfast-tour-'));
+    chmodSync(this.#work, 0o711);
+    const note: Note = { pid: process.pid, workFolder: this.#work };
+    writeFileSync(this.#notePath, JSON.stringify(note));
+    return this.#work;
+  }
+
+  /** Removes the work folder that the note names; nothing is mounted in it any more. */
+  remove(): void {
+    const folder = this.#readNote()?.workFolder;
+    if (folder !== undefined && existsSync(folder)) {
+      rmSync(join(folder, 'socket'), { recursive: true, force: true });
+      // rmdir refuses a folder with something in it: a mount that is still there loses nothing.
+      for (const empty of [join(folder, 'volume'), folder]) if (existsSync(empty)) rmdirSync(empty);
+    }
+    rmSync(this.#notePath, { force: true });
+  }
+
+  #readNote(): Note | undefined {
+    try {
+      return JSON.parse(readFileSync(this.#notePath, 'utf8'));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** The process lives and is a tour: its number may have gone to another. */
+function isTour(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('tour-main.ts');
+  } catch (error) {
+    // Without /proc (macOS) a living process of that number has to do.
+    return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  }
+}
