@@ -109,6 +109,8 @@ export class TurnKeeper {
       },
       (error: unknown) => media.stop(`checkpoint failed (${String(error)})`),
     );
+    // Where all is durable and applied already, its next step waits for no I/O, only for the runtime.
+    this.yieldTurn();
   }
 
   #onTimer(result: number): void {
@@ -126,6 +128,7 @@ export class TurnKeeper {
       this.#checkpointer
         ?.mirror()
         .catch((error: unknown) => media.stop(`mirroring failed (${String(error)})`));
+      this.yieldTurn();
     }
   }
 
