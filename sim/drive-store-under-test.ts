@@ -1,6 +1,10 @@
 /** The drive store, as the simulator drives it. */
 
+import type { Env } from '../src/env/env.ts';
+import { IoAsync } from '../src/env/io-async.ts';
+import { Refusal } from '../src/model/errors.ts';
 import { Arena } from '../src/lib/arena.ts';
+import { checkDrive } from '../src/store/check.ts';
 import { DriveStore } from '../src/store/drive-store.ts';
 import type { ListedVolume, OpenStore, StoreUnderTest } from './store-under-test.ts';
 
@@ -32,8 +36,29 @@ export const driveStoreUnderTest: StoreUnderTest = {
     });
     return facade(store);
   },
-  check: () => Promise.resolve({ findings: [] }),
+  check: async (env, path) => {
+    const report = await unlocked(env, () =>
+      checkDrive(env, { path, arena: new Arena(env.io.memory), data: true }),
+    );
+    const damage = report.findings.filter(
+      ({ severity, code }) => severity === 'damage' || code === 'CELLS_LEAKED' || code === 'OWNER_UNKNOWN',
+    );
+    return { findings: damage.map(({ code, where, what }) => `${code} ${where}: ${what}`) };
+  },
 };
+
+/** A killed process's writes hold the drive's lock until they have ended: who checks tries again. */
+async function unlocked<T>(env: Env, attempt: () => Promise<T>): Promise<T> {
+  const ioAsync = new IoAsync(env.io);
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== 'DRIVE_BUSY') throw error;
+      await ioAsync.sleep(1);
+    }
+  }
+}
 
 function facade(store: DriveStore): OpenStore {
   return {

@@ -46,6 +46,8 @@ export type CheckOptions = {
 const WINDOW_BYTES = 256 * BLOCK_BYTES;
 /** Pages that the log's replay may change, kept in memory since nothing is written: 128 MiB. */
 const CACHE_PAGES_MAX = 32_768;
+/** What one frame of the log may load besides. */
+const ROOM_PAGES = 512;
 
 /** Throws Refusal DRIVE_BUSY when the drive is in use, DRIVE_CORRUPT never: what is wrong is in the report. */
 export async function checkDrive(env: Env, options: CheckOptions): Promise<CheckReport> {
@@ -136,7 +138,7 @@ class Check {
     this.totals.pagesRead = pages.read;
     this.rottenPages = pages.rottenCopies;
 
-    const frameCount = Math.min(CACHE_PAGES_MAX, media.geometry.pageCount + 16);
+    const frameCount = Math.min(CACHE_PAGES_MAX, media.geometry.pageCount + ROOM_PAGES);
     const load = new PageLoader(media, 0);
     const cache = new PageCache(media, directory, {
       frameCount,
@@ -175,7 +177,7 @@ class Check {
   }
 
   #roomLeft(cache: PageCache): Promise<void> {
-    if (cache.dirtyCount < cache.frameCount - 64) return Promise.resolve();
+    if (cache.dirtyCount < cache.frameCount - ROOM_PAGES) return Promise.resolve();
     throw new Fault('DRIVE_CORRUPT', {
       problem: `its log changes more than ${CACHE_PAGES_MAX} metadata pages, which the check does not hold in memory: open and close the drive once, then check it`,
     });

@@ -163,6 +163,7 @@ export class DriveStore {
     const { table, drive } = this.#parts;
     await this.#snapshots.dropAll(volume);
     await this.#perform(volume, 'trim', { offset: 0, end: volume.leaves.length * 512 * EXTENT_BYTES });
+    await this.#snapshots.freeAll(volume);
     if (this.#closing) return;
     const record = table.record(volume, { kind: 'tombstone' });
     await this.#changeTable([{ slot: volume.slot, record }]);

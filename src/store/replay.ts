@@ -12,7 +12,7 @@ import type { Allocator } from './allocator.ts';
 import type { ExtentMap, Version } from './extent-map.ts';
 import { NONE } from './extent-map.ts';
 import { DIRECT, FREE, NO_CELL, RETAG, TABLE, TRIM, WRITE, WRITE_WORDS } from './frame-format.ts';
-import { EXTENT_BLOCKS } from './geometry.ts';
+import { EXTENT_BLOCKS, EXTENT_BYTES } from './geometry.ts';
 import { blockPlace, parseRecords, voidKey, type ParsedRecord, type Voids } from './judge.ts';
 import type { Frame } from './log-reader.ts';
 import type { Media } from './media.ts';
@@ -68,7 +68,10 @@ export class Replay {
   }
 
   #volume(record: ParsedRecord): Volume {
-    return this.#state.table.volumeOrGhost(record.volume);
+    const volume = this.#state.table.volumeOrGhost(record.volume);
+    // A table page may show the volume's tombstone already, or a smaller size than it had at this record.
+    volume.fitLeaves((record.extent + 1) * EXTENT_BYTES);
+    return volume;
   }
 
   /** The cell that a record means, through redirects that are void. */

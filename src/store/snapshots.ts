@@ -69,6 +69,20 @@ export class SnapshotKeeper {
     for (const { birth } of volume.snapshots.slice()) await this.#drop(volume, birth);
   }
 
+  /** Frees whatever a volume that is being deleted still has: versions below holes that its trims made. */
+  async freeAll(volume: Volume): Promise<void> {
+    const { drive, turns } = this.#parts;
+    const extents: number[] = [];
+    drive.map.forEach(volume, 0, (extent) => extents.push(extent) > 0);
+    for (const extent of extents) {
+      for (;;) {
+        const [version] = drive.map.versions(volume, extent);
+        if (version === undefined) break;
+        if (!this.#change(volume, extent, version, 0)) await turns.nextTurn();
+      }
+    }
+  }
+
   async #drop(volume: Volume, birth: number): Promise<void> {
     const { drive, table, turns } = this.#parts;
     const extents: number[] = [];
