@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { CommandFailed, CommandLine } from './command-line.ts';
 import { formatComparison } from './comparison.ts';
 import { DatabaseTour } from './database-tour.ts';
+import { endProcessesOf } from './left-processes.ts';
 import { findPostgres } from './postgres.ts';
 import { Screen } from './screen.ts';
 import { SocketTour } from './socket-tour.ts';
@@ -34,6 +35,7 @@ const commandLine = new CommandLine(resolve(values.data));
 const folders = new WorkFolders(commandLine.dataFolder);
 const stop = new AbortController();
 let running: DatabaseTour | SocketTour | undefined;
+let firstStopAtMs: number | undefined;
 
 process.on('SIGINT', onStop);
 process.on('SIGTERM', onStop);
@@ -68,13 +70,14 @@ async function takePlace(): Promise<void> {
       `Holdfast already runs in "${commandLine.dataFolder}", and the tour would kill its engine; give the tour its own place: npm start -- --data DIR`,
     );
   }
-  if (isRunning) {
+  if (last.kind === 'dead') {
     await screen.step('End what the last tour left', async () => {
-      await commandLine.run('down');
+      await endProcessesOf(last.workFolder);
+      if (isRunning) await commandLine.run('down');
+      folders.remove();
       return '';
     });
   }
-  if (last.kind === 'dead') folders.remove();
 }
 
 async function tourInstallation(): Promise<number> {
@@ -152,8 +155,6 @@ async function close(): Promise<void> {
   }
 }
 
-let firstStopAtMs: number | undefined;
-
 function onStop(): void {
   const nowMs = performance.now();
   firstStopAtMs ??= nowMs;
@@ -164,7 +165,7 @@ function onStop(): void {
   } else if (nowMs - firstStopAtMs > SAME_CTRL_C_MS) {
     running?.kill();
     screen.line(
-      'Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down',
+      `Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down --data ${commandLine.dataFolder}`,
     );
     process.exit(EXIT_INTERRUPTED);
   }

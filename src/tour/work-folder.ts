@@ -18,6 +18,11 @@ import { join } from 'node:path';
 
 type Note = { readonly pid: number; readonly workFolder: string };
 
+export type LastTour =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'running'; readonly pid: number }
+  | { readonly kind: 'dead'; readonly workFolder: string };
+
 export class WorkFolders {
   /** In DIR: the journal and logs. */
   readonly kept: string;
@@ -30,10 +35,11 @@ export class WorkFolders {
   }
 
   /** The tour that noted itself here last: none, one that runs, or one that is dead. */
-  last(): { readonly kind: 'none' | 'dead' } | { readonly kind: 'running'; readonly pid: number } {
+  last(): LastTour {
     const note = this.#readNote();
     if (note === undefined) return { kind: 'none' };
-    return isTour(note.pid) ? { kind: 'running', pid: note.pid } : { kind: 'dead' };
+    const { pid, workFolder } = note;
+    return isTour(pid) ? { kind: 'running', pid } : { kind: 'dead', workFolder };
   }
 
   /** Makes the folder for mount point and sockets. Not below DIR: the database's user may not be let through to there. */
