@@ -119,6 +119,12 @@ export class Core {
   }
 
   #awaitFlush(request: Request, lsn: number): void {
+    // A stopped drive flushes nothing any more, and who waited was answered when it stopped.
+    if (this.#drive.media.fault !== undefined) {
+      request.errno = EIO;
+      this.#tell(request);
+      return;
+    }
     const token = this.#freeFlushes.pop() ?? this.#flushing.length;
     this.#flushing[token] = request;
     this.#drive.flusher.flush(token, lsn);
