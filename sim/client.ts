@@ -272,10 +272,12 @@ export class Client {
   #verify(flight: Flight, firstBlock: number, blockCount: number): void {
     const first = firstBlock * BLOCK_SECTORS;
     const after = this.#story();
+    // A drive that stopped after an error serves from memory what it could not log; the next opening need not have it.
+    const pin = !this.#allowed().ioError;
     for (let i = 0; i < blockCount * BLOCK_SECTORS; i++) {
       const at = (flight.slot + i * SECTOR_BYTES) >>> 2;
       if (this.#snapshot === undefined) {
-        this.#model.check(first + i, this.#arena.u32, at, { before: flight.before, after });
+        this.#model.check(first + i, this.#arena.u32, at, { before: flight.before, after, pin });
       } else this.#snapshot.check(first + i, this.#arena.u32, at, after);
     }
   }

@@ -266,7 +266,7 @@ export class DriveSim {
   }
 
   async #check(when: string): Promise<void> {
-    if (this.#machine.faults.struck.length > 0) return;
+    if (this.#plan.faults.length > 0) return;
     const { process, arena } = this.#start();
     const { findings } = await this.#world.await(
       this.#store.check(process.env, DRIVE_PATH),

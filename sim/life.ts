@@ -300,7 +300,11 @@ export class Life {
   }
 
   async close(): Promise<void> {
-    await this.machine.world.await(this.#store.close(), `closing; ${this.#story()}`);
+    const closed = this.machine.world.await(this.#store.close(), `closing; ${this.#story()}`);
+    await closed.catch((error: unknown) => {
+      // After a fault the drive may be unable to checkpoint; what follows is as a kill.
+      if (error instanceof Violation || this.machine.faults.struck.length === 0) throw error;
+    });
   }
 }
 

@@ -155,12 +155,12 @@ export class VolumeModel {
     sector: number,
     words: Uint32Array,
     at: number,
-    options: { readonly before: number; readonly after: string },
+    options: { readonly before: number; readonly after: string; readonly pin: boolean },
   ): void {
     const legal = this.#legal(sector, options.before);
     const found = legal.filter((content) => this.#matches(sector, content, words, at));
     if (found.length > 0) {
-      if (legal.length > 1) this.#pin(sector, found, options.before);
+      if (legal.length > 1 && options.pin) this.#pin(sector, found, options.before);
       return;
     }
     if (this.outdated && this.#wasOnce(sector, words, at)) return;
