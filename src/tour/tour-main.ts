@@ -74,7 +74,6 @@ async function takePlace(): Promise<void> {
     await screen.step('End what the last tour left', async () => {
       await endProcessesOf(last.workFolder);
       if (isRunning) await commandLine.run('down');
-      folders.remove();
       return '';
     });
   }

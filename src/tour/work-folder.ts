@@ -27,7 +27,8 @@ export class WorkFolders {
   /** In DIR: the journal and logs. */
   readonly kept: string;
   readonly #notePath: string;
-  #work: string | undefined;
+  /** Of this tour and of a dead one before it. */
+  #made: string[] = [];
 
   constructor(dataFolder: string) {
     this.kept = join(dataFolder, 'tour');
@@ -44,18 +45,22 @@ export class WorkFolders {
 
   /** Makes the folder for mount point and sockets. Not below DIR: the database's user may not be let through to there. */
   make(): string {
+    const left = this.#readNote()?.workFolder;
     mkdirSync(this.kept, { recursive: true });
-    this.#work = mkdtempSync(join(tmpdir(), 'holdfast-tour-'));
-    chmodSync(this.#work, 0o711);
-    const note: Note = { pid: process.pid, workFolder: this.#work };
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-tour-'));
+    this.#made = left === undefined ? [folder] : [left, folder];
+    chmodSync(folder, 0o711);
+    const note: Note = { pid: process.pid, workFolder: folder };
     writeFileSync(this.#notePath, JSON.stringify(note));
-    return this.#work;
+    return folder;
   }
 
-  /** Removes the work folder that the note names; nothing is mounted in it any more. */
+  /**
+   * Removes the work folder, and that of the dead tour before, now that nothing is mounted in them. Not earlier: the start
+   * of Holdfast mounts again what was mounted when it died.
+   */
   remove(): void {
-    const folder = this.#readNote()?.workFolder;
-    if (folder !== undefined && existsSync(folder)) {
+    for (const folder of this.#made) {
       rmSync(join(folder, 'socket'), { recursive: true, force: true });
       // rmdir refuses a folder with something in it: a mount that is still there loses nothing.
       for (const empty of [join(folder, 'volume'), folder]) if (existsSync(empty)) rmdirSync(empty);
