@@ -125,6 +125,8 @@ function denyClusterCreation() {
     else if (existsSync(CREATE_CLUSTER_DEFAULT_PATH))
       copyFileSync(CREATE_CLUSTER_DEFAULT_PATH, CREATE_CLUSTER_PATH);
     else rmSync(CREATE_CLUSTER_PATH, { force: true });
+    // The package put its own version beside ours.
+    if (before === undefined) rmSync(`${CREATE_CLUSTER_PATH}.ucf-dist`, { force: true });
   };
 }
 

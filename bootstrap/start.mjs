@@ -35,8 +35,8 @@ Example: npm start -- --once
 
 /** The drive (src/tour/tour.ts), and room for the journal and logs. */
 const DATA_MB = 4300;
-/** PostgreSQL, the engine, the attacher, control and the tour together, measured: 520. */
-const MEMORY_MB = 600;
+/** PostgreSQL, the engine, the attacher, control and the tour together, measured: 325, and half as much again. */
+const MEMORY_MB = 500;
 
 async function main() {
   const { values } = parseArgs({
@@ -113,7 +113,7 @@ function describe(plan) {
     lines.push('  write    /tmp/holdfast-tour-*: the mount point, while the tour runs');
   lines.push('  listen   on unix sockets only, no port');
   if (withoutMount === undefined) lines.push(`  use      ${deviceKind()}`);
-  lines.push('  take     about a minute, and half a gigabyte of memory');
+  lines.push('  take     about a minute, and a third of a gigabyte of memory');
   lines.push(`  undo     bin/holdfast uninstall --data ${data}`);
   return lines;
 }
