@@ -4,7 +4,7 @@
  */
 
 import { BLOCK_BYTES, REQUEST_BYTES_MAX, type BlockTarget } from '../src/model/block-target.ts';
-import { EIO, ENOSPC } from '../src/model/errno.ts';
+import { EIO, ENOSPC, EROFS } from '../src/model/errno.ts';
 import type { Arena } from '../src/lib/arena.ts';
 import type { DriveModel } from './drive-model.ts';
 import { Change, type SnapshotModel, type VolumeModel } from './model.ts';
@@ -262,7 +262,7 @@ export class Client {
     const takesSpace = request.kind === 'write' || request.kind === 'zero';
     const spaceAllowed = takesSpace ? allowed.noSpace : request.kind === 'trim' && allowed.noSpaceForTrim;
     if (errno === ENOSPC && spaceAllowed) return;
-    if (errno === EIO && allowed.ioError) return;
+    if ((errno === EIO || errno === EROFS) && allowed.ioError) return;
     throw new Violation(
       'errors',
       `volume ${this.#model.id}: ${JSON.stringify(request)} ended in errno ${errno}; ${this.#story()}`,

@@ -11,6 +11,7 @@ import { DriveModel } from './drive-model.ts';
 import { promised } from './faults.ts';
 import { Life } from './life.ts';
 import type { Plan } from './plan.ts';
+import { rot } from './rot.ts';
 import { SimMachine, type SimProcess } from './sim-machine.ts';
 import type { OpenStore, StoreUnderTest } from './store-under-test.ts';
 import { Violation, type Happening, type World } from './world.ts';
@@ -46,6 +47,8 @@ export class DriveSim {
   #requests = 0;
   #crashes = 0;
   #isCrashDue = false;
+  #isAtRest = false;
+  #isRotten = false;
   #operationsToCrash = Infinity;
   #crash: Happening | undefined;
 
@@ -146,9 +149,29 @@ export class DriveSim {
     if (!this.#isCrashDue && prng.chance(30)) await life.verify('some');
     this.#takeFaults();
     this.#requests += life.requestCount;
+    if (this.#plan.rotPlaces.length > 0 && !this.#isCrashDue) await this.#rest(life);
     if (how === 'close' && this.#machine.faults.struck.length === 0) await life.close();
     this.#end(how, life.process, arena);
+    if (this.#isAtRest) this.#rot();
     if (prng.chance(30)) await this.#check(how);
+  }
+
+  /** Everything is flushed, and the log had the time to say so. */
+  async #rest(life: Life): Promise<void> {
+    await life.flush();
+    await this.#world.sleep(500_000);
+    this.#isAtRest = !this.#isCrashDue;
+  }
+
+  #rot(): void {
+    this.#isAtRest = false;
+    const { prng } = this.#world;
+    const disk = this.#machine.disks.get(DRIVE_PATH);
+    if (disk === undefined) return;
+    const { geometry, rotPlaces } = this.#plan;
+    this.#events.push(rot(disk, { prng, place: prng.pick(rotPlaces), geometry }));
+    this.#isRotten = true;
+    for (const { content } of this.#model.volumes) content.mayFail = true;
   }
 
   async #makeVolumes(life: Life): Promise<void> {
@@ -239,8 +262,8 @@ export class DriveSim {
       if (!(error instanceof Fault) && !(error instanceof Refusal)) throw error;
       if (error.code !== 'DRIVE_BUSY') {
         const { struck } = this.#machine.faults;
-        const worst = struck.map((fault) => promised(fault.give));
-        if (worst.some((promise) => promise !== 'nothing-lost')) throw new Refused(error.message);
+        const worst = struck.map((fault) => promised(fault));
+        if (this.#isRotten || worst.some((promise) => promise !== 'nothing-lost')) throw new Refused(error.message);
         // A call that failed once is no damage: the next opening succeeds. Each fault strikes once.
         if (struck.length > failures++) continue;
         throw new Violation('opens', `${error.code}: ${error.message}; ${this.#story()}`);
@@ -252,7 +275,7 @@ export class DriveSim {
   }
 
   get #isOutdated(): boolean {
-    return this.#machine.faults.struck.some((fault) => promised(fault.give) === 'outdated');
+    return this.#machine.faults.struck.some((fault) => promised(fault) === 'outdated');
   }
 
   /** Tells the model what the faults that struck so far may cost. */
@@ -260,13 +283,13 @@ export class DriveSim {
     for (const fault of this.#machine.faults.struck) {
       for (const { content } of this.#model.volumes) {
         content.mayFail = true;
-        if (promised(fault.give) === 'outdated') content.outdated = true;
+        if (promised(fault) === 'outdated') content.outdated = true;
       }
     }
   }
 
   async #check(when: string): Promise<void> {
-    if (this.#plan.faults.length > 0) return;
+    if (this.#plan.faults.length > 0 || this.#isRotten) return;
     const { process, arena } = this.#start();
     const { findings } = await this.#world.await(
       this.#store.check(process.env, DRIVE_PATH),

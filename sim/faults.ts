@@ -32,21 +32,24 @@ export type Fault = {
   /** Only operations that begin in [from, to); everywhere where it is missing. */
   readonly within?: { readonly fromBytes: number; readonly toBytes: number };
   readonly give: FaultEffect;
+  /** More than {@link promised} says in general. */
+  readonly promise?: Promised;
 };
 
 export type Promised = 'nothing-lost' | 'detect' | 'outdated';
 
-/** What may be expected of the store after `effect`. */
-export function promised(effect: FaultEffect): Promised {
-  switch (effect.kind) {
+/** What may be expected of the store after `fault`. */
+export function promised(fault: Fault): Promised {
+  if (fault.promise !== undefined) return fault.promise;
+  switch (fault.give.kind) {
     case 'error':
     case 'short':
     case 'slow':
       return 'nothing-lost';
+    // Found by checksum, unless power goes before the log says that the write was flushed: then it looks like one that was not.
     case 'lost':
     case 'misdirected':
     case 'repeated':
-      return 'detect';
     case 'lie':
       return 'outdated';
   }

@@ -259,6 +259,16 @@ export class Life {
     volume.snapshots = volume.snapshots.filter((other) => other !== snapshot);
   }
 
+  /** Flushes every volume. */
+  async flush(): Promise<void> {
+    const clients = [...this.#clients.values()];
+    this.process.io.inTurn(() => {
+      for (const client of clients) client.issue({ kind: 'flush' });
+    });
+    const isDone = (): boolean => clients.every((client) => client.inFlight === 0);
+    await this.machine.world.run(() => this.#isCrashDue() || isDone(), `flushing; ${this.#story()}`);
+  }
+
   /** Reads everything, or a part of it drawn at random, and holds it against the model. */
   async verify(part: 'all' | 'some'): Promise<void> {
     const { world } = this.machine;

@@ -6,6 +6,7 @@
 import type { Prng } from '../src/lib/prng.ts';
 import { CUT_POLICIES, type CutPolicy } from './cuts.ts';
 import { promised, type Fault } from './faults.ts';
+import { ROT_PLACES, type RotPlace } from './rot.ts';
 import type { Latency } from './sim-operation.ts';
 import type { Geometry, Limits, StoreUnderTest } from './store-under-test.ts';
 
@@ -58,6 +59,8 @@ export type Plan = {
   /** After an opening, so many percent of the times everything is read at once. */
   readonly verifyPercent: number;
   readonly faults: readonly Fault[];
+  /** Where bits flip between lives; none: nowhere. */
+  readonly rotPlaces: readonly RotPlace[];
   readonly mayFill: boolean;
 };
 
@@ -71,6 +74,7 @@ export const FOCUSES = [
   'recovery',
   'log',
   'faults',
+  'rot',
   'idle',
   'reuse',
   'late',
@@ -119,6 +123,7 @@ function drawAny(prng: Prng, store: StoreUnderTest): Plan {
     midTrafficPercent: prng.pick([50, 80, 100]),
     verifyPercent: prng.pick([20, 60, 100]),
     faults: [],
+    rotPlaces: [],
     mayFill,
   };
 }
@@ -290,6 +295,18 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         depth: 16,
         latency: { baseUs: 5, spreadUs: 20, tailPercent: 15, tailUs: 40_000, flushUs: 50 },
       };
+    case 'rot':
+      return {
+        rotPlaces: prng.chance(50) ? ROT_PLACES : [prng.pick(ROT_PLACES)],
+        midTrafficPercent: 0,
+        crashRecoveryPercent: 0,
+        controlPercent: 0,
+        // No cuts: the mark that says what was flushed is itself not flushed, and rot above it looks like a write that was not either.
+        killPercent: 70,
+        cutPercent: 0,
+        requestsPerLeg: prng.pick([5, 40]),
+        legCount: 3,
+      };
     case 'faults':
       return { ...crashy, faults: drawFaults(prng, plan), tearPercent: 0, controlPercent: 0 };
   }
@@ -317,5 +334,5 @@ function drawFaults(prng: Prng, plan: Plan): Fault[] {
   ]);
   const first = fault();
   // Two lies at once (a block and its checksum page, a page and its directory) may agree with each other: nobody could tell.
-  return promised(first.give) === 'nothing-lost' ? [first, { ...first, nth: first.nth + 20 }] : [first];
+  return promised(first) === 'nothing-lost' ? [first, { ...first, nth: first.nth + 20 }] : [first];
 }

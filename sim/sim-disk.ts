@@ -182,6 +182,20 @@ export class SimDisk {
     return [...this.#pages.keys()].toSorted((a, b) => a - b);
   }
 
+  /** Whether a page holds something other than zeros. */
+  isWritten(page: number): boolean {
+    return this.#pages.get(page)?.current.some((byte) => byte !== 0) ?? false;
+  }
+
+  /** A flush failed: what it would have covered is dropped from the cache's care, as page caches do (fsyncgate, 2018). */
+  flushFailed(called: number): void {
+    for (const number of this.#dirty) {
+      for (const { write } of this.#page(number).versions) {
+        if (write.completed < called) write.completed = Infinity;
+      }
+    }
+  }
+
   /** All content and cache as they are now, to come back to by {@link restore}. */
   image(): SimDiskImage {
     const pages = new Map<number, Page>();

@@ -166,8 +166,9 @@ export class SimOperation implements CachedWrite {
   #finish(): void {
     this.#end = undefined;
     const effect = this.#effect;
-    if (this.kind === 'flush' && effect?.kind !== 'error' && effect?.kind !== 'lie') {
-      this.disk.flush(this.called);
+    if (this.kind === 'flush') {
+      if (effect?.kind === 'error') this.disk.flushFailed(this.called);
+      else if (effect?.kind !== 'lie') this.disk.flush(this.called);
     }
     const result = effect?.kind === 'error' ? -effect.errno : this.#doneBytes;
     this.#onEnd?.(this.kind === 'flush' && result > 0 ? 0 : result);
