@@ -54,6 +54,8 @@ async function run(installation: Installation, log: Log): Promise<number> {
     newId: () => randomUUID(),
     newAttachId: () => randomBytes(16).toString('hex'),
     onStep: killPoint(),
+    liveOperations: new Set(),
+    askReconcile: () => reconciler.soon(),
   };
   const drives = new Drives(parts);
   const volumes = new Volumes(parts, drives);
@@ -65,10 +67,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     drives,
     volumes,
     status: () => status.read(),
-    release: () => {
-      reconciler.stop();
-      return reconciler.release();
-    },
+    release: () => reconciler.release(),
   });
   parts.attacher.onReconnect = () => void reconciler.run();
   const ended = new Promise<void>((resolve) => {

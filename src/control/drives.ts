@@ -49,6 +49,7 @@ export class Drives {
   add(wish: DriveWish): Promise<DriveRecord> {
     const name = checkName(wish.name);
     return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+      await this.#atRest(name);
       const drives = await this.#parts.records.drives();
       const at = path.resolve(
         wish.path ?? path.join(this.#parts.installation.directory, 'drives', `${name}.img`),
@@ -76,8 +77,7 @@ export class Drives {
     });
   }
 
-  async #same(record: DriveRecord, wish: DriveWish): Promise<DriveRecord> {
-    await this.settle(record.name);
+  #same(record: DriveRecord, wish: DriveWish): DriveRecord {
     const difference =
       record.path !== wish.path
         ? `path "${record.path}"`
@@ -88,12 +88,20 @@ export class Drives {
           : undefined;
     if (difference !== undefined)
       throw new Refusal('DRIVE_EXISTS', { drive: record.name, difference });
-    return this.get(record.name);
+    return record;
+  }
+
+  /** Ends what an earlier request left half done, as it can be. Throws while it cannot be ended yet. */
+  async #atRest(name: string): Promise<void> {
+    await this.settle(name).catch((error: unknown) => {
+      if (isPassing(error)) throw error;
+    });
   }
 
   /** Removes a drive that holds no volume: a file that Holdfast made is deleted, anything else is left as it is. */
   remove(name: string): Promise<boolean> {
     return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+      await this.#atRest(name);
       const kept = await this.#parts.records.drive(name);
       if (kept === undefined) return false;
       const volumes = (await this.#parts.records.volumes()).filter(
@@ -182,7 +190,7 @@ export class Drives {
       onStep('drive.add: formatted');
       await engine.call('drive.open', { driveId: record.id, path: record.path });
     } catch (error) {
-      if (!isPassing(error)) await records.change({ deletes: [`drive/${record.name}`] });
+      if (!isPassing(error)) await this.#undoAdd(record);
       throw error;
     } finally {
       this.progress.delete(record.name);
@@ -194,10 +202,29 @@ export class Drives {
     await this.writeList();
   }
 
+  /** Nothing of a drive that could not be added is left: no file that Holdfast made, nothing open. */
+  async #undoAdd(record: DriveRecord): Promise<void> {
+    const { engine, records, onStep } = this.#parts;
+    await engine.call('drive.close', { driveId: record.id });
+    onStep('drive.add: closed again');
+    if (record.made) fs.rmSync(record.path, { force: true });
+    await records.change({ deletes: [`drive/${record.name}`] });
+  }
+
   async #remove(record: DriveRecord): Promise<void> {
     const { engine, records, onStep } = this.#parts;
     await this.writeList();
-    await engine.call('drive.close', { driveId: record.id });
+    try {
+      await engine.call('drive.close', { driveId: record.id });
+    } catch (error) {
+      if (!isPassing(error)) {
+        await records.change({
+          puts: [{ key: `drive/${record.name}`, record: { ...record, state: 'ready' } }],
+        });
+        await this.writeList();
+      }
+      throw error;
+    }
     onStep('drive.remove: closed');
     if (record.made) fs.rmSync(record.path, { force: true });
     onStep('drive.remove: deleted');

@@ -31,19 +31,26 @@ export function newOperation(parts: ControlParts, kind: string, target: string):
   };
 }
 
-/** Runs `settle` for an operation that is recorded, and records how it ended. Throws what `settle` throws. */
+/**
+ * Runs `settle` for an operation that is recorded, and records how it ended. Throws what `settle` throws. After a passing error the
+ * operation goes on running: the reconciler ends it.
+ */
 export async function runOperation(
   parts: ControlParts,
   operation: OperationRecord,
   settle: () => Promise<void>,
 ): Promise<void> {
+  parts.liveOperations.add(operation.id);
   try {
     parts.onStep(`${operation.kind}: recorded`);
     await settle();
     await end(parts, operation, undefined);
   } catch (error) {
-    if (!isPassing(error)) await end(parts, operation, error);
+    if (isPassing(error)) parts.askReconcile();
+    else await end(parts, operation, error);
     throw error;
+  } finally {
+    parts.liveOperations.delete(operation.id);
   }
 }
 
@@ -57,15 +64,49 @@ async function end(parts: ControlParts, operation: OperationRecord, error: unkno
   await parts.records.change({ puts: [{ key: `operation/${operation.id}`, record }] });
 }
 
-/** Operations of a dead process, once their targets are settled: nothing tells any more how each of them went. */
+/** Operations of a dead process, once their targets are settled: what the target has become tells how each of them went. */
 export async function endInterrupted(
   parts: ControlParts,
   failures: ReadonlyMap<string, unknown>,
 ): Promise<void> {
   for (const operation of await parts.records.operations()) {
-    if (operation.state !== 'running') continue;
+    if (operation.state !== 'running' || parts.liveOperations.has(operation.id)) continue;
     const failure = failures.get(operation.target);
-    if (!isPassing(failure)) await end(parts, operation, failure);
+    if (isPassing(failure)) continue;
+    const undone = new Fault('OPERATION_UNDONE', { operation: operation.kind });
+    await end(
+      parts,
+      operation,
+      failure ?? ((await isReached(parts, operation)) ? undefined : undone),
+    );
+  }
+}
+
+/** Whether the target is what the operation wanted: if not, it was refused and undone, and control died before it wrote so. */
+async function isReached(parts: ControlParts, { kind, target }: OperationRecord): Promise<boolean> {
+  const name = target.slice(target.indexOf('/') + 1);
+  const drive = (await parts.records.drive(name))?.record;
+  const volume = (await parts.records.volume(name))?.record;
+  switch (kind) {
+    case 'drive.add':
+      return drive?.state === 'ready';
+    case 'drive.remove':
+      return drive === undefined;
+    case 'volume.create':
+      return volume?.state === 'ready';
+    case 'volume.remove':
+      return volume === undefined;
+    case 'volume.attach':
+      return volume?.attachment?.state === 'attached';
+    case 'volume.detach':
+      return volume?.attachment === undefined;
+    case 'volume.mount':
+      return volume?.mount?.state === 'mounted';
+    case 'volume.unmount':
+      return volume?.mount === undefined;
+    default:
+      // A resize that was refused leaves nothing to tell it by but the size, which the operation does not name.
+      return true;
   }
 }
 

@@ -22,6 +22,10 @@ export type ControlParts = {
   readonly newId: () => string;
   /** 32 fresh hex digits. */
   readonly newAttachId: () => string;
+  /** Ids of the operations that this process drives: the others that run were begun by one that died. */
+  readonly liveOperations: Set<string>;
+  /** Asks for a reconciliation: something wanted could not be done yet. */
+  readonly askReconcile: () => void;
   /** Called after each step that was recorded or done; tests end the process in here. */
   readonly onStep: (step: string) => void;
 };

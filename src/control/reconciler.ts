@@ -3,8 +3,9 @@
  * mounts of volumes that were attached.
  */
 
+import { mountAt } from '../attacher/mount-table.ts';
 import { sweepLeftovers } from '../attacher/sweep.ts';
-import type { VolumeRecord } from '../model/records.ts';
+import type { MountRecord, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
@@ -46,6 +47,13 @@ export class Reconciler {
     return this.#running;
   }
 
+  /** Reconciles after a pause, unless that is coming anyway. */
+  soon(): void {
+    if (this.#stopped) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.run(), RETRY_MS);
+  }
+
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -72,9 +80,7 @@ export class Reconciler {
     }
     await endInterrupted(this.#parts, failures);
     await records.trim();
-    if ([...failures.values()].some((error) => isPassing(error)) && !this.#stopped) {
-      this.#timer = setTimeout(() => void this.run(), RETRY_MS);
-    }
+    if ([...failures.values()].some((error) => isPassing(error))) this.soon();
   }
 
   /** Attach ids of volumes whose block devices are gone; undefined while the attacher is away. */
@@ -107,6 +113,12 @@ export class Reconciler {
     const attachment = kept?.record.attachment;
     if (kept !== undefined && attachment !== undefined && lost?.has(attachment.attachId) === true) {
       await this.#attachAgain(kept.record);
+    } else if (kept !== undefined && isMountLost(kept.record)) {
+      const { mount } = kept.record;
+      await this.#parts.records.putVolume({
+        ...kept.record,
+        mount: { ...mount, state: 'mounting' },
+      });
     }
     await this.#volumes.settler.settle(name);
   }
@@ -130,8 +142,22 @@ export class Reconciler {
     );
   }
 
-  /** For an orderly end: unmounts and takes the devices away. The records keep what is wanted, for the next start. */
+  /**
+   * For an orderly end: unmounts and takes the devices away. The records keep what is wanted, for the next start. Resolves with what
+   * stood in the way; then Holdfast goes on, and what was released is put back.
+   */
   async release(): Promise<string[]> {
+    this.stop();
+    await this.#running;
+    const problems = await this.#releaseAll();
+    if (problems.length > 0) {
+      this.#stopped = false;
+      this.soon();
+    }
+    return problems;
+  }
+
+  async #releaseAll(): Promise<string[]> {
     const { records, turnstile } = this.#parts;
     const problems: string[] = [];
     for (const { name } of await records.volumes()) {
@@ -152,12 +178,14 @@ export class Reconciler {
       if (mount?.state === 'mounted') {
         const { made } = this.#parts;
         await unmountFileSystem({ volume: volume.name, device }, { path: mount.path, made });
+        this.#parts.onStep('release: unmounted');
       }
       await this.#parts.attacher.call(
         'detach',
         { attachId: attachment?.attachId },
         { waitMs: 2000 },
       );
+      this.#parts.onStep('release: detached');
       // Wanted still, and no longer there: the next start attaches and mounts it without a word.
       if (attachment !== undefined) {
         await this.#parts.records.putVolume({
@@ -171,4 +199,13 @@ export class Reconciler {
       return `volume "${volume.name}": ${error instanceof Error ? error.message : String(error)}`;
     }
   }
+}
+
+/** A volume whose record says mounted, and which is not: control died in a release, or somebody else unmounted it. */
+function isMountLost(
+  volume: VolumeRecord,
+): volume is VolumeRecord & { readonly mount: MountRecord } {
+  const { attachment, mount } = volume;
+  if (mount?.state !== 'mounted' || attachment?.state !== 'attached') return false;
+  return mountAt(mount.path)?.source !== attachment.device;
 }

@@ -9,7 +9,7 @@ import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
 import { similar } from './names.ts';
-import { newOperation, runOperation } from './operations.ts';
+import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import { VolumeSettler } from './volume-settler.ts';
 
@@ -47,6 +47,7 @@ export class Volumes {
   }): Promise<VolumeRecord> {
     const name = checkName(wish.name);
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const known = await this.#parts.records.volume(name);
       if (known !== undefined) return this.#same(known.record, wish);
       const drive = await this.#drives.choose(wish.drive, name);
@@ -67,11 +68,10 @@ export class Volumes {
     });
   }
 
-  async #same(
+  #same(
     record: VolumeRecord,
     wish: { readonly sizeBytes: number; readonly drive: string | undefined },
-  ): Promise<VolumeRecord> {
-    await this.settler.settle(record.name);
+  ): VolumeRecord {
     const difference =
       record.sizeBytes !== wish.sizeBytes
         ? `a size of ${formatSizeExact(record.sizeBytes)}`
@@ -80,12 +80,20 @@ export class Volumes {
           : undefined;
     if (difference !== undefined)
       throw new Refusal('VOLUME_EXISTS', { volume: record.name, difference });
-    return this.get(record.name);
+    return record;
+  }
+
+  /** Ends what an earlier request left half done, as it can be. Throws while it cannot be ended yet. */
+  async #atRest(name: string): Promise<void> {
+    await this.settler.settle(name).catch((error: unknown) => {
+      if (isPassing(error)) throw error;
+    });
   }
 
   /** Removes a volume and what it holds. One that is not there is removed already: false then. */
   remove(name: string): Promise<boolean> {
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const kept = await this.#parts.records.volume(name);
       if (kept === undefined) return false;
       const { record } = kept;
@@ -100,6 +108,7 @@ export class Volumes {
   /** Makes a volume larger, with its file system where that is mounted. */
   resize(name: string, sizeBytes: number): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const record = await this.get(name);
       if (sizeBytes < record.sizeBytes) {
         throw new Refusal('VOLUME_SHRINK', {
@@ -118,6 +127,7 @@ export class Volumes {
   /** Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. */
   attach(name: string, wanted: 'nbd' | 'device'): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const record = await this.get(name);
       if (record.attachment !== undefined) {
         if (record.attachment.wanted !== wanted) throw attachedOtherwise(record, wanted);
@@ -145,6 +155,7 @@ export class Volumes {
   /** Detaches a volume, after a drain and a flush. */
   detach(name: string): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const record = await this.get(name);
       if (record.mount !== undefined) {
         throw new Refusal('VOLUME_MOUNTED', { volume: name, path: record.mount.path });
@@ -159,6 +170,7 @@ export class Volumes {
   /** Mounts a volume, attaching it and making a file system where there is none. Mounted that way already, it stays. */
   mount(name: string, wish: MountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const record = await this.get(name);
       const at = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
       if (!path.isAbsolute(at)) {
@@ -184,6 +196,7 @@ export class Volumes {
   /** Unmounts a volume, and detaches it if the mount attached it. */
   unmount(name: string): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
+      await this.#atRest(name);
       const record = await this.get(name);
       if (record.mount === undefined) return record;
       const mount = { ...record.mount, state: 'unmounting' as const };
@@ -220,10 +233,18 @@ export class Volumes {
     const key = `volume/${record.name}`;
     const operation: OperationRecord = newOperation(this.#parts, kind, key);
     const kept = options.isNew === true ? undefined : await this.#parts.records.volume(record.name);
+    // A new volume also writes its drive's record as it is: a removal of the drive that has not seen the volume then conflicts.
+    const driveKey = `drive/${record.drive}`;
+    const drive =
+      options.isNew === true ? await this.#parts.records.drive(record.drive) : undefined;
     await this.#parts.records.change({
-      conditions: [{ key, version: kept?.version ?? 0 }],
+      conditions: [
+        { key, version: kept?.version ?? 0 },
+        ...(drive === undefined ? [] : [{ key: driveKey, version: drive.version }]),
+      ],
       puts: [
         { key, record },
+        ...(drive === undefined ? [] : [{ key: driveKey, record: drive.record }]),
         { key: `operation/${operation.id}`, record: operation },
       ],
     });

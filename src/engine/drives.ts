@@ -22,6 +22,9 @@ const FORMAT_MEMORY_BYTES: number = FORMAT_BYTES + 65_536;
 export const DRIVES_MEMORY_BYTES: number =
   DRIVE_COUNT_MAX * DRIVE_MEMORY_BYTES + FORMAT_MEMORY_BYTES + 65_536;
 
+/** Control names drives by uuid, and the drive then bears it. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** A drive as the engine knows it: open, or one that it should open and cannot. */
 type Drive = {
   readonly driveId: string;
@@ -61,7 +64,7 @@ export class Drives {
     this.#regions.reverse();
   }
 
-  /** Formats a file or device as a drive. What is one already, with nothing to force, is left as it is only by drive.open. */
+  /** Formats a file or device as a drive. The same call again finds the drive that it made, by its uuid, and leaves it. */
   async format(
     entry: DriveListEntry,
     options: {
@@ -73,7 +76,9 @@ export class Drives {
   ): Promise<JsonObject> {
     const { driveId, path } = entry;
     return this.#turnstile.enter('format', async () => {
-      if (this.#drives.get(driveId)?.store !== undefined) {
+      const known = this.#drives.get(driveId);
+      if (known?.store !== undefined) {
+        if (known.path === path) return { driveId, sizeBytes: known.store.status().sizeBytes };
         throw new Refusal('DRIVE_NOT_READY', { drive: driveId, state: 'open' });
       }
       this.#formatRegion.reset();
@@ -81,6 +86,7 @@ export class Drives {
         ...options,
         path,
         arena: this.#formatRegion,
+        ...(UUID.test(driveId) ? { driveUuid: driveId.replaceAll('-', '') } : {}),
       });
       this.#options.log('info', 'drive formatted', { driveId, path, sizeBytes: made.sizeBytes });
       return { driveId, sizeBytes: made.sizeBytes };

@@ -50,6 +50,7 @@ const INPUT = {
       wayOut: 'Send a fresh key with each new request',
     },
   ),
+  OPERATION_UNDONE: row(500, 'later', 'Could not carry out {operation}: it was refused and undone'),
   OPERATION_NOT_FOUND: row(404, 'never', 'There is no operation "{operation}"'),
 } as const satisfies Record<string, ErrorRow>;
 

@@ -1,8 +1,19 @@
 /** Makes a drive of a file or a block device. The superblock is written last: until then the drive is not one. */
 
 import { BLOCK_BYTES } from '../model/block-target.ts';
-import { EBUSY, EAGAIN, EINVAL, ENOENT, ErrnoError } from '../model/errno.ts';
+import {
+  EAGAIN,
+  EBUSY,
+  EDQUOT,
+  EFBIG,
+  EINVAL,
+  ENOENT,
+  ENOSPC,
+  EOPNOTSUPP,
+  ErrnoError,
+} from '../model/errno.ts';
 import { Refusal } from '../model/errors.ts';
+import { formatSize } from '../model/sizes.ts';
 import { Arena } from '../lib/arena.ts';
 import { checksumOf } from '../lib/checksum.ts';
 import type { IoAsync } from '../env/io-async.ts';
@@ -10,8 +21,8 @@ import type { Env, OpenFile } from '../env/env.ts';
 import { ioAsyncOf, readExact } from './exact.ts';
 import { planLayout, type Layout } from './geometry.ts';
 import { findSignature, SIGNATURE_BYTES } from './signatures.ts';
-import { formatSuperblock, type Superblock, uuid32 } from './superblock.ts';
-import { wordsHex } from './volume.ts';
+import { formatSuperblock, parseSuperblock, type Superblock, uuid32 } from './superblock.ts';
+import { hexWords, wordsHex } from './volume.ts';
 
 export type FormatOptions = {
   readonly path: string;
@@ -23,6 +34,8 @@ export type FormatOptions = {
   readonly sparse?: boolean;
   /** Format though there is something. */
   readonly force?: boolean;
+  /** 32 hex digits; random without it. A drive that bears it already is left as it is, so that a format can be asked for twice. */
+  readonly driveUuid?: string;
   /** Small layouts for tests. */
   readonly geometry?: {
     readonly logBytes?: number;
@@ -30,7 +43,10 @@ export type FormatOptions = {
     readonly cellsPerChunk?: number;
     readonly chunkCountMax?: number;
   };
-  readonly onProgress?: (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void;
+  readonly onProgress?: (progress: {
+    readonly doneBytes: number;
+    readonly totalBytes: number;
+  }) => void;
 };
 
 const ZERO_BYTES = 1024 * 1024;
@@ -46,15 +62,31 @@ export async function formatDrive(
   const ioAsync = ioAsyncOf(env.io);
   try {
     const address = options.arena.reserve(FORMAT_BYTES, BLOCK_BYTES);
-    if (!created && options.force !== true) await refuseForeign(file, { options, ioAsync, address });
+    const before = created ? undefined : await ownBefore(file, { options, ioAsync, address });
+    if (before !== undefined) {
+      await env.files.close(file.fd);
+      return { driveUuid: wordsHex(before.driveUuid), sizeBytes: before.layout.sizeBytes };
+    }
+    if (!created && options.force !== true)
+      await refuseForeign(file, { options, ioAsync, address });
     const sizeBytes = Math.floor((options.sizeBytes ?? file.sizeBytes) / BLOCK_BYTES) * BLOCK_BYTES;
     const layout = planLayout({ ...options.geometry, sizeBytes });
     if (layout === undefined) {
-      throw new Refusal('DRIVE_TOO_SMALL', { path: options.path, sizeBytes, minimumBytes: minimumBytes(options) });
+      throw new Refusal('DRIVE_TOO_SMALL', {
+        path: options.path,
+        sizeBytes,
+        minimumBytes: minimumBytes(options),
+      });
     }
     const sparse = options.sparse === true;
     if (file.kind === 'file') await env.files.allocate(file.fd, { sizeBytes, sparse });
-    await zero(file.fd, { options, ioAsync, address, layout, whole: !sparse || file.kind === 'block' });
+    await zero(file.fd, {
+      options,
+      ioAsync,
+      address,
+      layout,
+      whole: !sparse || file.kind === 'block',
+    });
     await ioAsync.flush(file.fd);
     const driveUuid = await writeFirstSuperblock(env, { file, options, ioAsync, address, layout });
     await env.files.close(file.fd);
@@ -63,11 +95,14 @@ export async function formatDrive(
     await env.files.close(file.fd);
     // A file that this call made and could not finish would only be in the way.
     if (created) await env.files.remove(options.path);
-    throw error;
+    throw formatRefusal(error, options);
   }
 }
 
-async function openForFormat(env: Env, options: FormatOptions): Promise<{ file: OpenFile; created: boolean }> {
+async function openForFormat(
+  env: Env,
+  options: FormatOptions,
+): Promise<{ file: OpenFile; created: boolean }> {
   const open = { direct: true, exclusive: true } as const;
   try {
     try {
@@ -75,7 +110,10 @@ async function openForFormat(env: Env, options: FormatOptions): Promise<{ file: 
     } catch (error) {
       if (!(error instanceof ErrnoError) || error.errno !== ENOENT) throw error;
       if (options.sizeBytes === undefined) {
-        throw new Refusal('SIZE_INVALID', { size: '', problem: `"${options.path}" is a new file and needs a size` });
+        throw new Refusal('SIZE_INVALID', {
+          size: '',
+          problem: `"${options.path}" is a new file and needs a size`,
+        });
       }
       return { file: await env.files.open(options.path, { ...open, create: true }), created: true };
     }
@@ -88,17 +126,40 @@ async function openForFormat(env: Env, options: FormatOptions): Promise<{ file: 
 export function openRefusal(error: unknown, path: string): unknown {
   if (!(error instanceof ErrnoError)) return error;
   if (error.errno === EAGAIN || error.errno === EBUSY) return new Refusal('DRIVE_BUSY', { path });
-  if (error.errno === EINVAL) return new Refusal('DRIVE_NO_DIRECT_IO', { path });
+  if (error.errno === EINVAL || error.errno === EOPNOTSUPP)
+    return new Refusal('DRIVE_NO_DIRECT_IO', { path });
   return new Refusal('PATH_INVALID', { path, problem: error.message });
+}
+
+function formatRefusal(error: unknown, { path, sizeBytes = 0 }: FormatOptions): unknown {
+  if (!(error instanceof ErrnoError)) return error;
+  if (error.errno !== ENOSPC && error.errno !== EDQUOT && error.errno !== EFBIG) return error;
+  return new Refusal('SPACE_SHORT', { path, needed: formatSize(sizeBytes), free: 'fewer bytes' });
 }
 
 function minimumBytes(options: FormatOptions): number {
   let bytes = 16 * 1024 * 1024;
-  while (planLayout({ ...options.geometry, sizeBytes: bytes }) === undefined) bytes += 16 * 1024 * 1024;
+  while (planLayout({ ...options.geometry, sizeBytes: bytes }) === undefined)
+    bytes += 16 * 1024 * 1024;
   return bytes;
 }
 
-type Work = { readonly options: FormatOptions; readonly ioAsync: IoAsync; readonly address: number };
+type Work = {
+  readonly options: FormatOptions;
+  readonly ioAsync: IoAsync;
+  readonly address: number;
+};
+
+/** The superblock of the drive that is to be made, where an earlier call made it. */
+async function ownBefore(file: OpenFile, work: Work): Promise<Superblock | undefined> {
+  const { address, options } = work;
+  if (options.driveUuid === undefined || file.sizeBytes < 2 * BLOCK_BYTES) return undefined;
+  await readExact(work.ioAsync, file.fd, BLOCK_BYTES, { address, lengthBytes: BLOCK_BYTES });
+  const { memory, u32 } = options.arena;
+  const parsed = parseSuperblock(u32, { address, checksum: checksumOf(memory) });
+  const isOwn = parsed.kind === 'ok' && wordsHex(parsed.superblock.driveUuid) === options.driveUuid;
+  return isOwn ? parsed.superblock : undefined;
+}
 
 async function refuseForeign(file: OpenFile, work: Work): Promise<void> {
   const { u8 } = work.options.arena;
@@ -114,7 +175,10 @@ async function refuseForeign(file: OpenFile, work: Work): Promise<void> {
 }
 
 /** Writes zeros: over everything, so that later writes change no metadata of the host's file system, or over metadata alone. */
-async function zero(fd: number, work: Work & { readonly layout: Layout; readonly whole: boolean }): Promise<void> {
+async function zero(
+  fd: number,
+  work: Work & { readonly layout: Layout; readonly whole: boolean },
+): Promise<void> {
   const { layout, address, ioAsync, options } = work;
   options.arena.u8.fill(0, address, address + ZERO_BYTES);
   const ranges = work.whole
@@ -148,7 +212,8 @@ async function writeFirstSuperblock(
   const { layout, address, ioAsync, file } = work;
   const { memory, u32 } = work.options.arena;
   const random = new Uint32Array(env.random.bytes(24).buffer);
-  const driveUuid = [...random.subarray(0, 4)];
+  const { driveUuid: wanted } = work.options;
+  const driveUuid = wanted === undefined ? [...random.subarray(0, 4)] : hexWords(wanted);
   const superblock: Superblock = {
     layout,
     driveUuid,
