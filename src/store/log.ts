@@ -206,9 +206,8 @@ export class Log {
     return this.usedBlocks + keep <= this.#media.geometry.layout.logBlocks;
   }
 
-  #open(privileged: boolean): boolean {
+  #open(privileged: boolean, size: number = this.#frameBlocksMax): boolean {
     if (!this.#ringHasRoom(privileged)) return false;
-    const size = this.#frameBlocksMax;
     let start = this.#memoryHead;
     let skipped = 0;
     if (start + size > this.#memoryBlocks) {
@@ -231,7 +230,8 @@ export class Log {
 
   /** Appends an empty frame that carries durableLsn (H7: a hole below it is damage, not the log's end). */
   mark(): void {
-    if (this.markBehind && this.idle && this.reserve(0, 0, true)) this.seal();
+    // Its one block fits where a frame that may grow does not.
+    if (this.markBehind && this.idle && this.#open(true, 1)) this.seal();
   }
 
   /** Appends a record's words, which the caller fills in; returns their index in the arena's words. */
