@@ -1,6 +1,6 @@
 /**
  * The supervisor: one per installation. Holds DIR/lock, sweeps what a dead run left, starts engine, attacher and control, and starts
- * again what dies: at once, then with pauses of up to 5 s while it keeps dying.
+ * again what dies: at once, or with pauses of up to 5 s where it dies before it has started.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -16,8 +16,12 @@ import { readSupervisor, type SupervisorState } from './status.ts';
 const ROLES = ['engine', 'attacher', 'control'] as const;
 type Role = (typeof ROLES)[number];
 
-/** A process that lived this long died of something new. */
-const STABLE_MS = 30_000;
+/**
+ * A process that lived this long had started: it is started again at once, since I/O waits for it. One that dies earlier is tried
+ * with pauses, or a broken installation would keep a core busy.
+ */
+const STARTED_MS = 500;
+const RESTART_PAUSE_MS_MIN = 50;
 const RESTART_PAUSE_MS_MAX = 5000;
 /** An orderly end of one process: flushing and a last checkpoint. Then it is killed, which loses nothing acknowledged. */
 const STOP_MS_MAX = 20_000;
@@ -136,12 +140,11 @@ export class Supervisor {
     if (this.#stopping) return;
     const lived = Date.now() - child.startedAtMs;
     child.pauseMs =
-      lived > STABLE_MS
+      lived > STARTED_MS
         ? 0
-        : Math.min(RESTART_PAUSE_MS_MAX, child.pauseMs === 0 ? 1 : child.pauseMs * 4);
+        : Math.min(RESTART_PAUSE_MS_MAX, Math.max(RESTART_PAUSE_MS_MIN, child.pauseMs * 2));
     child.restarts++;
-    // The first restart is immediate: I/O waits for it.
-    child.timer = setTimeout(() => this.#startChild(role), child.pauseMs === 1 ? 0 : child.pauseMs);
+    child.timer = setTimeout(() => this.#startChild(role), child.pauseMs);
   }
 
   #write(): void {
