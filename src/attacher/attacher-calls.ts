@@ -5,6 +5,7 @@ import { attachId, volumeId } from '../model/ids.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { type AttachSpec, type DeviceKind, SECTOR_BYTES } from './attached-device.ts';
 
+/** Parses the arguments of `attach`. Throws `INPUT_INVALID`. */
 export function parseAttach(args: JsonObject): {
   readonly spec: AttachSpec;
   readonly kind: DeviceKind | undefined;
@@ -22,6 +23,7 @@ export function parseAttach(args: JsonObject): {
   return { spec, kind };
 }
 
+/** Parses the arguments of `detach`. Throws `INPUT_INVALID`. */
 export function parseDetach(args: JsonObject): {
   readonly attachId: string;
   readonly force: boolean;
@@ -29,6 +31,7 @@ export function parseDetach(args: JsonObject): {
   return { attachId: attachId(text(args, 'attachId')), force: args.force === true };
 }
 
+/** Parses the arguments of `resize`. Throws `INPUT_INVALID`. */
 export function parseResize(args: JsonObject): {
   readonly attachId: string;
   readonly sizeBytes: number;

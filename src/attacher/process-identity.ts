@@ -21,6 +21,7 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return { pid, startTicks: Number(fields[START_TIME_FIELD]) };
 }
 
+/** Whether that very process still runs, and not another that got its number. */
 export function isAlive(identity: ProcessIdentity): boolean {
   return identify(identity.pid)?.startTicks === identity.startTicks;
 }

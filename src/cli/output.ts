@@ -12,6 +12,7 @@ export type Output = {
   note(text: string): void;
 };
 
+/** Output on standard output, of the kind that the user asked for. */
 export function openOutput(kind: OutputKind): Output {
   return {
     kind,

@@ -107,10 +107,12 @@ export async function growUnmountedExt4(target: VolumeDevice): Promise<void> {
   if (result.status !== 0) throw failed(target.volume, describeExit('resize2fs', result));
 }
 
+/** What a mount fails with when a program or the kernel refuses. */
 export function failed(volume: string, problem: string): Fault {
   return new Fault('MOUNT_FAILED', { volume, problem });
 }
 
+/** What a mount fails with when a program is not installed; names the Debian package. */
 export function missing(volume: string, program: string, debianPackage: string): Fault {
   return failed(volume, `${program} is not installed (apt install ${debianPackage})`);
 }

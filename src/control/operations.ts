@@ -14,6 +14,7 @@ const PASSING: readonly ErrorCode[] = [
   'INSTALLATION_STOPPING',
 ];
 
+/** Whether trying again later may succeed: the operation then stays open. */
 export function isPassing(error: unknown): boolean {
   return error instanceof Refusal && PASSING.includes(error.code);
 }

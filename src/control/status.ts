@@ -23,6 +23,7 @@ export type SupervisorState = {
 
 const EVENTS_SHOWN = 10;
 
+/** Reads the status from the processes, the records and the supervisor's file. */
 export class StatusReader {
   readonly #parts: ControlParts;
   readonly #version: string;
@@ -121,6 +122,7 @@ function warningsOf(role: string, said: JsonObject | undefined): string[] {
   return Array.isArray(warnings) ? warnings.map((warning) => `${role}: ${String(warning)}`) : [];
 }
 
+/** The supervisor's own account, or undefined where none was written yet. */
 export function readSupervisor(runDirectory: string): SupervisorState | undefined {
   try {
     const text = fs.readFileSync(path.join(runDirectory, 'supervisor.json'), 'utf8');

@@ -5,6 +5,7 @@ import type { JsonObject } from '../wire/line-protocol.ts';
 import type { DriveProgress } from './drives.ts';
 import type { DriveView, OperationView, VolumeView } from './schemas.ts';
 
+/** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */
 export function viewDrive(
   record: DriveRecord,
   status: JsonObject | undefined,
@@ -24,6 +25,7 @@ export function viewDrive(
   };
 }
 
+/** A volume as the API shows it; `status` is the engine's, undefined while the engine is away. */
 export function viewVolume(record: VolumeRecord, status: JsonObject | undefined): VolumeView {
   const { attachment, mount } = record;
   const ready = record.state === 'ready';
@@ -61,6 +63,7 @@ export function nbdUri(exportName: string, socketPath: string): string {
   return `nbd+unix:///${exportName}?socket=${escaped}`;
 }
 
+/** An operation as the API shows it. */
 export function viewOperation(record: OperationRecord): OperationView {
   return {
     id: record.id,

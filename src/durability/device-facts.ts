@@ -102,6 +102,7 @@ export function findMount(path: string, mountinfo: string): Mount | undefined {
   return best;
 }
 
+/** What kind of device a file system is on, as far as its names tell. */
 export function deviceKind(
   fileSystem: string,
   device: string | undefined,

@@ -30,18 +30,21 @@ export function formatUuid(hex: string): string {
   return parts.join('-');
 }
 
+/** The argument `attachId`. Throws `INPUT_INVALID`, as all of these do. */
 export function attachIdOf(args: JsonObject): string {
   const text = string(args, 'attachId');
   if (!HEX_32.test(text)) throw invalid('"attachId" is 32 hexadecimal digits in lower case');
   return text;
 }
 
+/** The argument `driveId`. */
 export function driveIdOf(args: JsonObject): string {
   const text = string(args, 'driveId');
   if (!DRIVE_ID.test(text)) throw invalid('"driveId" is 1 to 64 letters, digits, "_", "." or "-"');
   return text;
 }
 
+/** The argument `path`, absolute. */
 export function pathOf(args: JsonObject): string {
   const text = string(args, 'path');
   if (!text.startsWith('/') || text.includes('\0') || text.length > PATH_BYTES_MAX) {
@@ -59,6 +62,7 @@ export function sizeBytesOf(args: JsonObject): number {
   return value;
 }
 
+/** The argument `epoch`. */
 export function epochOf(args: JsonObject): number {
   const value = args['epoch'];
   if (

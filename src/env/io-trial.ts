@@ -19,6 +19,7 @@ export type TrialSetup = {
 
 export type MakeTrialSetup = () => Promise<TrialSetup>;
 
+/** One port of an Io whose completions can be awaited, and a folder of its own. */
 export class Trial {
   readonly env: Env;
   readonly io: Io;

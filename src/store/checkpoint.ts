@@ -26,6 +26,7 @@ export type CheckpointParts = {
   readonly nextTurn: () => Promise<void>;
 };
 
+/** Takes checkpoints, one at a time. */
 export class Checkpointer {
   readonly #parts: CheckpointParts;
   readonly #block: number;

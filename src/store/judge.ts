@@ -34,6 +34,7 @@ export type ParsedRecord = {
   readonly payloadBlock: number;
 };
 
+/** The records of a frame, each with the blocks of its payload. */
 export function parseRecords(frame: Frame, words: Uint32Array): ParsedRecord[] {
   const records: ParsedRecord[] = [];
   const end = FRAME_RECORDS + (words[13] ?? 0);
@@ -71,6 +72,7 @@ export function parseRecords(frame: Frame, words: Uint32Array): ParsedRecord[] {
 /** Blocks of a record that do not count: a mask, by frame LSN and word index of the record. */
 export type Voids = Map<string, number>;
 
+/** Names one record of one frame. */
 export function voidKey(lsn: number, record: ParsedRecord): string {
   return `${lsn}/${record.at}`;
 }

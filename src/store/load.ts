@@ -66,6 +66,7 @@ export function superblockProblem(found: FoundSuperblocks): string {
   return 'it has no superblock: it was never formatted by Holdfast, or not to the end';
 }
 
+/** Reads the owners of a drive at its opening and fills the maps from them. */
 export class Loader {
   readonly #media: Media;
   readonly #ioAsync: IoAsync;

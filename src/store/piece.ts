@@ -15,6 +15,7 @@ export type Client = {
   readonly onDone: OnDone;
 };
 
+/** One request of a client, from its submission to its answer. Instances are reused. */
 export class Request {
   client: Client | undefined;
   kind: RequestKind = 'read';

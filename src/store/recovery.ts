@@ -61,6 +61,7 @@ export async function replayLog(state: ReplayState, work: RecoveryWork): Promise
   return { scan, voids, replay };
 }
 
+/** Replays the log on the state that the checkpoint left, and makes the result durable before it resolves. */
 export async function recover(state: ReplayState, work: RecoveryWork): Promise<Recovered> {
   const { ioAsync, superblock, scratch } = work;
   const { scan, voids, replay } = await replayLog(state, work);

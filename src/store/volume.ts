@@ -143,6 +143,7 @@ export type TakenRecord = {
 
 const KINDS = ['free', 'volume', 'snapshot', 'tombstone'] as const;
 
+/** Writes a record of the volume table, {@link parseTableRecord}'s inverse. */
 export function formatTableRecord(words: Uint32Array, at: number, record: TableRecord): void {
   words.fill(0, at, at + 126);
   if (record.kind === 'free') return;
@@ -156,6 +157,7 @@ export function formatTableRecord(words: Uint32Array, at: number, record: TableR
   if (record.attachId !== undefined) words.set(hexWords(record.attachId), at + 11);
 }
 
+/** Parses a record of the volume table; an unknown kind reads as free. */
 export function parseTableRecord(words: Uint32Array, at: number): TableRecord {
   const kind = KINDS[words[at] ?? 0] ?? 'free';
   if (kind === 'free') return { kind };
@@ -178,6 +180,7 @@ export function hexWords(hex: string): number[] {
   return [0, 8, 16, 24].map((at) => Number.parseInt(hex.slice(at, at + 8), 16));
 }
 
+/** Words as hexadecimal digits, eight each. */
 export function wordsHex(words: Iterable<number>): string {
   return [...words].map((word) => word.toString(16).padStart(8, '0')).join('');
 }

@@ -21,6 +21,7 @@ CREATE TABLE tallies (writer integer PRIMARY KEY, count integer NOT NULL);
 INSERT INTO tallies SELECT writer, 0 FROM generate_series(1, ${WRITER_COUNT}) AS writer;
 `;
 
+/** Makes the tables that {@link DatabaseLoad} writes to. */
 export async function createTables(postgres: Postgres): Promise<void> {
   const session = new SqlSession(postgres.openPsql());
   await session.run(TABLES);

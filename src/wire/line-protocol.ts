@@ -61,6 +61,7 @@ export class LineSplitter {
   }
 }
 
+/** Parses a line that a client sent. */
 export function parseLineRequest(line: string): LineRequest | LineProblem {
   const value = parseObject(line);
   if (value === undefined) return problem('a request is one JSON object a line');
@@ -71,6 +72,7 @@ export function parseLineRequest(line: string): LineRequest | LineProblem {
   return { id, call, args: args ?? {} };
 }
 
+/** Parses a line that a server sent. */
 export function parseLineAnswer(line: string): LineAnswer | LineProblem {
   const value = parseObject(line);
   if (value === undefined || !isId(value.id)) return problem('an answer is an object with an id');
@@ -97,18 +99,22 @@ export function parseLineAnswer(line: string): LineAnswer | LineProblem {
   return problem('an answer has "ok", "error" or "progress"');
 }
 
+/** A request as a line. */
 export function formatLineRequest(request: LineRequest): string {
   return `${JSON.stringify(request)}\n`;
 }
 
+/** A successful answer as a line. */
 export function formatLineOk(id: number, ok: JsonObject): string {
   return `${JSON.stringify({ id, ok })}\n`;
 }
 
+/** An error as a line. */
 export function formatLineError(id: number, error: LineError): string {
   return `${JSON.stringify({ id, error })}\n`;
 }
 
+/** Progress before the answer, as a line. */
 export function formatLineProgress(
   id: number,
   progress: { readonly doneBytes: number; readonly totalBytes: number },

@@ -9,6 +9,7 @@ import { table } from '../output.ts';
 import { checkDriveCommand } from './drive-check.ts';
 import { confirm } from './volume.ts';
 
+/** Adds `holdfast drive` with its subcommands. */
 export function addDriveCommands(program: Command): void {
   const drive = program
     .command('drive')

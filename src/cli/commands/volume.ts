@@ -10,6 +10,7 @@ import { fields, table } from '../output.ts';
 
 const path = (name: string, rest = ''): string => `/v1/volumes/${encodeURIComponent(name)}${rest}`;
 
+/** Adds `holdfast volume` with its subcommands. */
 export function addVolumeCommands(program: Command): void {
   const volume = program
     .command('volume')

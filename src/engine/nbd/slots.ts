@@ -49,6 +49,7 @@ export function slotPoolBytes(connectionCountMax: number): number {
   return pooled + connectionCountMax * own + 2 * (CLASS_COUNT + 1) * BLOCK_BYTES;
 }
 
+/** The slots of one frontend: parallel arrays, and a list of those that are free. */
 export class SlotPool {
   /** Slots there are: tokens are below it. */
   readonly count: number;

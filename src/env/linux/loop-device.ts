@@ -29,6 +29,7 @@ const NAME_BYTES = 64;
 /** Others take devices too, between our asking for a free one and our taking it. */
 const CONFIGURE_TRIES_MAX = 32;
 
+/** Makes, sizes and detaches loop devices. */
 export class LoopDevices {
   readonly #calls: KernelCalls;
 

@@ -60,10 +60,12 @@ export function tagOf(port: Port, index: number): number {
   return (port << INDEX_BITS) | index;
 }
 
+/** The port in a tag. */
 export function portOf(tag: number): number {
   return tag >>> INDEX_BITS;
 }
 
+/** The index within its port in a tag. */
 export function indexOf(tag: number): number {
   return tag & (INDEX_LIMIT - 1);
 }

@@ -57,6 +57,7 @@ export function formatRead(
   return REPLY_HEADER_BYTES;
 }
 
+/** Formats the reply to FUSE_WRITE at `at`; returns its bytes. */
 export function formatWrite(
   words: Uint32Array,
   at: number,

@@ -54,6 +54,7 @@ export type FuseRequest = {
   flags: number;
 };
 
+/** A request to parse into; it is reused. */
 export function newRequest(): FuseRequest {
   return {
     opcode: 0,

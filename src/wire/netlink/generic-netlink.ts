@@ -59,6 +59,7 @@ export function formatGetFamily(name: string): Uint8Array {
   });
 }
 
+/** The number of the family that an answer of the controller names. */
 export function familyOf(attributes: ReadonlyMap<number, DataView>): number | undefined {
   return attributes.get(CONTROL_FAMILY_ID)?.getUint16(0, true);
 }

@@ -58,6 +58,7 @@ export function formatReconnect(target: NbdTarget, socket: number): Uint8Array {
   return format(COMMAND_RECONFIGURE, target, [socketsOf(socket)]);
 }
 
+/** Changes the size of a device that is connected. */
 export function formatResize(target: NbdTarget, sizeBytes: number): Uint8Array {
   return format(COMMAND_RECONFIGURE, target, [{ type: SIZE_BYTES, u64: BigInt(sizeBytes) }]);
 }
