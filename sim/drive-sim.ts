@@ -290,6 +290,8 @@ export class DriveSim {
 
   async #check(when: string): Promise<void> {
     if (this.#plan.faults.length > 0 || this.#isRotten) return;
+    // Checking 16 TiB takes a map of all its cells.
+    if (this.#plan.geometry.sizeBytes > 2 ** 40) return;
     const { process, arena } = this.#start();
     const { findings } = await this.#world.await(
       this.#store.check(process.env, DRIVE_PATH),

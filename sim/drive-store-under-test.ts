@@ -21,7 +21,7 @@ export const driveStoreUnderTest: StoreUnderTest = {
       arena,
       sizeBytes,
       sparse: true,
-      geometry: { ...rest, chunkCountMax: 512 },
+      geometry: { ...rest, chunkCountMax: Math.max(512, Math.ceil(sizeBytes / (geometry.cellsPerChunk * 65_536))) },
     });
   },
   open: async (env, { path, arena, limits }) => {
@@ -32,6 +32,7 @@ export const driveStoreUnderTest: StoreUnderTest = {
         cachePages: limits.pageCachePages,
         logMemoryBlocks: limits.logMemoryBlocks,
         frameBlocksMax: limits.frameBlocksMax,
+        firstChunk: limits.firstChunk,
       },
     });
     return facade(store);

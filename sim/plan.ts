@@ -75,6 +75,9 @@ export const FOCUSES = [
   'log',
   'faults',
   'rot',
+  'far',
+  'pages',
+  'fsync',
   'idle',
   'reuse',
   'late',
@@ -162,7 +165,7 @@ function drawLimits(prng: Prng): Limits {
     frameBlocksMax,
     logMemoryBlocks: frameBlocksMax * prng.pick([2, 3, 8]),
     pageCachePages: prng.pick([8, 8, 12, 32]),
-    checkpointBytes: prng.pick([32, 64, 128]) * KIB,
+    firstChunk: 0,
   };
 }
 
@@ -294,6 +297,49 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         midTrafficPercent: 100,
         depth: 16,
         latency: { baseUs: 5, spreadUs: 20, tailPercent: 15, tailUs: 40_000, flushUs: 50 },
+      };
+    case 'far': {
+      // Cells right before and after 2^31 and 2^32, and at 2^44 now and then: opening 16 TiB takes a while.
+      const sizeBytes = prng.chance(5) ? 2 ** 44 + 2 ** 28 : 2 ** prng.pick([31, 32, 33]) + 2 ** 28;
+      const geometry = { ...plan.geometry, sizeBytes, cellsPerChunk: 1008 };
+      const chunks = Math.floor((sizeBytes - geometry.logBytes - 2 ** 26) / (1012 * 64 * KIB));
+      const firstChunk = Math.max(0, chunks - prng.pick([2, 3, 4, 5, 6]));
+      return { ...crashy, geometry, limits: { ...plan.limits, firstChunk }, mayFill: false };
+    }
+    case 'pages': {
+      // One write of a metadata page of the first chunk is lost; the checkpoint behind it counts it as written.
+      const fromBytes = plan.geometry.logBytes + 64 * KIB;
+      return {
+        ...small,
+        killPercent: 70,
+        cutPercent: 0,
+        crashRecoveryPercent: 0,
+        rotPlaces: [],
+        geometry: {
+          ...plan.geometry,
+          cellsPerChunk: 63,
+          sizeBytes: plan.geometry.logBytes + 3 * 65 * 64 * KIB + MIB,
+        },
+        faults: [
+          {
+            on: 'write',
+            nth: 1 + prng.below(20),
+            within: { fromBytes, toBytes: fromBytes + 64 * KIB },
+            give: { kind: 'lost' },
+            promise: 'detect',
+          },
+        ],
+      };
+    }
+    case 'fsync':
+      return {
+        ...small,
+        ...crashy,
+        killPercent: 0,
+        cutPercent: 100,
+        controlPercent: 0,
+        weights: { read: 1, write: 10, zero: 0, trim: 1, flush: 8 },
+        faults: [{ on: 'flush', nth: 5 + prng.below(20), give: { kind: 'error', errno: 5 } }],
       };
     case 'rot':
       return {

@@ -42,6 +42,7 @@ export class SimDisk {
   #pages = new Map<number, Page>();
   readonly #dirty = new Set<number>();
   #sequence = 0;
+  #dropped: { readonly write: CachedWrite; readonly completed: number }[] = [];
 
   constructor(options: {
     readonly path: string;
@@ -187,13 +188,23 @@ export class SimDisk {
     return this.#pages.get(page)?.current.some((byte) => byte !== 0) ?? false;
   }
 
-  /** A flush failed: what it would have covered is dropped from the cache's care, as page caches do (fsyncgate, 2018). */
+  /**
+   * A flush failed: later ones of this process succeed and do not cover what it would have covered, as page caches do (fsyncgate,
+   * 2018). A new opening starts with a clean slate, see {@link reopened}.
+   */
   flushFailed(called: number): void {
     for (const number of this.#dirty) {
       for (const { write } of this.#page(number).versions) {
-        if (write.completed < called) write.completed = Infinity;
+        if (write.completed >= called) continue;
+        this.#dropped.push({ write, completed: write.completed });
+        write.completed = Infinity;
       }
     }
+  }
+
+  reopened(): void {
+    for (const { write, completed } of this.#dropped) write.completed = completed;
+    this.#dropped = [];
   }
 
   /** All content and cache as they are now, to come back to by {@link restore}. */

@@ -128,6 +128,7 @@ export class SimMachine {
     }
     if (disk === undefined) return fail(ENOENT);
     const exclusive = options.exclusive ?? false;
+    disk.reopened();
     if (exclusive && disk.lock !== undefined && disk.lock !== io) fail(EAGAIN);
     if (exclusive) disk.lock = io;
     const fd = io.openHandle({ kind: 'disk', disk, direct: options.direct ?? false, exclusive });

@@ -36,7 +36,8 @@ export type Limits = {
   readonly logMemoryBlocks: number;
   readonly frameBlocksMax: number;
   readonly pageCachePages: number;
-  readonly checkpointBytes: number;
+  /** Where the allocator starts. */
+  readonly firstChunk: number;
 };
 
 /** What `drive check` said: the findings that mean damage. */

@@ -40,12 +40,15 @@ export type DriveLimits = {
   readonly logMemoryBlocks: number;
   /** Blocks of the largest frame. */
   readonly frameBlocksMax: number;
+  /** Where the search for free cells starts. Tests of large positions start far out. */
+  readonly firstChunk: number;
 };
 
 export const DRIVE_LIMITS: DriveLimits = {
   cachePages: 4096,
   logMemoryBlocks: 6144,
   frameBlocksMax: 129,
+  firstChunk: 0,
 };
 
 export type OpenOptions = {
@@ -163,6 +166,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   const load = (page: number): Promise<number> => pages.load(page);
   const map = new ExtentMap();
   const allocator = new Allocator(superblock.layout);
+  allocator.seek(limits.firstChunk);
   const table = new VolumeTable(media, cache, { load, nextNumber: superblock.nextVolumeNumber });
   const loader = new Loader(media, ioAsync, scratch);
   await loader.directory(directory, superblock);
