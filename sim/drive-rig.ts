@@ -25,7 +25,7 @@ export const SMALL: FormatOptions['geometry'] & { readonly sizeBytes: number } =
   chunkCountMax: 64,
 };
 
-const LIMITS: DriveLimits = { cachePages: 64, logMemoryBlocks: 64, frameBlocksMax: 16 };
+const LIMITS: DriveLimits = { cachePages: 64, logMemoryBlocks: 64, frameBlocksMax: 16, firstChunk: 0 };
 
 export class DriveRig {
   readonly world: World;
@@ -128,10 +128,10 @@ export class RigClient {
     );
   }
 
-  /** The bytes, or undefined where the read ended in EIO. */
+  /** Whole blocks, or undefined where the read ended in EIO. */
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array | undefined> {
     const errno = await this.#do((token) =>
-      this.#target.read(token, offsetBytes, lengthBytes, this.#address),
+      this.#target.read(token, offsetBytes / 4096, lengthBytes / 4096, this.#address),
     );
     if (errno === EIO) return undefined;
     if (errno !== 0) throw new Error(`a read ended in errno ${errno}`);

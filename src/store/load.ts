@@ -7,7 +7,7 @@ import type { Allocator } from './allocator.ts';
 import type { Directory } from './directory.ts';
 import { readExact } from './exact.ts';
 import type { ExtentMap } from './extent-map.ts';
-import { OWNERS_PER_PAGE } from './geometry.ts';
+import { ENTRIES_PER_DIRECTORY_PAGE, OWNERS_PER_PAGE } from './geometry.ts';
 import type { Checksum } from '../lib/checksum.ts';
 import type { Media } from './media.ts';
 import { DIRECTORY_MAGIC, isPage, OWNER_WORDS, PAGE_ENTRIES, PAGE_MAGIC } from './page-format.ts';
@@ -84,8 +84,9 @@ export class Loader {
    * superblock tells a lost or rotten page from a good old one.
    */
   async directory(directory: Directory, superblock: Superblock): Promise<void> {
-    const { directoryPages } = superblock.layout;
-    for (let index = 0; index < directoryPages; index++) {
+    // What is made for chunks that the drive may grow to was never written.
+    const count = Math.ceil(this.#media.geometry.pageCount / ENTRIES_PER_DIRECTORY_PAGE);
+    for (let index = 0; index < count; index++) {
       for (const copy of [0, 1]) {
         const block = this.#media.geometry.directoryBlock(index, copy);
         const range = { address: this.#scratch, lengthBytes: BLOCK_BYTES };
