@@ -7,6 +7,7 @@ import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { addDriveCommands } from './commands/drive.ts';
 import { addInstallationCommands } from './commands/installation.ts';
+import { addVerifyDurability } from './commands/verify-durability.ts';
 import { addVolumeCommands } from './commands/volume.ts';
 
 const EXIT_REFUSED = 1;
@@ -27,6 +28,7 @@ export function newProgram(): Command {
   addInstallationCommands(program);
   addDriveCommands(program);
   addVolumeCommands(program);
+  addVerifyDurability(program);
   return program;
 }
 

@@ -1,5 +1,7 @@
 /** holdfast drive … */
 
+import { resolve } from 'node:path';
+
 import type { Command } from 'commander';
 
 import type { DriveView } from '../../control/schemas.ts';
@@ -83,7 +85,6 @@ export async function addDrive(
     readonly force?: boolean;
   },
 ): Promise<DriveView> {
-  const { resolve } = await import('node:path');
   const body = {
     name: wish.name,
     ...(wish.path === undefined ? {} : { path: resolve(wish.path) }),

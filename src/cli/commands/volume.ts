@@ -1,5 +1,7 @@
 /** holdfast volume … */
 
+import { resolve } from 'node:path';
+
 import type { Command } from 'commander';
 
 import type { VolumeView } from '../../control/schemas.ts';
@@ -169,7 +171,6 @@ function addMounting(volume: Command): void {
         command: Command,
       ) => {
         const { api, output } = contextOf(command);
-        const { resolve } = await import('node:path');
         const body = {
           fs: options.fs,
           ...(options.at === undefined ? {} : { path: resolve(options.at) }),
