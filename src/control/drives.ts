@@ -145,7 +145,7 @@ export class Drives {
   async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
     const answer = await this.#parts.engine
       .call('drive.list', {}, { waitMs: 1000 })
-      .catch(() => ({ drives: [] }) as JsonObject);
+      .catch((): JsonObject => ({ drives: [] }));
     const drives = answer['drives'] as readonly JsonObject[];
     return new Map(drives.map((drive) => [String(drive['driveId']), drive]));
   }

@@ -81,7 +81,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   attachmentRoutes(app, parts);
   installationRoutes(app, parts);
   await app.ready();
-  return app as unknown as FastifyInstance;
+  return app;
 }
 
 /** What went wrong, as RFC 9457 has it. */

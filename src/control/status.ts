@@ -89,7 +89,7 @@ export class StatusReader {
   ): Promise<StatusView['drives']> {
     const answer = await this.#parts.engine
       .call('drive.list', {}, { waitMs: 300 })
-      .catch(() => ({ drives: [] }) as JsonObject);
+      .catch((): JsonObject => ({ drives: [] }));
     const statuses = new Map(
       (answer['drives'] as readonly JsonObject[]).map((drive) => [String(drive['driveId']), drive]),
     );

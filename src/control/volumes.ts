@@ -212,7 +212,7 @@ export class Volumes {
     do {
       const answer = await this.#parts.engine
         .call('volume.list', after === undefined ? {} : { after }, { waitMs: 1000 })
-        .catch(() => ({ volumes: [], more: false }) as JsonObject);
+        .catch((): JsonObject => ({ volumes: [], more: false }));
       const volumes = answer['volumes'] as readonly JsonObject[];
       for (const volume of volumes) statuses.set(String(volume['uuid']), volume);
       after = answer['more'] === true ? String(volumes.at(-1)?.['uuid']) : undefined;

@@ -4,6 +4,7 @@
  * 0.8 to 1.0 µs and needs a Buffer object per call. docs/decisions/0003-checksum.md has the comparison.
  */
 
+import { assert } from './assert.ts';
 import { CHECKSUM_WASM_BASE64 } from './checksum-wasm.ts';
 
 /** Id of this algorithm in a superblock. */
@@ -24,5 +25,12 @@ export type Checksum = (
 export function checksumOf(memory: WebAssembly.Memory): Checksum {
   const bytes = Uint8Array.from(atob(CHECKSUM_WASM_BASE64), (char) => char.charCodeAt(0));
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-  return instance.exports['checksum'] as Checksum;
+  const { checksum } = instance.exports;
+  assert(isChecksum(checksum), 'the module exports its function');
+  return checksum;
+}
+
+/** What the module exports is known by its source, checksum.wat. */
+function isChecksum(value: unknown): value is Checksum {
+  return typeof value === 'function';
 }

@@ -57,11 +57,11 @@ export class IntMap {
     this.#size--;
     // Entries behind the hole move up unless that would put them before their own place.
     for (let next = (at + 1) & this.#mask; ; next = (next + 1) & this.#mask) {
-      const key = this.#keys[next] ?? EMPTY;
-      if (key === EMPTY) break;
-      const home = place(key) & this.#mask;
+      const moved = this.#keys[next] ?? EMPTY;
+      if (moved === EMPTY) break;
+      const home = place(moved) & this.#mask;
       if (((next - home) & this.#mask) >= ((next - at) & this.#mask)) {
-        this.#keys[at] = key;
+        this.#keys[at] = moved;
         this.#values[at] = this.#values[next] ?? 0;
         at = next;
       }

@@ -16,7 +16,7 @@ test('Prng.below covers its range evenly', () => {
   const prng = new Prng(1);
   const counts = [0, 0, 0, 0, 0, 0];
   for (let i = 0; i < 60_000; i++) counts[prng.below(6)]!++;
-  for (const count of counts) assert.ok(count > 9500 && count < 10_500, `${counts.join()}`);
+  for (const count of counts) assert.ok(count > 9500 && count < 10_500, counts.join());
 });
 
 test('Prng.chance keeps its percentage', () => {
