@@ -83,6 +83,7 @@ export class DriveStore {
   private constructor(parts: DriveParts) {
     this.#parts = parts;
     this.#snapshots = new SnapshotKeeper(parts);
+    if (parts.drive.ownersLost) return;
     for (const volume of parts.table.all()) {
       if (volume.state === 'deleting') this.#startDeleting(volume);
       else this.#snapshots.resume(volume);

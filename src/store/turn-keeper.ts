@@ -151,7 +151,9 @@ export class TurnKeeper {
 
   /** Runs `append`, which resolves with the LSN it appended to, and resolves once that is durable. */
   async durable(append: (whenRoom: () => Promise<void>) => Promise<number>): Promise<void> {
-    const { log } = this.#drive;
+    const { log, ownersLost } = this.#drive;
+    // What is logged behind a recovery without its checkpoint is found by nobody.
+    if (ownersLost) throw new Fault('DRIVE_NOT_READY', { drive: '', state: 'read-only' });
     const lsn = await append(async () => {
       this.#check();
       await this.nextTurn();
