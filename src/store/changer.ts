@@ -88,7 +88,9 @@ export class Changer {
     if (!this.#pagesPresent(piece, target.cell, changesOwner)) return;
     const payloads = bitCount(this.#payload);
     const runs = EXTENT_BLOCKS * (1 + WRITE_WORDS);
-    if (!log.reserve(Math.min(runs, (bitCount(piece.mask) + 1) * (1 + WRITE_WORDS)), payloads, false)) {
+    if (
+      !log.reserve(Math.min(runs, (bitCount(piece.mask) + 1) * (1 + WRITE_WORDS)), payloads, false)
+    ) {
       this.#events.onLogFull(piece);
       return;
     }
@@ -131,7 +133,12 @@ export class Changer {
     this.#direct = piece.mask;
     if (top === undefined || volume.birthOf(top.era) <= volume.newestSnapshot) {
       if (!this.#takeCell(piece)) return false;
-      this.#target = { cell: piece.newCell, decided: top === undefined ? ALL : 0, data: 0, era: -1 };
+      this.#target = {
+        cell: piece.newCell,
+        decided: top === undefined ? ALL : 0,
+        data: 0,
+        era: -1,
+      };
       return true;
     }
     this.#target = top;
@@ -215,7 +222,7 @@ export class Changer {
   /** Appends one WRITE record for each run of blocks that go the same way. */
   #record(piece: Piece, volume: Volume, target: Version, era: number): void {
     let freed = this.#freedCell;
-    for (let from = lowestBit(piece.mask); from < EXTENT_BLOCKS; ) {
+    for (let from = lowestBit(piece.mask); from < EXTENT_BLOCKS;) {
       const direct = ((this.#direct >>> from) & 1) === 1;
       const count = runLength(direct ? this.#direct : this.#payload, from);
       const at = this.#drive.log.appendRecord(WRITE_WORDS + count);
@@ -276,7 +283,10 @@ export class Changer {
       era: target.era,
     };
     const { map } = this.#drive;
-    if (versions.length <= 1 && (versions[0] === undefined || this.#replaces(versions[0], target))) {
+    if (
+      versions.length <= 1 &&
+      (versions[0] === undefined || this.#replaces(versions[0], target))
+    ) {
       map.setSingle(volume, piece.extent, version);
     } else if (versions[0]?.cell === target.cell) {
       map.setVersions(volume, piece.extent, [version, ...versions.slice(1)]);
@@ -292,7 +302,7 @@ export class Changer {
 
   #submitDirect(piece: Piece, cell: number): void {
     const { io, fd, geometry, counters } = this.#drive.media;
-    for (let from = lowestBit(this.#direct); from < EXTENT_BLOCKS; ) {
+    for (let from = lowestBit(this.#direct); from < EXTENT_BLOCKS;) {
       const count = runLength(this.#direct, from);
       const length = count * BLOCK_BYTES;
       piece.lengths[from] = length;
@@ -420,7 +430,12 @@ export function releaseCell(drive: DriveState, cell: number, lsn: number): void 
 }
 
 /** Writes the owner entry of `cell`, whose page is present, and marks the page. */
-export function writeOwner(drive: DriveState, cell: number, lsn: number, entry: readonly number[]): void {
+export function writeOwner(
+  drive: DriveState,
+  cell: number,
+  lsn: number,
+  entry: readonly number[],
+): void {
   const { geometry, words } = drive.media;
   const page = geometry.ownerPage(cell);
   const address = drive.cache.find(page);

@@ -164,7 +164,8 @@ export class Core {
 
   /** Requests that waited for others to be cut. */
   #cutHeld(): void {
-    for (let next = this.#order.take(); next !== undefined; next = this.#order.take()) this.#cut(next);
+    for (let next = this.#order.take(); next !== undefined; next = this.#order.take())
+      this.#cut(next);
   }
 
   /** Makes `piece` the next part of the request; false when that part needs no work. */
@@ -385,11 +386,15 @@ export class Core {
   }
 
   /** For NBD's base:allocation: pairs (blocks, has data) of a client's range; returns the number of pairs. */
-  status(client: Client, range: { readonly first: number; readonly count: number }, runs: Uint32Array): number {
+  status(
+    client: Client,
+    range: { readonly first: number; readonly count: number },
+    runs: Uint32Array,
+  ): number {
     const { map } = this.#drive;
     let pairs = 0;
     let lastState = -1;
-    for (let block = range.first; block < range.first + range.count; ) {
+    for (let block = range.first; block < range.first + range.count;) {
       const extent = Math.floor(block / EXTENT_BLOCKS);
       const cell = map.single(client.volume, extent);
       let data = cell === NONE ? 0 : map.data;

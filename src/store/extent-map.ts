@@ -91,7 +91,7 @@ export class ExtentMap {
     if (cell === NONE) return [];
     if (cell >= 0) return [{ cell, decided: ALL, data: this.data, era: this.era }];
     const versions: Version[] = [];
-    for (let node = (this.#slab[this.#at] ?? 0) & ~LIST; node !== NONE; ) {
+    for (let node = (this.#slab[this.#at] ?? 0) & ~LIST; node !== NONE;) {
       const at = node * POOL_WORDS;
       const masks = this.#pool[at + 1] ?? 0;
       versions.push({
@@ -106,7 +106,11 @@ export class ExtentMap {
   }
 
   /** Replaces an extent's single version. */
-  setSingle(volume: Volume, extent: number, version: { readonly cell: number; readonly data: number; readonly era: number }): void {
+  setSingle(
+    volume: Volume,
+    extent: number,
+    version: { readonly cell: number; readonly data: number; readonly era: number },
+  ): void {
     this.#locate(volume, extent, true);
     const old = this.#slab[this.#at] ?? NONE;
     if (old !== NONE && (old & LIST) !== 0) this.#freeList(old & ~LIST);
@@ -152,7 +156,7 @@ export class ExtentMap {
   }
 
   #freeList(first: number): void {
-    for (let node = first; node !== NONE; ) {
+    for (let node = first; node !== NONE;) {
       const next = this.#pool[node * POOL_WORDS + 3] ?? NONE;
       this.#pool[node * POOL_WORDS + 3] = this.#poolFree;
       this.#poolFree = node;

@@ -174,7 +174,8 @@ export class Flusher {
     }
     this.#timerArmed = false;
     if (result !== 0) return;
-    if (this.#log.dirtyLsn > this.#log.durableLsn) this.require(this.#log.dirtyLsn, () => undefined);
+    if (this.#log.dirtyLsn > this.#log.durableLsn)
+      this.require(this.#log.dirtyLsn, () => undefined);
   }
 
   /** A stopped drive answers the flushes that wait: `onFlushed` with the caller's knowledge of the fault. */

@@ -39,7 +39,7 @@ export class Gate {
       if (before !== undefined) before.gateNext = piece.gateNext;
     }
     piece.gateNext = undefined;
-    for (let waiter = first; waiter !== undefined; ) {
+    for (let waiter = first; waiter !== undefined;) {
       const next = waiter.gateNext;
       if (waiter.stage === 'gate' && conflict(waiter, piece) && this.#isFree(bucket, waiter)) {
         waiter.stage = 'start';
@@ -69,5 +69,7 @@ function conflict(a: Piece, b: Piece): boolean {
 
 function bucketOf(piece: Piece): number {
   const volume = piece.request?.client?.volume.number ?? 0;
-  return (Math.imul(piece.extent ^ Math.imul(volume, 0x85ebca6b), 0x9e3779b1) >>> 8) & (BUCKETS - 1);
+  return (
+    (Math.imul(piece.extent ^ Math.imul(volume, 0x85ebca6b), 0x9e3779b1) >>> 8) & (BUCKETS - 1)
+  );
 }

@@ -73,7 +73,10 @@ export function planLayout(options: LayoutOptions): Layout | undefined {
   const chunkBlocks = chunkBlocksOf(cellsPerChunk);
   const chunkCountMax =
     options.chunkCountMax ??
-    Math.min(CHUNK_COUNT_LIMIT, Math.max(1024, Math.ceil(sizeBlocks / chunkBlocks) * GROWTH_FACTOR));
+    Math.min(
+      CHUNK_COUNT_LIMIT,
+      Math.max(1024, Math.ceil(sizeBlocks / chunkBlocks) * GROWTH_FACTOR),
+    );
   const directoryPages = Math.ceil(
     (tablePages + chunkCountMax * pages) / ENTRIES_PER_DIRECTORY_PAGE,
   );
@@ -81,7 +84,10 @@ export function planLayout(options: LayoutOptions): Layout | undefined {
   const directoryStart = 2 + logBlocks;
   const tableStart = directoryStart + 2 * directoryPages;
   const chunkStart = roundUp(tableStart + 2 * tablePages, EXTENT_BLOCKS);
-  const chunkCount = Math.min(chunkCountMax, Math.floor((sizeBlocks - 2 - chunkStart) / chunkBlocks));
+  const chunkCount = Math.min(
+    chunkCountMax,
+    Math.floor((sizeBlocks - 2 - chunkStart) / chunkBlocks),
+  );
   if (chunkCount < 1) return undefined;
   return {
     sizeBytes: sizeBlocks * BLOCK_BYTES,
@@ -167,9 +173,7 @@ export class Geometry {
     const chunk = Math.floor(cell / this.cellsPerChunk);
     const within = cell - chunk * this.cellsPerChunk;
     return (
-      this.layout.tablePages +
-      chunk * this.pagesPerChunk +
-      Math.floor(within / OWNERS_PER_PAGE)
+      this.layout.tablePages + chunk * this.pagesPerChunk + Math.floor(within / OWNERS_PER_PAGE)
     );
   }
 

@@ -10,7 +10,10 @@ export type GrowOptions = {
   /** A file is made this large; a device has its size. */
   readonly sizeBytes?: number;
   readonly sparse?: boolean;
-  readonly onProgress?: (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void;
+  readonly onProgress?: (progress: {
+    readonly doneBytes: number;
+    readonly totalBytes: number;
+  }) => void;
 };
 
 /** Writes the new space, then lets a superblock with the new size count (drive-store.md, O13). */
@@ -21,13 +24,24 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
   const wanted = options.sizeBytes ?? (await env.files.sizeBytes(media.fd));
   const layout = growLayout(old, wanted);
   if (wanted < old.sizeBytes) {
-    throw new Refusal('DRIVE_TOO_SMALL', { path: parts.path, sizeBytes: wanted, minimumBytes: old.sizeBytes });
+    throw new Refusal('DRIVE_TOO_SMALL', {
+      path: parts.path,
+      sizeBytes: wanted,
+      minimumBytes: old.sizeBytes,
+    });
   }
   if (layout.sizeBytes === old.sizeBytes) return;
-  if (options.sizeBytes !== undefined && options.sizeBytes > (await env.files.sizeBytes(media.fd))) {
-    await env.files.allocate(media.fd, { sizeBytes: layout.sizeBytes, sparse: options.sparse === true });
+  if (
+    options.sizeBytes !== undefined &&
+    options.sizeBytes > (await env.files.sizeBytes(media.fd))
+  ) {
+    await env.files.allocate(media.fd, {
+      sizeBytes: layout.sizeBytes,
+      sparse: options.sparse === true,
+    });
   }
-  if (options.sparse !== true) await writeZeros(parts, { from: old.sizeBytes, to: layout.sizeBytes }, options);
+  if (options.sparse !== true)
+    await writeZeros(parts, { from: old.sizeBytes, to: layout.sizeBytes }, options);
   const geometry = new Geometry(layout);
   drive.directory.grow(geometry.pageCount);
   drive.allocator.grow(layout.chunkCount);
@@ -46,8 +60,10 @@ async function writeZeros(
   for (let at = range.from; at < range.to; at += LOAD_BYTES) {
     const lengthBytes = Math.min(LOAD_BYTES, range.to - at);
     await ioAsync.write(drive.media.fd, at, { address: scratch, lengthBytes });
-    options.onProgress?.({ doneBytes: at + lengthBytes - range.from, totalBytes: range.to - range.from });
+    options.onProgress?.({
+      doneBytes: at + lengthBytes - range.from,
+      totalBytes: range.to - range.from,
+    });
   }
   await ioAsync.flush(drive.media.fd);
 }
-

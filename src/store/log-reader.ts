@@ -80,7 +80,8 @@ export class LogReader {
       if (at >= superblock.layout.logBlocks) continue;
       const frame = await this.#frameAt(superblock, at);
       const w = await this.header(at);
-      if (frame === undefined || frame.lsn !== expected.lsn || !this.#isSalted(superblock, w)) continue;
+      if (frame === undefined || frame.lsn !== expected.lsn || !this.#isSalted(superblock, w))
+        continue;
       if (((this.#media.words[w + 12] ?? 0) | 0) === expected.chain) return frame;
     }
     return undefined;
@@ -89,7 +90,11 @@ export class LogReader {
   /** The word index of the block at ring block `at`, in a window of memory that the next call may overwrite. */
   async header(at: number): Promise<number> {
     const { logStart, logBlocks } = this.#media.geometry.layout;
-    if (this.#windowStart < 0 || at < this.#windowStart || at >= this.#windowStart + WINDOW_BLOCKS) {
+    if (
+      this.#windowStart < 0 ||
+      at < this.#windowStart ||
+      at >= this.#windowStart + WINDOW_BLOCKS
+    ) {
       const count = Math.min(WINDOW_BLOCKS, logBlocks - at);
       await readExact(this.#ioAsync, this.#media.fd, (logStart + at) * BLOCK_BYTES, {
         address: this.#window,

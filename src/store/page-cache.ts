@@ -180,7 +180,14 @@ export class PageCache {
   #read(frame: number, copy: number): void {
     const { io, fd, geometry } = this.#media;
     const position = geometry.pageBlock(this.#page[frame] ?? 0, copy) * BLOCK_BYTES;
-    io.read(this.#port, frame * 2 + copy, fd, position, this.#base + frame * BLOCK_BYTES, BLOCK_BYTES);
+    io.read(
+      this.#port,
+      frame * 2 + copy,
+      fd,
+      position,
+      this.#base + frame * BLOCK_BYTES,
+      BLOCK_BYTES,
+    );
   }
 
   #onRead(index: number, result: number): void {

@@ -29,7 +29,12 @@ export const OWNER_WORDS = 6;
 export function sealPage(
   media: Media,
   address: number,
-  header: { readonly magic: number; readonly page: number; readonly generation: number; readonly lsn: number },
+  header: {
+    readonly magic: number;
+    readonly page: number;
+    readonly generation: number;
+    readonly lsn: number;
+  },
 ): void {
   const w = address >>> 2;
   const { words } = media;

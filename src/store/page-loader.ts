@@ -41,7 +41,9 @@ export class PageLoader {
       const found = this.#cache?.find(page);
       if (typeof found === 'number') return found;
       if (found === 'rotten') {
-        throw new Fault('DRIVE_CORRUPT', { problem: `metadata page ${page} is rotten in both copies` });
+        throw new Fault('DRIVE_CORRUPT', {
+          problem: `metadata page ${page} is rotten in both copies`,
+        });
       }
       const index = this.#free.pop();
       if (index === undefined) {

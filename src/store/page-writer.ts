@@ -37,7 +37,7 @@ export class PageWriter {
   /** Writes every page that is dirty when it is reached, each at most once. Not to be called while it runs. */
   async writeAll(): Promise<void> {
     const { cache } = this.#options;
-    for (let from = 0; from < cache.frameCount; ) {
+    for (let from = 0; from < cache.frameCount;) {
       const frames = cache.dirtyFrames(from, BATCH_PAGES);
       if (frames.length === 0) return;
       await this.#writeBatch(frames);
@@ -72,7 +72,10 @@ export class PageWriter {
   }
 
   async #write(block: number, address: number): Promise<void> {
-    await this.#options.ioAsync.write(this.#media.fd, block * BLOCK_BYTES, { address: address, lengthBytes: BLOCK_BYTES });
+    await this.#options.ioAsync.write(this.#media.fd, block * BLOCK_BYTES, {
+      address: address,
+      lengthBytes: BLOCK_BYTES,
+    });
   }
 
   /** Writes the changed pages of the directory itself as part of checkpoint `n`; returns which. */
@@ -107,7 +110,12 @@ export class PageWriter {
     const w = address >>> 2;
     this.#media.words.fill(0, w, w + BLOCK_BYTES / 4);
     this.#media.words.set(directory.entriesOf(index), w + PAGE_ENTRIES);
-    sealPage(this.#media, address, { magic: DIRECTORY_MAGIC, page: index, generation: n >>> 0, lsn: n });
+    sealPage(this.#media, address, {
+      magic: DIRECTORY_MAGIC,
+      page: index,
+      generation: n >>> 0,
+      lsn: n,
+    });
     const written = directory.pageGenerations[index] ?? 0;
     const copy = written === 0 ? 0 : (directory.pageCopies[index] ?? 0) ^ 1;
     await this.#write(this.#media.geometry.directoryBlock(index, copy), address);

@@ -86,8 +86,9 @@ export class Payloads {
 
   /** The newest slot for `driveBlock`, or -1. Its bytes are at log.blockAddress(slot), until the next return to the reactor. */
   find(driveBlock: number): number {
-    for (let slot = this.#buckets[this.#place(driveBlock)] ?? NONE; slot !== NONE; ) {
-      if (this.#block[slot] === driveBlock) return this.#superseded[slot] === Infinity ? slot : NONE;
+    for (let slot = this.#buckets[this.#place(driveBlock)] ?? NONE; slot !== NONE;) {
+      if (this.#block[slot] === driveBlock)
+        return this.#superseded[slot] === Infinity ? slot : NONE;
       slot = this.#next[slot] ?? NONE;
     }
     return NONE;
@@ -96,7 +97,7 @@ export class Payloads {
   /** Whether a slot for `driveBlock`, superseded or not, is being or may yet be written to its place. */
   mayBeApplied(driveBlock: number): boolean {
     const durable = this.#log.durableLsn;
-    for (let slot = this.#buckets[this.#place(driveBlock)] ?? NONE; slot !== NONE; ) {
+    for (let slot = this.#buckets[this.#place(driveBlock)] ?? NONE; slot !== NONE;) {
       if (this.#block[slot] === driveBlock) {
         const superseded = this.#superseded[slot] ?? 0;
         const inBatch =
@@ -187,7 +188,9 @@ export class Payloads {
   #inFlightLimit(): number {
     const used = this.#log.memoryUsedBlocks / this.#log.memoryBlocks;
     const scale = Math.max(0, Math.min(1, (used - 0.4) * 3));
-    return Math.round(APPLIES_IN_FLIGHT_MIN + scale * (APPLIES_IN_FLIGHT_MAX - APPLIES_IN_FLIGHT_MIN));
+    return Math.round(
+      APPLIES_IN_FLIGHT_MIN + scale * (APPLIES_IN_FLIGHT_MAX - APPLIES_IN_FLIGHT_MIN),
+    );
   }
 
   #submitRun(run: number): void {
@@ -211,7 +214,14 @@ export class Payloads {
     this.#media.counters.appliedBlocks += count;
     const position = firstBlock * BLOCK_BYTES;
     if (count === 1) {
-      this.#media.io.write(this.#port, run, this.#media.fd, position, this.#segments[0] ?? 0, BLOCK_BYTES);
+      this.#media.io.write(
+        this.#port,
+        run,
+        this.#media.fd,
+        position,
+        this.#segments[0] ?? 0,
+        BLOCK_BYTES,
+      );
     } else {
       this.#media.io.writev(this.#port, run, this.#media.fd, position, this.#segments, 0, count);
     }

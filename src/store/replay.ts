@@ -100,7 +100,9 @@ export class Replay {
     const versions = this.#state.map.versions(volume, record.extent);
     const era = volume.eraOf(record.birth, record.epoch);
     const known = versions.find((version) => version.cell === cell);
-    const below = versions.some((version) => version.cell !== cell && volume.birthOf(version.era) < record.birth);
+    const below = versions.some(
+      (version) => version.cell !== cell && volume.birthOf(version.era) < record.birth,
+    );
     const version = known ?? { cell, decided: below ? 0 : ALL, data: 0, era };
     version.decided |= mask;
     version.data |= mask;
@@ -186,7 +188,8 @@ export class Replay {
   async #own(volume: Volume, record: ParsedRecord, cell: number): Promise<void> {
     const { map, table, allocator, media, load } = this.#state;
     const page = media.geometry.ownerPage(cell);
-    const at = ((await load(page)) >>> 2) + PAGE_ENTRIES + media.geometry.ownerIndex(cell) * OWNER_WORDS;
+    const at =
+      ((await load(page)) >>> 2) + PAGE_ENTRIES + media.geometry.ownerIndex(cell) * OWNER_WORDS;
     const number = media.words[at] ?? 0;
     const extent = media.words[at + 1] ?? 0;
     if (number !== 0 && (number !== volume.number || extent !== record.extent)) {
@@ -201,14 +204,23 @@ export class Replay {
   async #releaseCell(volume: Volume, extent: number, cell: number, lsn: number): Promise<void> {
     const { map, table, allocator, media, cache, load } = this.#state;
     const page = media.geometry.ownerPage(cell);
-    const at = ((await load(page)) >>> 2) + PAGE_ENTRIES + media.geometry.ownerIndex(cell) * OWNER_WORDS;
+    const at =
+      ((await load(page)) >>> 2) + PAGE_ENTRIES + media.geometry.ownerIndex(cell) * OWNER_WORDS;
     const number = media.words[at] ?? 0;
     const owned = media.words[at + 1] ?? 0;
     if (number !== 0) {
       const owner = table.volumeOrGhost(number);
-      map.setVersions(owner, owned, map.versions(owner, owned).filter((version) => version.cell !== cell));
+      map.setVersions(
+        owner,
+        owned,
+        map.versions(owner, owned).filter((version) => version.cell !== cell),
+      );
     }
-    map.setVersions(volume, extent, map.versions(volume, extent).filter((version) => version.cell !== cell));
+    map.setVersions(
+      volume,
+      extent,
+      map.versions(volume, extent).filter((version) => version.cell !== cell),
+    );
     media.words.fill(0, at, at + OWNER_WORDS);
     cache.dirty(page, lsn);
     if (allocator.isTaken(cell)) allocator.unmark(cell);
@@ -221,7 +233,8 @@ export class Replay {
     const version = map.versions(volume, extent).find((candidate) => candidate.cell === cell);
     assert(version !== undefined, 'a replayed cell is a version of its extent');
     const page = media.geometry.ownerPage(cell);
-    const at = ((await load(page)) >>> 2) + PAGE_ENTRIES + media.geometry.ownerIndex(cell) * OWNER_WORDS;
+    const at =
+      ((await load(page)) >>> 2) + PAGE_ENTRIES + media.geometry.ownerIndex(cell) * OWNER_WORDS;
     media.words.set(
       [
         volume.number,

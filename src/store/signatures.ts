@@ -15,7 +15,11 @@ export const SIGNATURE_BYTES: number = 128 * 1024;
 const AT_START: readonly Signature[] = [
   { name: 'a GPT partition table', offset: 512, bytes: 'EFI PART' },
   { name: 'a GPT partition table', offset: 4096, bytes: 'EFI PART' },
-  ...[0, 512, 1024, 1536].map((offset) => ({ name: 'an LVM physical volume', offset, bytes: 'LABELONE' })),
+  ...[0, 512, 1024, 1536].map((offset) => ({
+    name: 'an LVM physical volume',
+    offset,
+    bytes: 'LABELONE',
+  })),
   { name: 'a LUKS volume', offset: 0, bytes: 'LUKS\xba\xbe' },
   { name: 'a LUKS volume', offset: 0, bytes: 'SKUL\xba\xbe' },
   { name: 'an md RAID member', offset: 0, bytes: '\xfc\x4e\x2b\xa9' },
@@ -29,7 +33,11 @@ const AT_START: readonly Signature[] = [
   { name: 'an NTFS file system', offset: 3, bytes: 'NTFS    ' },
   { name: 'a FAT file system', offset: 54, bytes: 'FAT' },
   { name: 'a FAT file system', offset: 82, bytes: 'FAT32' },
-  { name: 'a bcache device', offset: 4120, bytes: '\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81' },
+  {
+    name: 'a bcache device',
+    offset: 4120,
+    bytes: '\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81',
+  },
   { name: 'a qcow2 image', offset: 0, bytes: 'QFI\xfb' },
   { name: 'a Ceph OSD', offset: 0, bytes: 'bluestore block device' },
   { name: 'an f2fs file system', offset: 1024, bytes: '\x10\x20\xf5\xf2' },
@@ -64,7 +72,8 @@ function findAtEnd(end: Uint8Array): string | undefined {
   for (let at = end.length - 4096; at >= 0; at -= 4096) {
     const magic = view.getUint32(at, true);
     if (magic === MD_MAGIC) return 'an md RAID member';
-    const holdfast = view.getUint32(at, true) === MAGIC_LOW && view.getUint32(at + 4, true) === MAGIC_HIGH;
+    const holdfast =
+      view.getUint32(at, true) === MAGIC_LOW && view.getUint32(at + 4, true) === MAGIC_HIGH;
     if (holdfast) return 'a Holdfast drive (its superblock mirror)';
     // DRBD's activity log superblock: 4 KiB before the end; its magic is big-endian at byte 60.
     for (const offset of [0, 60]) {

@@ -38,7 +38,8 @@ export class SnapshotKeeper {
   async delete(volume: Volume, birth: number): Promise<void> {
     const { table, turns, drive } = this.#parts;
     const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
-    if (snapshot === undefined) throw new Refusal('VOLUME_NOT_FOUND', { volume: `${volume.uuid}@${birth}`, hint: '' });
+    if (snapshot === undefined)
+      throw new Refusal('VOLUME_NOT_FOUND', { volume: `${volume.uuid}@${birth}`, hint: '' });
     if (snapshot.state === 'live') {
       const record = table.snapshotRecord(volume, { birth, state: 'deleting' });
       await turns.durable((whenRoom) =>

@@ -121,7 +121,10 @@ export function parseSuperblock(
   words[w + 3] = stored;
   if (stored !== computed) return { kind: 'rotten' };
   if (u(2) !== FORMAT_VERSION) {
-    return { kind: 'unsupported', reason: `format version ${u(2)}, this build reads ${FORMAT_VERSION}` };
+    return {
+      kind: 'unsupported',
+      reason: `format version ${u(2)}, this build reads ${FORMAT_VERSION}`,
+    };
   }
   if (u(6) !== 0) return { kind: 'unsupported', reason: `feature bits 0x${u(6).toString(16)}` };
   if (u(7) !== CHECKSUM_XXH64_LOW32) {

@@ -28,7 +28,13 @@ export class Target implements BlockTarget {
     this.#core.submit(request);
   }
 
-  write(token: number, offsetBytes: number, lengthBytes: number, address: number, fua: boolean): void {
+  write(
+    token: number,
+    offsetBytes: number,
+    lengthBytes: number,
+    address: number,
+    fua: boolean,
+  ): void {
     const request = this.#request('write', token);
     this.#range(request, offsetBytes, lengthBytes);
     request.address = address;

@@ -160,7 +160,9 @@ export class VolumeTable {
     assert(records.length <= 7, 'the records of one change fit a frame');
     for (;;) {
       for (const { slot } of records) await this.#load(Math.floor(slot / RECORDS_PER_TABLE_PAGE));
-      const addresses = records.map(({ slot }) => this.#cache.find(Math.floor(slot / RECORDS_PER_TABLE_PAGE)));
+      const addresses = records.map(({ slot }) =>
+        this.#cache.find(Math.floor(slot / RECORDS_PER_TABLE_PAGE)),
+      );
       const present = addresses.every((address) => typeof address === 'number');
       if (present && log.reserve(records.length * TABLE_WORDS, 0, true)) break;
       if (present) await whenRoom();

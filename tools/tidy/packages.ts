@@ -8,14 +8,13 @@ type PackageJson = {
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 };
 
-/** Each production dependency is named, as `name`, by a page that says what it saves us. */
+/** Each production dependency is named by a page that says what it saves us. */
 export function checkDecisions(packageJson: PackageJson, pages: readonly string[]): string[] {
   const names = Object.keys({ ...packageJson.dependencies, ...packageJson.optionalDependencies });
+  const named = new Set(pages.flatMap((page) => page.match(/@?[\w-]+(?:\/[\w-]+)?/g) ?? []));
   return names
-    .filter((name) => !pages.some((page) => page.includes(`\`${name}\``)))
-    .map(
-      (name) => `package.json: no page of docs/decisions names \`${name}\` and what it saves us`,
-    );
+    .filter((name) => !named.has(name))
+    .map((name) => `package.json: no page of docs/decisions names ${name} and what it saves us`);
 }
 
 /** Versions are exact: the lock file is not all that installs look at. */
