@@ -121,8 +121,6 @@ export class Reader {
       while (block < EXTENT_BLOCKS && ((disk >>> block) & 1) === 0) block++;
     }
     piece.pending--;
-    // The drive starts now, while the rest of the batch is still being parsed.
-    io.submit();
   }
 
   #onIo(index: number, result: number): void {

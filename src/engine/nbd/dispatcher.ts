@@ -35,6 +35,8 @@ export class Dispatcher {
   readonly #connections: readonly Connection[];
   readonly #answers: Answers;
   #startsUnsubmitted = 0;
+  /** Something was started in this turn. */
+  #startedBefore = false;
   /** The stores' own hooks have run in this turn: whatever is started needs another one. */
   late = false;
 
@@ -123,12 +125,23 @@ export class Dispatcher {
     this.#submitted();
   }
 
+  /** The turn is over: what it started is submitted with the next wait. */
+  endTurn(): void {
+    this.#startsUnsubmitted = 0;
+    this.#startedBefore = false;
+  }
+
   #submitted(): void {
     if (this.late) {
       this.#io.yieldTurn();
       return;
     }
     this.#startsUnsubmitted += 1;
+    // A lone request goes with the wait for its completion, in one system call.
+    if (this.#startsUnsubmitted === 1 && !this.#startedBefore) {
+      this.#startedBefore = true;
+      return;
+    }
     const busy = this.#io.backlog() >= BACKLOG_BUSY;
     if (busy && this.#startsUnsubmitted < STARTS_PER_SUBMIT_BUSY) return;
     this.#startsUnsubmitted = 0;

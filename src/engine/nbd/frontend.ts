@@ -344,6 +344,7 @@ export class NbdFrontend {
     this.#dispatcher.late = true;
     this.#sender.flushAll();
     this.#dispatcher.late = false;
+    this.#dispatcher.endTurn();
     // What the sending freed is for those who wait; their requests have to come before the stores' hooks.
     if (this.#slotsFreed && this.#waiters.length > 0) this.#io.yieldTurn();
   }
