@@ -114,7 +114,7 @@ test('packages are pinned, locked for every platform, and each of production has
 
 test('the rules on packages catch a range, a missing page and a lock file of one platform', () => {
   assert.equal(checkPins({ dependencies: { a: '^1.0.0' } }).length, 1);
-  assert.equal(checkDecisions({ dependencies: { a: '1.0.0' } }, ['about `b` and a-b']).length, 1);
+  assert.equal(checkDecisions({ dependencies: { a: '1.0.0' } }, ['about b and a-b']).length, 1);
   const a = { version: '1.0.0', optionalDependencies: { 'a-linux-x64': '1.0.0' } };
   assert.equal(checkLock({ 'node_modules/a': a }).length, 1);
   assert.equal(checkLock({ 'node_modules/a': { version: '1.0.0', engines: {} } }).length, 1);

@@ -9,8 +9,8 @@ const FILE_LINES_MAX = 400;
 const LONG_FILES: Readonly<Record<string, number>> = {
   'sim/sim-io.ts': 464,
   'src/engine/nbd/frontend.test.ts': 463,
-  'src/store/changer.ts': 441,
-  'src/store/core.ts': 433,
+  'src/store/changer.ts': 456,
+  'src/store/core.ts': 438,
   'src/store/log.ts': 440,
 };
 

@@ -5,12 +5,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, suite, test } from 'node:test';
 
+const ROOT = path.resolve(import.meta.dirname, '../../..');
 const LOCKED_BYTES = 33_554_432;
 
 /** Guards change the process for good: each test has its own. Prints {warnings, score, lockedKib}. */
 const SCRIPT = `
-  const { applyProcessGuards } = await import('${path.resolve(import.meta.dirname, 'process-guards.ts')}');
-  const { openEnv } = await import('${path.resolve(import.meta.dirname, 'open-env.ts')}');
+  const { applyProcessGuards } = await import('./src/env/node/process-guards.ts');
+  const { openEnv } = await import('./src/env/node/open-env.ts');
   const { readFileSync } = await import('node:fs');
   const { io } = openEnv({ io: 'auto', memoryBytes: ${2 * LOCKED_BYTES} });
   const locked = { address: 65536, lengthBytes: ${LOCKED_BYTES} };
@@ -27,6 +28,17 @@ suite('process guards', { skip: process.getuid?.() !== 0 && 'needs root' }, () =
   after(() => fs.rmSync(folder, { recursive: true }));
   const script = path.join(folder, 'guards.mjs');
   fs.writeFileSync(script, SCRIPT);
+  // A clone may lie where only root may go, such as /root: the unprivileged process gets a copy.
+  for (const part of [
+    'src/env',
+    'src/lib',
+    'src/model',
+    'node_modules/koffi',
+    'node_modules/@koromix',
+  ]) {
+    fs.cpSync(path.join(ROOT, part), path.join(folder, part), { recursive: true });
+  }
+  fs.chmodSync(folder, 0o755);
 
   test('root gets what it asks for, or is told', () => {
     const { warnings, score, lockedKib } = apply([process.execPath, script]);
@@ -37,7 +49,6 @@ suite('process guards', { skip: process.getuid?.() !== 0 && 'needs root' }, () =
   });
 
   test('without privileges each refusal is one warning', () => {
-    fs.chmodSync(folder, 0o755);
     const drop =
       'setpriv --reuid 65534 --clear-groups --inh-caps -all --bounding-set -all --no-new-privs';
     const command = `ulimit -l 64; exec ${drop} "$0" "$1"`;
