@@ -2,13 +2,12 @@
  * Programs that come as Debian packages: which are missing, and installing them without starting or enabling any service.
  *
  * A maintainer script can start a service in three ways, and each is closed for the length of the call: invoke-rc.d asks
- * policy-rc.d (101: not allowed), pg_createcluster is asked of createcluster.conf, and a unit or init script that was
+ * policy-rc.d (101: not allowed), pg_createcluster is asked of createcluster.d, and a unit or init script that was
  * enabled is disabled again.
  */
 
 import { spawnSync } from 'node:child_process';
 import {
-  copyFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -39,8 +38,7 @@ export const TOUR_PACKAGES = ['postgresql', 'e2fsprogs', 'mount'];
 export const TEST_PACKAGES = [...TOUR_PACKAGES, 'xfsprogs', 'fio', 'qemu-utils', 'libnbd-bin'];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';
-const CREATE_CLUSTER_PATH = '/etc/postgresql-common/createcluster.conf';
-const CREATE_CLUSTER_DEFAULT_PATH = '/usr/share/postgresql-common/createcluster.conf';
+const CREATE_CLUSTER_PATH = '/etc/postgresql-common/createcluster.d/holdfast.conf';
 /** What was enabled is a link in one of these: systemd's wants, and the start links of init scripts. */
 const ENABLED_FOLDERS = [
   '/etc/systemd/system',
@@ -79,18 +77,34 @@ export async function install(packages) {
     `Installing Debian packages: ${packages.join(' ')} (no service is started)\n`,
   );
   const enabledBefore = new Set(enabledLinks());
-  const undo = [denyServiceStarts()];
-  if (packages.includes('postgresql')) undo.push(denyClusterCreation());
+  const undo = [];
   try {
+    undo.push(denyServiceStarts());
+    if (packages.includes('postgresql')) undo.push(denyClusterCreation());
     // Package lists may be absent or too old to still name files that exist: then once more, with fresh ones.
     if ((await aptGet(['install', ...packages])) !== 0) {
       if ((await aptGet(['update'])) !== 0) throw new Error('apt-get update failed');
       if ((await aptGet(['install', ...packages])) !== 0) throw new Error('apt-get install failed');
     }
   } finally {
-    for (const step of undo) step();
-    for (const path of enabledLinks()) if (!enabledBefore.has(path)) disable(path);
+    undo.push(() => {
+      for (const path of enabledLinks()) if (!enabledBefore.has(path)) disable(path);
+    });
+    undoAll(undo);
   }
+}
+
+/** Does every step, also after one that failed; throws the first failure. */
+function undoAll(steps) {
+  const failures = [];
+  for (const step of steps) {
+    try {
+      step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }
 
 async function aptGet([command, ...args]) {
@@ -103,31 +117,26 @@ async function aptGet([command, ...args]) {
   });
 }
 
+/** Tells our policy file from the user's own, also after a call that was killed. */
+const POLICY_MARK = '# Made by Holdfast while it installs packages; safe to delete';
+
 /** Returns what puts the former policy back. */
 function denyServiceStarts() {
   const kept = `${POLICY_PATH}.before-holdfast`;
-  const hadOne = existsSync(POLICY_PATH);
-  if (hadOne && !existsSync(kept)) renameSync(POLICY_PATH, kept);
-  writeFileSync(POLICY_PATH, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  const isOurs = existsSync(POLICY_PATH) && readFileSync(POLICY_PATH, 'utf8').includes(POLICY_MARK);
+  if (existsSync(POLICY_PATH) && !isOurs) renameSync(POLICY_PATH, kept);
+  writeFileSync(POLICY_PATH, `#!/bin/sh\n${POLICY_MARK}\nexit 101\n`, { mode: 0o755 });
   return () => {
     rmSync(POLICY_PATH, { force: true });
     if (existsSync(kept)) renameSync(kept, POLICY_PATH);
   };
 }
 
-/** Returns what puts the former configuration, or the package's own, back. */
+/** A file of our own that postgresql-common reads after its createcluster.conf. Returns what removes it. */
 function denyClusterCreation() {
-  const before = existsSync(CREATE_CLUSTER_PATH) ? readFileSync(CREATE_CLUSTER_PATH) : undefined;
   mkdirSync(dirname(CREATE_CLUSTER_PATH), { recursive: true });
   writeFileSync(CREATE_CLUSTER_PATH, 'create_main_cluster = false\n');
-  return () => {
-    if (before !== undefined) writeFileSync(CREATE_CLUSTER_PATH, before);
-    else if (existsSync(CREATE_CLUSTER_DEFAULT_PATH))
-      copyFileSync(CREATE_CLUSTER_DEFAULT_PATH, CREATE_CLUSTER_PATH);
-    else rmSync(CREATE_CLUSTER_PATH, { force: true });
-    // The package put its own version beside ours.
-    if (before === undefined) rmSync(`${CREATE_CLUSTER_PATH}.ucf-dist`, { force: true });
-  };
+  return () => rmSync(CREATE_CLUSTER_PATH, { force: true });
 }
 
 function enabledLinks() {

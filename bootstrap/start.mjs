@@ -33,7 +33,7 @@ const HELP = `npm start [-- OPTIONS]: sets Holdfast up and tours it
 Example: npm start -- --once
 `;
 
-/** The drive (src/tour/tour.ts), and room for the journal and logs. */
+/** The drive (src/tour/tour-main.ts), and room for the journal and logs. */
 const DATA_MB = 4300;
 /** PostgreSQL, the engine, the attacher, control and the tour together, measured: 325, and half as much again. */
 const MEMORY_MB = 500;
