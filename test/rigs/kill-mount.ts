@@ -76,6 +76,8 @@ async function verifyPass(
     '--verify=crc32c',
     '--verify_fatal=1',
     '--verify_dump=0',
+    // It would write its state files into the folder that the rig was started in.
+    '--verify_state_save=0',
     '--fsync=64',
     ...(options.onlyVerify ? ['--verify_only=1'] : ['--do_verify=1']),
   ]);

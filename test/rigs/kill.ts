@@ -8,6 +8,7 @@ import { Installation } from '../../bench/lib/installation.ts';
 import type { KillOutcome, KillPlan } from './kill-plan.ts';
 import { killUnderMount } from './kill-mount.ts';
 import { killUnderNbd } from './kill-nbd.ts';
+import { killUnderPostgres } from './kill-postgres.ts';
 
 const HELP = `npm run chaos:kill -- [options]: kills the engine under load; nothing acknowledged may be lost
 
@@ -32,6 +33,7 @@ const PATHS: Readonly<Record<string, PathRun>> = {
   nbd: killUnderNbd,
   mount: killUnderMount,
   'mount-xfs': async (installation, plan) => await killUnderMount(installation, plan, 'xfs'),
+  postgres: killUnderPostgres,
 };
 
 async function main(): Promise<number> {
