@@ -91,14 +91,18 @@ async function run(installation: Installation, log: Log): Promise<number> {
 }
 
 /**
- * For tests of crashes: HOLDFAST_TEST_KILL=N ends the process by SIGKILL at its Nth step, as a crash there would. Without it nothing
- * happens.
+ * For tests of crashes: HOLDFAST_TEST_KILL=N ends the process by SIGKILL at its Nth step, as a crash there would. A path in N's place is
+ * of a file that holds N; steps count from when it last changed. Without the variable nothing happens.
  */
 function killPoint(): (step: string) => void {
-  const at = Number(process.env['HOLDFAST_TEST_KILL'] ?? 0);
+  const wish = process.env['HOLDFAST_TEST_KILL'];
+  if (wish === undefined) return () => undefined;
+  let at = '';
   let steps = 0;
   return () => {
+    const now = wish.startsWith('/') ? fs.readFileSync(wish, 'utf8') : wish;
+    if (now !== at) [at, steps] = [now, 0];
     steps++;
-    if (steps === at) process.kill(process.pid, 'SIGKILL');
+    if (steps === Number(at)) process.kill(process.pid, 'SIGKILL');
   };
 }

@@ -5,6 +5,7 @@
 
 import path from 'node:path';
 
+import { mountAt } from '../attacher/mount-table.ts';
 import { Refusal } from '../model/errors.ts';
 import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
@@ -142,7 +143,9 @@ export class VolumeSettler {
     const target = { volume: volume.name, device };
     const { fsType, force } = mount;
     try {
-      const was = await ensureFileSystem(target, { fsType, force });
+      // Mounted by a call that did not come to its end: neither made nor checked again.
+      const isMounted = mountAt(mount.path)?.source === device;
+      const was = isMounted ? 'mounted' : await ensureFileSystem(target, { fsType, force });
       onStep(`volume.mount: file system ${was}`);
       // A retry must not make the file system once more over what was written since.
       if (force) await this.#put({ ...volume, mount: { ...mount, force: false } });
@@ -162,12 +165,7 @@ export class VolumeSettler {
   }
 
   async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
-    const { attachment } = volume;
-    const detaching =
-      mount.attached && attachment !== undefined
-        ? { ...attachment, state: 'detaching' as const }
-        : attachment;
-    await this.#put({ ...volume, mount: undefined, attachment: detaching });
+    await this.#put({ ...volume, mount: { ...mount, state: 'unmounting' } });
     await this.settle(volume.name);
   }
 
@@ -194,9 +192,12 @@ export class VolumeSettler {
   async #resize(volume: VolumeRecord, sizeBytes: number): Promise<void> {
     const { engine, attacher, onStep } = this.#parts;
     const { attachment, mount } = volume;
+    let resized = volume;
     try {
       await engine.call('volume.resize', { uuid: volume.id, sizeBytes });
       onStep('volume.resize: volume');
+      // What comes after may be refused, and the volume has its new size nevertheless.
+      resized = { ...volume, sizeBytes };
       if (attachment?.device !== undefined) {
         await attacher.call('resize', { attachId: attachment.attachId, sizeBytes });
         onStep('volume.resize: device');
@@ -205,9 +206,9 @@ export class VolumeSettler {
           await growFileSystem(target, { fsType: mount.fsType, path: mount.path });
         }
       }
-      await this.#put({ ...volume, sizeBytes, resizeToBytes: undefined });
+      await this.#put({ ...resized, resizeToBytes: undefined });
     } catch (error) {
-      if (!isPassing(error)) await this.#put({ ...volume, resizeToBytes: undefined });
+      if (!isPassing(error)) await this.#put({ ...resized, resizeToBytes: undefined });
       throw error;
     }
   }

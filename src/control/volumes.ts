@@ -117,7 +117,8 @@ export class Volumes {
           actual: formatSizeExact(record.sizeBytes),
         });
       }
-      if (sizeBytes > record.sizeBytes) {
+      // Of one that has its size already, the file system may still be smaller.
+      if (sizeBytes > record.sizeBytes || record.mount !== undefined) {
         await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes });
       }
       return this.get(name);

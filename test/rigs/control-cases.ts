@@ -1,0 +1,216 @@
+/** The use cases of control as requests, for tests that kill it in them. */
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import type { DriveView, VolumeView } from '../../src/control/schemas.ts';
+import type { ControlRig } from './control-rig.ts';
+
+const MIB = 2 ** 20;
+/** Sparse. */
+export const DRIVE_BYTES: number = 1024 * MIB;
+/** mkfs.xfs refuses less than 300 MB. */
+const VOLUME_BYTES = 320 * MIB;
+const LARGER_BYTES = 640 * MIB;
+
+export type UseCase = {
+  readonly name: string;
+  /** It makes a block device, for which not every machine and user is good. */
+  readonly needsDevice: boolean;
+  /** From a drive `default` and nothing else to where the request can be made. */
+  readonly prepare?: (rig: ControlRig) => Promise<unknown>;
+  /** The request. May be repeated. */
+  readonly act: (rig: ControlRig) => Promise<unknown>;
+  /** Whether all is as the request wants it. */
+  readonly isAsked: (rig: ControlRig) => Promise<boolean>;
+  /** The code with which the request is refused, where it is one that must be. Then `isAsked` tells that nothing has changed. */
+  readonly refusal?: string;
+};
+
+const create = ({ api }: ControlRig): Promise<VolumeView> =>
+  api.post<VolumeView>('/v1/volumes', { name: 'v', sizeBytes: VOLUME_BYTES });
+const attach = ({ api }: ControlRig, as: 'nbd' | 'device'): Promise<VolumeView> =>
+  api.put<VolumeView>('/v1/volumes/v/attachment', { as });
+const mount = ({ api }: ControlRig, fsType: string): Promise<VolumeView> =>
+  api.put<VolumeView>('/v1/volumes/v/mount', { fs: fsType });
+
+async function volumeOf({ api }: ControlRig): Promise<VolumeView | undefined> {
+  return (await api.get<VolumeView[]>('/v1/volumes')).find(({ name }) => name === 'v');
+}
+
+async function hasDrive({ api }: ControlRig, name: string): Promise<boolean> {
+  return (await api.get<DriveView[]>('/v1/drives')).some((drive) => drive.name === name);
+}
+
+/** A file that stands on the volume as long as it is mounted. */
+const witness = (rig: ControlRig): string =>
+  path.join(rig.installation.directory, 'mnt', 'v', 'witness');
+
+async function mountWithWitness(rig: ControlRig, fsType: string): Promise<void> {
+  await create(rig);
+  await mount(rig, fsType);
+  fs.writeFileSync(witness(rig), 'kept', { flush: true });
+}
+
+const hasWitness = (rig: ControlRig): boolean =>
+  fs.existsSync(witness(rig)) && fs.readFileSync(witness(rig), 'utf8') === 'kept';
+
+const foreignFile = (rig: ControlRig): string => path.join(rig.directory, 'foreign.img');
+
+/** The use cases, with file systems of one type. */
+export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
+  return [...driveCases(), ...volumeCases(), ...attachCases(), ...mountCases(fsType)];
+}
+
+function driveCases(): UseCase[] {
+  const addDrive = ({ api }: ControlRig): Promise<unknown> =>
+    api.post('/v1/drives', { name: 'extra', sizeBytes: DRIVE_BYTES, sparse: true });
+  const addForeign = (rig: ControlRig): Promise<unknown> =>
+    rig.api.post('/v1/drives', { name: 'extra', path: foreignFile(rig) });
+  return [
+    {
+      name: 'drive add',
+      needsDevice: false,
+      act: addDrive,
+      isAsked: (rig) => hasDrive(rig, 'extra'),
+    },
+    {
+      name: 'drive add of an existing file',
+      needsDevice: false,
+      prepare: async (rig) => {
+        fs.writeFileSync(foreignFile(rig), '');
+        fs.truncateSync(foreignFile(rig), DRIVE_BYTES);
+      },
+      act: addForeign,
+      isAsked: (rig) => hasDrive(rig, 'extra'),
+    },
+    {
+      name: 'drive add, refused',
+      needsDevice: false,
+      prepare: async (rig) => {
+        fs.writeFileSync(foreignFile(rig), Buffer.alloc(512).fill('LUKS\xba\xbe', 0, 6, 'latin1'));
+        fs.truncateSync(foreignFile(rig), DRIVE_BYTES);
+      },
+      act: addForeign,
+      refusal: 'DRIVE_SIGNATURE',
+      isAsked: async (rig) => !(await hasDrive(rig, 'extra')) && fs.existsSync(foreignFile(rig)),
+    },
+    {
+      name: 'drive rm',
+      needsDevice: false,
+      prepare: addDrive,
+      act: ({ api }) => api.delete('/v1/drives/extra'),
+      isAsked: async (rig) => !(await hasDrive(rig, 'extra')),
+    },
+  ];
+}
+
+function volumeCases(): UseCase[] {
+  return [
+    {
+      name: 'volume create',
+      needsDevice: false,
+      act: create,
+      isAsked: async (rig) => (await volumeOf(rig))?.sizeBytes === VOLUME_BYTES,
+    },
+    {
+      name: 'volume rm',
+      needsDevice: false,
+      prepare: create,
+      act: ({ api }) => api.delete('/v1/volumes/v'),
+      isAsked: async (rig) => (await volumeOf(rig)) === undefined,
+    },
+    {
+      name: 'volume resize',
+      needsDevice: false,
+      prepare: async (rig) => {
+        await create(rig);
+        await attach(rig, 'nbd');
+      },
+      act: ({ api }) => api.patch('/v1/volumes/v', { sizeBytes: LARGER_BYTES }),
+      isAsked: async (rig) => (await volumeOf(rig))?.sizeBytes === LARGER_BYTES,
+    },
+  ];
+}
+
+function attachCases(): UseCase[] {
+  return (['nbd', 'device'] as const).flatMap((as) => [
+    {
+      name: `volume attach as ${as}`,
+      needsDevice: as === 'device',
+      prepare: create,
+      act: (rig: ControlRig) => attach(rig, as),
+      isAsked: async (rig: ControlRig) => {
+        const volume = await volumeOf(rig);
+        return volume?.attachment?.as === as && volume.attachment.state === 'attached';
+      },
+    },
+    {
+      name: `volume detach from ${as}`,
+      needsDevice: as === 'device',
+      prepare: async (rig: ControlRig) => {
+        await create(rig);
+        await attach(rig, as);
+      },
+      act: ({ api }: ControlRig) => api.delete('/v1/volumes/v/attachment'),
+      isAsked: async (rig: ControlRig) => (await volumeOf(rig))?.attachment === null,
+    },
+  ]);
+}
+
+function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
+  const prepare = (rig: ControlRig): Promise<void> => mountWithWitness(rig, fsType);
+  const cases: Omit<UseCase, 'needsDevice'>[] = [
+    {
+      name: 'volume mount',
+      prepare: create,
+      act: (rig) => mount(rig, fsType),
+      isAsked: async (rig) => (await volumeOf(rig))?.mount?.state === 'mounted',
+    },
+    {
+      name: 'volume mount, refused',
+      prepare: async (rig) => {
+        await mountWithWitness(rig, fsType);
+        await rig.api.delete('/v1/volumes/v/mount');
+      },
+      act: (rig) => mount(rig, fsType === 'ext4' ? 'xfs' : 'ext4'),
+      refusal: 'MOUNT_FOREIGN',
+      isAsked: async (rig) => (await volumeOf(rig))?.attachment === null,
+    },
+    {
+      name: 'volume unmount',
+      prepare,
+      act: ({ api }) => api.delete('/v1/volumes/v/mount'),
+      isAsked: async (rig) => {
+        const volume = await volumeOf(rig);
+        return volume?.mount === null && volume.attachment === null;
+      },
+    },
+    {
+      name: 'volume resize while mounted',
+      // A mounted ext4 grows with CAP_SYS_RESOURCE only, which containers lack.
+      prepare: (rig) => mountWithWitness(rig, 'xfs'),
+      act: ({ api }) => api.patch('/v1/volumes/v', { sizeBytes: LARGER_BYTES }),
+      isAsked: async (rig) => {
+        const { bsize, blocks } = fs.statfsSync(path.dirname(witness(rig)));
+        const volume = await volumeOf(rig);
+        return (
+          volume?.sizeBytes === LARGER_BYTES && bsize * blocks > VOLUME_BYTES && hasWitness(rig)
+        );
+      },
+    },
+  ];
+  return cases.map((each) => Object.assign(each, { needsDevice: true }));
+}
+
+/** Takes away whatever the use cases made: the drive `default` alone is left. */
+export async function clean(rig: ControlRig): Promise<void> {
+  const { api } = rig;
+  if ((await volumeOf(rig)) !== undefined) {
+    await api.delete('/v1/volumes/v/mount');
+    await api.delete('/v1/volumes/v/attachment');
+    await api.delete('/v1/volumes/v');
+  }
+  await api.delete('/v1/drives/extra');
+  fs.rmSync(foreignFile(rig), { force: true });
+}

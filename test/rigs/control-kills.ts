@@ -1,0 +1,132 @@
+/**
+ * Kills control at each step of its use cases and looks at what the next one makes of it. Short form: test/control-kill.test.ts.
+ * Long form: `node test/rigs/control-kills.ts --all`: both file systems, and engine or attacher killed at the same moment.
+ */
+
+import assert from 'node:assert/strict';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { ApiProblem } from '../../src/cli/api-client.ts';
+import type { OperationView } from '../../src/control/schemas.ts';
+import { Refusal } from '../../src/model/errors.ts';
+import { whyNot } from './attach-rig.ts';
+import { DRIVE_BYTES, type UseCase, clean, useCases } from './control-cases.ts';
+import { findLeaks } from './control-leaks.ts';
+import { ControlRig, type Role, sweepEarlierTests } from './control-rig.ts';
+
+/** No use case has as many steps. */
+const STEPS_MAX = 30;
+
+/** A rig with a drive, all processes up. */
+export async function startRig(): Promise<ControlRig> {
+  await sweepEarlierTests();
+  const rig = new ControlRig();
+  try {
+    rig.start('engine');
+    rig.start('attacher');
+    await rig.startControl();
+    await rig.api.post('/v1/drives', { name: 'default', sizeBytes: DRIVE_BYTES, sparse: true });
+    return rig;
+  } catch (error) {
+    await rig.close();
+    throw error;
+  }
+}
+
+/**
+ * Kills control at step 1, 1 + `stride`, … of `useCase`, until it ends unharmed. With `alsoKill` that process dies at the same
+ * moment. Resolves with the number of kills.
+ */
+export async function killAtEachStep(
+  rig: ControlRig,
+  useCase: UseCase,
+  options: {
+    readonly stride?: number;
+    readonly alsoKill?: Exclude<Role, 'control'> | undefined;
+  } = {},
+): Promise<number> {
+  const { stride = 1, alsoKill } = options;
+  for (let step = 1; step <= STEPS_MAX; step += stride) {
+    await useCase.prepare?.(rig);
+    rig.killAt(step);
+    const outcome = await attempt(rig, useCase);
+    const killed = outcome === 'unreachable';
+    rig.killAt(0);
+    if (killed && alsoKill !== undefined) {
+      await rig.kill(alsoKill);
+      rig.start(alsoKill);
+    }
+    if (killed) {
+      await rig.kill('control');
+      await rig.startControl();
+    }
+    await check(rig, useCase, `after a kill at step ${step}`);
+    if (killed) await checkOperation(rig, useCase, step);
+    const again = await attempt(rig, useCase);
+    assert.equal(again, useCase.refusal ?? 'done', `the request again, step ${step}`);
+    await check(rig, useCase, `after the request again, step ${step}`);
+    await clean(rig);
+    assert.deepEqual(await findLeaks(rig), [], `cleaned after step ${step}`);
+    if (!killed) {
+      assert.ok(step > 1, 'it was killed at least once');
+      assert.equal(outcome, useCase.refusal ?? 'done');
+      return (step - 1) / stride;
+    }
+  }
+  throw new Error(`"${useCase.name}" has more than ${STEPS_MAX} steps`);
+}
+
+/** Makes the request: `done`, the code of its refusal, or `unreachable` when control died in it. */
+async function attempt(rig: ControlRig, useCase: UseCase): Promise<string> {
+  try {
+    await useCase.act(rig);
+    return 'done';
+  } catch (error) {
+    if (error instanceof ApiProblem) return error.problem.code;
+    if (error instanceof Refusal) return 'unreachable';
+    throw error;
+  }
+}
+
+async function check(rig: ControlRig, useCase: UseCase, when: string): Promise<void> {
+  assert.deepEqual(await findLeaks(rig), [], when);
+  assert.ok(await useCase.isAsked(rig), `${when}: all is as it was asked`);
+}
+
+/** The newest operation ended as the request does. */
+async function checkOperation(rig: ControlRig, useCase: UseCase, step: number): Promise<void> {
+  const operations = await rig.api.get<OperationView[]>('/v1/operations');
+  const [newest] = operations.toSorted((a, b) => (a.startedAt < b.startedAt ? 1 : -1));
+  const wanted = useCase.refusal === undefined ? 'done' : 'failed';
+  assert.equal(newest?.state, wanted, `operation after step ${step}: ${JSON.stringify(newest)}`);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { all: { type: 'boolean', default: false } } });
+  const others = values.all ? ([undefined, 'engine', 'attacher'] as const) : [undefined];
+  const why = whyNot('mkfs.ext4', 'mkfs.xfs');
+  if (why !== undefined) process.stdout.write(`Without block devices: ${why}\n`);
+  const rig = await startRig();
+  try {
+    for (const fsType of values.all ? (['ext4', 'xfs'] as const) : (['ext4'] as const)) {
+      for (const useCase of useCases(fsType)) {
+        if (useCase.needsDevice && why !== undefined) continue;
+        for (const alsoKill of others) {
+          const kills = await killAtEachStep(rig, useCase, { alsoKill });
+          process.stdout.write(
+            `${useCase.name} (${fsType}, ${alsoKill ?? 'control'}): ${kills} kills\n`,
+          );
+        }
+      }
+    }
+  } catch (error) {
+    process.stdout.write(rig.log('control').split('\n').slice(-20).join('\n'));
+    throw error;
+  } finally {
+    await rig.close();
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

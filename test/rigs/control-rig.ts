@@ -1,0 +1,171 @@
+/**
+ * An installation whose engine, attacher and control the test starts and kills one by one, without a supervisor. Everything dies
+ * with the test's process, even if that is killed; what the kernel keeps then is swept by the next run.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+
+import { identify } from '../../src/attacher/process-identity.ts';
+import { sweepLeftovers } from '../../src/attacher/sweep.ts';
+import { ApiClient } from '../../src/cli/api-client.ts';
+import {
+  type Installation,
+  installationAt,
+  makeDirectories,
+} from '../../src/control/installation.ts';
+import { LineClient } from '../../src/control/line-client.ts';
+import type { StatusView } from '../../src/control/schemas.ts';
+import { until } from './attach-rig.ts';
+
+const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
+/** As bin/holdfast has it: a start takes a third of the time. */
+const COMPILE_CACHE = new URL('../../node_modules/.cache/holdfast', import.meta.url).pathname;
+
+export type Role = 'engine' | 'attacher' | 'control';
+
+/** A directory for one installation; its name has the process, so that a later run can sweep what a killed one left. */
+export function makeTestDirectory(): string {
+  return fs.mkdtempSync(path.join(os.tmpdir(), `hf-control-${process.pid}-`));
+}
+
+/** Sweeps the directories of test runs that were killed. Their processes died with them or are supervised ones, ended by `down`. */
+export async function sweepEarlierTests(): Promise<void> {
+  for (const name of fs.readdirSync(os.tmpdir())) {
+    const pid = /^hf-control-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || identify(Number(pid)) !== undefined) continue;
+    await removeTestDirectory(path.join(os.tmpdir(), name));
+  }
+}
+
+/** Ends what still runs of the installations below `directory`, undoes what they made in the machine, and removes it. */
+export async function removeTestDirectory(directory: string): Promise<void> {
+  await endProcessesOf(directory);
+  const left: unknown[] = [];
+  for (const data of fs.readdirSync(directory)) {
+    const run = path.join(directory, data, 'run');
+    if (!fs.existsSync(run)) continue;
+    const runDirectory = fs.realpathSync(run);
+    left.push(...(await sweepLeftovers(runDirectory, { scope: 'run' })).left);
+    if (left.length === 0) fs.rmSync(runDirectory, { recursive: true, force: true });
+  }
+  if (left.length > 0) throw new Error(`left behind: ${JSON.stringify(left)}`);
+  fs.rmSync(directory, { recursive: true, force: true });
+}
+
+/** Kills the processes whose `--data` lies below `directory`, the supervisors first. */
+async function endProcessesOf(directory: string): Promise<void> {
+  const found = processesOf(directory);
+  const order = [...found.filter(({ words }) => words.includes('up')), ...found];
+  for (const { pid } of order) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+  }
+  await until(() => processesOf(directory).length === 0);
+}
+
+/** Processes with an installation below `directory` on their command line. */
+export function processesOf(directory: string): { pid: number; words: string[] }[] {
+  return fs
+    .readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map((name) => ({ pid: Number(name), words: wordsOf(name) }))
+    .filter(
+      ({ words }) =>
+        words.some((word) => word.endsWith('/src/main.ts')) &&
+        words.some((word) => word === directory || word.startsWith(`${directory}/`)),
+    );
+}
+
+function wordsOf(pid: string): string[] {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+export class ControlRig {
+  readonly directory: string = makeTestDirectory();
+  readonly installation: Installation;
+  readonly api: ApiClient;
+  readonly engine: LineClient;
+  readonly attacher: LineClient;
+  readonly #children = new Map<Role, ChildProcess>();
+
+  constructor() {
+    this.installation = installationAt(path.join(this.directory, 'data'));
+    makeDirectories(this.installation);
+    this.api = new ApiClient(this.installation);
+    this.engine = new LineClient(this.installation.engineSocket, 'ENGINE_UNREACHABLE');
+    this.attacher = new LineClient(this.installation.attacherSocket, 'ATTACHER_UNREACHABLE');
+  }
+
+  /** Control ends itself by SIGKILL at its `step`th step from now; never with 0. */
+  killAt(step: number): void {
+    fs.writeFileSync(this.#killFile, String(step));
+  }
+
+  get #killFile(): string {
+    return path.join(this.directory, 'kill-at');
+  }
+
+  start(role: Role): void {
+    const log = fs.openSync(path.join(this.installation.logDirectory, `${role}.log`), 'a');
+    const words = [process.execPath, MAIN, role, '--data', this.installation.directory];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...words], {
+      stdio: ['ignore', log, log],
+      env: {
+        NODE_COMPILE_CACHE: COMPILE_CACHE,
+        ...process.env,
+        HOLDFAST_TEST_KILL: this.#killFile,
+      },
+    });
+    fs.closeSync(log);
+    this.#children.set(role, child);
+  }
+
+  /** Starts control and waits until what it found half done is settled. */
+  async startControl(): Promise<void> {
+    this.killAt(0);
+    this.start('control');
+    await until(async () => {
+      const status = await this.api.get<StatusView>('/v1/status').catch(() => undefined);
+      return status?.processes['control']?.state === 'running';
+    });
+  }
+
+  isRunning(role: Role): boolean {
+    const child = this.#children.get(role);
+    return child !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
+  async kill(role: Role): Promise<void> {
+    const child = this.#children.get(role);
+    if (child === undefined) return;
+    this.#children.delete(role);
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  /** What a process logged. */
+  log(role: Role): string {
+    return fs.readFileSync(path.join(this.installation.logDirectory, `${role}.log`), 'utf8');
+  }
+
+  async close(): Promise<void> {
+    this.engine.close();
+    this.attacher.close();
+    for (const role of ['control', 'attacher', 'engine'] as const) await this.kill(role);
+    await removeTestDirectory(this.directory);
+  }
+}
