@@ -25,7 +25,12 @@ export const SMALL: FormatOptions['geometry'] & { readonly sizeBytes: number } =
   chunkCountMax: 64,
 };
 
-const LIMITS: DriveLimits = { cachePages: 64, logMemoryBlocks: 64, frameBlocksMax: 16, firstChunk: 0 };
+const LIMITS: DriveLimits = {
+  cachePages: 64,
+  logMemoryBlocks: 64,
+  frameBlocksMax: 16,
+  firstChunk: 0,
+};
 
 export class DriveRig {
   readonly world: World;
@@ -53,13 +58,18 @@ export class DriveRig {
   }
 
   /** Puts a device of this size in place, with `bytes` on it. */
-  place(sizeBytes: number, bytes: readonly { readonly at: number; readonly bytes: Uint8Array }[]): void {
+  place(
+    sizeBytes: number,
+    bytes: readonly { readonly at: number; readonly bytes: Uint8Array }[],
+  ): void {
     const disk = new SimDisk({ path: PATH, kind: 'file', sectorBytes: 512, sizeBytes });
     for (const piece of bytes) disk.apply({ completed: 0 }, piece.at, piece.bytes);
     this.machine.disks.set(PATH, disk);
   }
 
-  async format(options: Partial<FormatOptions> = {}): Promise<{ driveUuid: string; sizeBytes: number }> {
+  async format(
+    options: Partial<FormatOptions> = {},
+  ): Promise<{ driveUuid: string; sizeBytes: number }> {
     const { sizeBytes, ...geometry } = SMALL;
     const all = { path: PATH, arena: this.#arena, sizeBytes, sparse: true, geometry, ...options };
     return await this.run(formatDrive(this.#process.env, all));
@@ -70,8 +80,12 @@ export class DriveRig {
     return await this.run(DriveStore.open(this.#process.env, all));
   }
 
-  async check(options: { readonly data?: boolean; readonly repair?: boolean } = {}): Promise<CheckReport> {
-    return await this.run(checkDrive(this.#process.env, { path: PATH, arena: this.#arena, ...options }));
+  async check(
+    options: { readonly data?: boolean; readonly repair?: boolean } = {},
+  ): Promise<CheckReport> {
+    return await this.run(
+      checkDrive(this.#process.env, { path: PATH, arena: this.#arena, ...options }),
+    );
   }
 
   /** SIGKILL, and another process on the same machine. What the dead one had under way has ended when it is there. */
@@ -86,6 +100,11 @@ export class DriveRig {
   /** Lets the world go on until `work` is settled. */
   async run<T>(work: Promise<T>): Promise<T> {
     return await this.world.await(work, 'what a test waits for');
+  }
+
+  /** Runs `call` in a turn of the process, as its frontend would. */
+  inTurn(call: () => void): void {
+    this.#process.io.inTurn(call);
   }
 
   /** Flips a bit of the byte at `at`, on the media. */
@@ -111,7 +130,10 @@ export class RigClient {
   readonly #waiting = new Map<number, (errno: number) => void>();
   #token = 0;
 
-  constructor(rig: DriveRig, open: (onDone: (token: number, errno: number) => void) => BlockTarget) {
+  constructor(
+    rig: DriveRig,
+    open: (onDone: (token: number, errno: number) => void) => BlockTarget,
+  ) {
     this.#rig = rig;
     this.#address = rig.arena.reserve(65_536, 4096);
     this.#target = open((token, errno) => {
@@ -149,7 +171,7 @@ export class RigClient {
   async #do(submit: (token: number) => void): Promise<number> {
     const token = this.#token++;
     const done = new Promise<number>((resolve) => this.#waiting.set(token, resolve));
-    submit(token);
+    this.#rig.inTurn(() => submit(token));
     return await this.#rig.run(done);
   }
 }

@@ -21,6 +21,7 @@ import { formatDrive, type FormatOptions } from './format-drive.ts';
 import type { Client, Request, RequestKind } from './piece.ts';
 import { openDrive, type OpenOptions } from './open-drive.ts';
 import { SnapshotKeeper } from './snapshots.ts';
+import { TableChanges, type TableRecords } from './table-changes.ts';
 import { Target } from './target.ts';
 import type { TurnKeeper } from './turn-keeper.ts';
 import type { VolumeTable } from './volume-table.ts';
@@ -75,6 +76,7 @@ export type DriveParts = {
 
 export class DriveStore {
   readonly #parts: DriveParts;
+  readonly #changes: TableChanges;
   readonly #snapshots: SnapshotKeeper;
   /** Volumes being deleted in the background, by uuid. */
   readonly #deleting = new Map<string, Promise<void>>();
@@ -82,7 +84,8 @@ export class DriveStore {
 
   private constructor(parts: DriveParts) {
     this.#parts = parts;
-    this.#snapshots = new SnapshotKeeper(parts);
+    this.#changes = new TableChanges(parts);
+    this.#snapshots = new SnapshotKeeper(parts, this.#changes);
     if (parts.drive.ownersLost) return;
     for (const volume of parts.table.all()) {
       if (volume.state === 'deleting') this.#startDeleting(volume);
@@ -91,7 +94,10 @@ export class DriveStore {
   }
 
   /** Makes a drive of a file or block device. See {@link FormatOptions}. */
-  static format(env: Env, options: FormatOptions): Promise<{ driveUuid: string; sizeBytes: number }> {
+  static format(
+    env: Env,
+    options: FormatOptions,
+  ): Promise<{ driveUuid: string; sizeBytes: number }> {
     return formatDrive(env, options);
   }
 
@@ -108,43 +114,61 @@ export class DriveStore {
   }
 
   /** Creates a volume, durably. The same uuid and size again is the same volume. */
-  async createVolume(options: { readonly uuid: string; readonly sizeBytes: number }): Promise<VolumeStatus> {
+  async createVolume(options: {
+    readonly uuid: string;
+    readonly sizeBytes: number;
+  }): Promise<VolumeStatus> {
+    checkSize(options.sizeBytes);
+    for (;;) {
+      const made = await this.#changes.alone(({ record }) => this.#create(options, record));
+      if (made !== 'being deleted') return made;
+      // Not alone: the deletion's last record needs its turn.
+      const deletion = this.#deleting.get(options.uuid);
+      if (deletion === undefined || this.#closing) {
+        throw new Refusal('VOLUME_BUSY', { volume: options.uuid, operation: 'its deletion' });
+      }
+      await deletion;
+    }
+  }
+
+  async #create(
+    options: { readonly uuid: string; readonly sizeBytes: number },
+    record: (records: TableRecords) => Promise<void>,
+  ): Promise<VolumeStatus | 'being deleted'> {
     const { table } = this.#parts;
     const known = table.byUuid(options.uuid);
+    if (known?.state === 'deleting') return 'being deleted';
+    if (known?.sizeBytes === options.sizeBytes) return this.#statusOf(known);
     if (known !== undefined) {
-      if (known.state === 'deleting') await this.#deleting.get(options.uuid);
-      else if (known.sizeBytes === options.sizeBytes) return this.#statusOf(known);
-      else {
-        throw new Refusal('VOLUME_EXISTS', {
-          volume: options.uuid,
-          difference: `a size of ${known.sizeBytes} bytes`,
-        });
-      }
+      throw new Refusal('VOLUME_EXISTS', {
+        volume: options.uuid,
+        difference: `a size of ${known.sizeBytes} bytes`,
+      });
     }
-    checkSize(options.sizeBytes);
-    const number = table.nextNumber++;
     const volume = new Volume({
       ...options,
-      number,
+      number: table.nextNumber++,
       slot: table.freeSlot(),
       epoch: 0,
       birth: 1,
       attachId: undefined,
     });
-    await this.#changeTable([{ slot: volume.slot, record: table.record(volume) }]);
+    await record([{ slot: volume.slot, record: table.record(volume) }]);
     return this.#statusOf(this.#volume(options.uuid));
   }
 
   /**
    * Deletes a volume: durable when it resolves; its space comes back in the background. Deleting what is not there is done.
    */
-  async deleteVolume(uuid: string): Promise<void> {
+  deleteVolume(uuid: string): Promise<void> {
     const { table } = this.#parts;
-    const volume = table.byUuid(uuid);
-    if (volume === undefined || volume.state === 'deleting') return;
-    const record = table.record(volume, { state: 'deleting', attachId: undefined });
-    await this.#changeTable([{ slot: volume.slot, record }]);
-    this.#startDeleting(volume);
+    return this.#changes.alone(async ({ record }) => {
+      const volume = table.byUuid(uuid);
+      if (volume === undefined || volume.state === 'deleting') return;
+      const changed = table.record(volume, { state: 'deleting', attachId: undefined });
+      await record([{ slot: volume.slot, record: changed }]);
+      this.#startDeleting(volume);
+    });
   }
 
   /** Resolves once the space of deleted volumes and snapshots is back. For tests and tools. */
@@ -163,13 +187,17 @@ export class DriveStore {
   async #delete(volume: Volume): Promise<void> {
     const { table, drive } = this.#parts;
     await this.#snapshots.dropAll(volume);
-    await this.#perform(volume, 'trim', { offset: 0, end: volume.leaves.length * 512 * EXTENT_BYTES });
+    await this.#perform(volume, 'trim', {
+      offset: 0,
+      end: volume.leaves.length * 512 * EXTENT_BYTES,
+    });
     await this.#snapshots.freeAll(volume);
     if (this.#closing) return;
-    const record = table.record(volume, { kind: 'tombstone' });
-    await this.#changeTable([{ slot: volume.slot, record }]);
-    drive.map.drop(volume);
-    table.forget(volume);
+    await this.#changes.alone(async ({ record }) => {
+      await record([{ slot: volume.slot, record: table.record(volume, { kind: 'tombstone' }) }]);
+      drive.map.drop(volume);
+      table.forget(volume);
+    });
   }
 
   /**
@@ -177,38 +205,49 @@ export class DriveStore {
    */
   async resizeVolume(uuid: string, sizeBytes: number): Promise<VolumeStatus> {
     checkSize(sizeBytes);
-    const volume = this.#volume(uuid);
-    if (sizeBytes < volume.sizeBytes) {
-      await this.#perform(volume, 'zero', { offset: sizeBytes, end: volume.sizeBytes });
-    }
-    const record = this.#parts.table.record(volume, { sizeBytes });
-    await this.#changeTable([{ slot: volume.slot, record }]);
-    return this.#statusOf(volume);
+    return await this.#changes.alone(async ({ record }) => {
+      const volume = this.#volume(uuid);
+      if (sizeBytes < volume.sizeBytes) {
+        await this.#perform(volume, 'zero', { offset: sizeBytes, end: volume.sizeBytes });
+      }
+      await record([
+        { slot: volume.slot, record: this.#parts.table.record(volume, { sizeBytes }) },
+      ]);
+      return this.#statusOf(volume);
+    });
   }
 
   /** Records, durably, under which attach id the volume is served. The epoch never falls. */
-  async setAttachment(
+  setAttachment(
     uuid: string,
     attachment: { readonly attachId: string | undefined; readonly epoch: number },
   ): Promise<VolumeStatus> {
-    const volume = this.#volume(uuid);
+    const { table } = this.#parts;
     const { attachId, epoch } = attachment;
-    if (epoch < volume.epoch) {
-      throw new Refusal('EPOCH_STALE', { volume: uuid, epoch, current: volume.epoch });
-    }
-    if (volume.attachId === attachId && volume.epoch === epoch) return this.#statusOf(volume);
-    await this.#changeTable([{ slot: volume.slot, record: this.#parts.table.record(volume, { attachId, epoch }) }]);
-    return this.#statusOf(volume);
+    return this.#changes.alone(async ({ record }) => {
+      const volume = this.#volume(uuid);
+      if (epoch < volume.epoch) {
+        throw new Refusal('EPOCH_STALE', { volume: uuid, epoch, current: volume.epoch });
+      }
+      if (volume.attachId === attachId && volume.epoch === epoch) return this.#statusOf(volume);
+      await record([{ slot: volume.slot, record: table.record(volume, { attachId, epoch }) }]);
+      return this.#statusOf(volume);
+    });
   }
 
   /** Freezes what the volume holds now; resolves with the snapshot's number once that is durable. */
   snapshot(uuid: string): Promise<number> {
-    return this.#snapshots.create(this.#volume(uuid));
+    return this.#changes.alone((turn) => this.#snapshots.create(this.#volume(uuid), turn));
   }
 
   /** Deletes a snapshot: durable when it resolves, its space comes back in the background. */
-  deleteSnapshot(uuid: string, birth: number): Promise<void> {
-    return this.#snapshots.delete(this.#volume(uuid), birth);
+  async deleteSnapshot(uuid: string, birth: number): Promise<void> {
+    const volume = await this.#changes.alone(async (turn) => {
+      const found = this.#volume(uuid);
+      await this.#snapshots.delete(found, { birth, turn });
+      return found;
+    });
+    this.#snapshots.resume(volume);
   }
 
   /** A way to do I/O on a volume. Any number may be open; `onDone` is this one's. */
@@ -239,12 +278,6 @@ export class DriveStore {
     return volume;
   }
 
-  async #changeTable(records: Parameters<VolumeTable['change']>[1]): Promise<void> {
-    await this.#parts.turns.durable((whenRoom) =>
-      this.#parts.table.change(this.#parts.drive.log, records, whenRoom),
-    );
-  }
-
   /** Does one request of the store's own, and a flush. */
   async #perform(
     volume: Volume,
@@ -266,12 +299,16 @@ export class DriveStore {
       };
       core.submit(request);
     });
-    if (errno === ENOSPC) throw new Refusal('DRIVE_FULL', { drive: this.#parts.path, sizeBytes: 0, freeBytes: 0 });
-    if (errno !== 0) throw new Fault('DRIVE_IO', { drive: this.#parts.path, problem: `errno ${errno}` });
+    if (errno === ENOSPC)
+      throw new Refusal('DRIVE_FULL', { drive: this.#parts.path, sizeBytes: 0, freeBytes: 0 });
+    if (errno !== 0)
+      throw new Fault('DRIVE_IO', { drive: this.#parts.path, problem: `errno ${errno}` });
   }
 
   volumes(): VolumeStatus[] {
-    return [...this.#parts.table.all()].filter((volume) => volume.slot >= 0).map((volume) => this.#statusOf(volume));
+    return [...this.#parts.table.all()]
+      .filter((volume) => volume.slot >= 0)
+      .map((volume) => this.#statusOf(volume));
   }
 
   #statusOf(volume: Volume): VolumeStatus {
@@ -298,7 +335,9 @@ export class DriveStore {
       state: media.fault !== undefined ? 'faulted' : drive.ownersLost ? 'read-only' : 'open',
       reason:
         media.fault ??
-        (drive.ownersLost ? 'owner pages are rotten in both copies: some extents are unknown' : undefined),
+        (drive.ownersLost
+          ? 'owner pages are rotten in both copies: some extents are unknown'
+          : undefined),
       uuid: this.uuid,
       formatVersion: 1,
       sizeBytes: checkpointer.superblock.layout.sizeBytes,
@@ -321,7 +360,10 @@ export class DriveStore {
     while (core.inFlight > 0 && drive.media.fault === undefined) await turns.nextTurn();
     await Promise.all(this.#deleting.values());
     await this.#snapshots.settled();
-    if (drive.media.fault === undefined && !drive.ownersLost) await checkpointer.run({ clean: true });
+    // Whatever change of the table is under way.
+    await this.#changes.alone(() => Promise.resolve());
+    if (drive.media.fault === undefined && !drive.ownersLost)
+      await checkpointer.run({ clean: true });
     turns.stop();
     // A mark may still be on its way to the log: this close waits for it.
     await ioAsyncOf(env.io).close(drive.media.fd);
@@ -339,4 +381,3 @@ function checkSize(sizeBytes: number): void {
           : undefined;
   if (problem !== undefined) throw new Refusal('SIZE_INVALID', { size: sizeBytes, problem });
 }
-

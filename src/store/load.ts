@@ -99,7 +99,9 @@ export class Loader {
         directory.pageGenerations[index] = generation;
         directory.pageCopies[index] = copy;
         const entries = directory.entriesOf(index);
-        entries.set(this.#media.words.subarray(w + PAGE_ENTRIES, w + PAGE_ENTRIES + entries.length));
+        entries.set(
+          this.#media.words.subarray(w + PAGE_ENTRIES, w + PAGE_ENTRIES + entries.length),
+        );
       }
     }
     const [low, high] = directory.digest();
@@ -174,14 +176,20 @@ export class Loader {
   /** Reads pages that were ever written, in batches; hands each to `visit`, without an address where both copies are rotten. */
   async #pages(
     directory: Directory,
-    range: { readonly first: number; readonly count: number; readonly isOwner?: (page: number) => boolean },
+    range: {
+      readonly first: number;
+      readonly count: number;
+      readonly isOwner?: (page: number) => boolean;
+    },
     visit: (page: number, address: number | undefined) => void,
   ): Promise<void> {
     let batch: number[] = [];
     const flush = async (): Promise<void> => {
       const pages = batch;
       batch = [];
-      const good = await Promise.all(pages.map((page, place) => this.#page(directory, page, place)));
+      const good = await Promise.all(
+        pages.map((page, place) => this.#page(directory, page, place)),
+      );
       for (const [place, page] of pages.entries()) {
         visit(page, good[place] === true ? this.#scratch + place * BLOCK_BYTES : undefined);
       }

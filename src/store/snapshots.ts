@@ -11,42 +11,44 @@ import { releaseCell, writeOwner } from './changer.ts';
 import type { DriveParts } from './drive-store.ts';
 import type { Version } from './extent-map.ts';
 import { FREE, FREE_WORDS, RETAG, RETAG_WORDS } from './frame-format.ts';
+import type { TableChanges, TableTurn } from './table-changes.ts';
 import type { Volume } from './volume.ts';
 
 export class SnapshotKeeper {
   readonly #parts: DriveParts;
+  readonly #changes: TableChanges;
   readonly #running = new Set<Promise<void>>();
 
-  constructor(parts: DriveParts) {
+  constructor(parts: DriveParts, changes: TableChanges) {
     this.#parts = parts;
+    this.#changes = changes;
   }
 
   /** Freezes what the volume holds; resolves with the snapshot's birth once durable, together with all acknowledged before. */
-  async create(volume: Volume): Promise<number> {
-    const { table, turns, drive } = this.#parts;
+  async create(volume: Volume, turn: TableTurn): Promise<number> {
+    const { table } = this.#parts;
     const { birth } = volume;
     const slot = table.freeSlot();
     const records = [
       { slot, record: table.snapshotRecord(volume, { birth, state: 'live' }) },
       { slot: volume.slot, record: table.record(volume, { birth: birth + 1 }) },
     ];
-    await turns.durable((whenRoom) => table.change(drive.log, records, whenRoom));
+    await turn.record(records);
     return birth;
   }
 
-  /** Durable when it resolves; the space comes back in the background. */
-  async delete(volume: Volume, birth: number): Promise<void> {
-    const { table, turns, drive } = this.#parts;
+  /** Marks a snapshot as being deleted; durable when it resolves. To be followed by {@link resume}. */
+  async delete(
+    volume: Volume,
+    { birth, turn }: { readonly birth: number; readonly turn: TableTurn },
+  ): Promise<void> {
+    const { table } = this.#parts;
     const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
     if (snapshot === undefined)
       throw new Refusal('VOLUME_NOT_FOUND', { volume: `${volume.uuid}@${birth}`, hint: '' });
-    if (snapshot.state === 'live') {
-      const record = table.snapshotRecord(volume, { birth, state: 'deleting' });
-      await turns.durable((whenRoom) =>
-        table.change(drive.log, [{ slot: snapshot.slot, record }], whenRoom),
-      );
-    }
-    this.resume(volume);
+    if (snapshot.state === 'deleting') return;
+    const record = table.snapshotRecord(volume, { birth, state: 'deleting' });
+    await turn.record([{ slot: snapshot.slot, record }]);
   }
 
   /** Goes on with snapshots that a dead process was deleting. */
@@ -85,18 +87,19 @@ export class SnapshotKeeper {
   }
 
   async #drop(volume: Volume, birth: number): Promise<void> {
-    const { drive, table, turns } = this.#parts;
+    const { drive } = this.#parts;
     const extents: number[] = [];
     drive.map.forEach(volume, 0, (extent) => {
       if (drive.map.single(volume, extent) === -1) extents.push(extent);
       return true;
     });
     for (const extent of extents) await this.#prune(volume, extent, birth);
-    const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
-    if (snapshot === undefined) return;
-    await turns.durable((whenRoom) =>
-      table.change(drive.log, [{ slot: snapshot.slot, record: { kind: 'free' } }], whenRoom),
-    );
+    await this.#changes.alone(async (turn) => {
+      // Looked for now: another walk may have ended first, and the slot may be another record's.
+      const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
+      if (snapshot !== undefined)
+        await turn.record([{ slot: snapshot.slot, record: { kind: 'free' } }]);
+    });
   }
 
   /** Takes from an extent's versions what no reader sees once the snapshot is gone. */
