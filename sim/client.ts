@@ -260,7 +260,9 @@ export class Client {
     if (change !== undefined) this.#model.fail(change);
     const allowed = this.#allowed();
     const takesSpace = request.kind === 'write' || request.kind === 'zero';
-    const spaceAllowed = takesSpace ? allowed.noSpace : request.kind === 'trim' && allowed.noSpaceForTrim;
+    const spaceAllowed = takesSpace
+      ? allowed.noSpace
+      : request.kind === 'trim' && allowed.noSpaceForTrim;
     if (errno === ENOSPC && spaceAllowed) return;
     if ((errno === EIO || errno === EROFS) && allowed.ioError) return;
     throw new Violation(

@@ -263,7 +263,8 @@ export class DriveSim {
       if (error.code !== 'DRIVE_BUSY') {
         const { struck } = this.#machine.faults;
         const worst = struck.map((fault) => promised(fault));
-        if (this.#isRotten || worst.some((promise) => promise !== 'nothing-lost')) throw new Refused(error.message);
+        if (this.#isRotten || worst.some((promise) => promise !== 'nothing-lost'))
+          throw new Refused(error.message);
         // A call that failed once is no damage: the next opening succeeds. Each fault strikes once.
         if (struck.length > failures++) continue;
         throw new Violation('opens', `${error.code}: ${error.message}; ${this.#story()}`);

@@ -21,7 +21,10 @@ export const driveStoreUnderTest: StoreUnderTest = {
       arena,
       sizeBytes,
       sparse: true,
-      geometry: { ...rest, chunkCountMax: Math.max(512, Math.ceil(sizeBytes / (geometry.cellsPerChunk * 65_536))) },
+      geometry: {
+        ...rest,
+        chunkCountMax: Math.max(512, Math.ceil(sizeBytes / (geometry.cellsPerChunk * 65_536))),
+      },
     });
   },
   open: async (env, { path, arena, limits }) => {
@@ -42,7 +45,8 @@ export const driveStoreUnderTest: StoreUnderTest = {
       checkDrive(env, { path, arena: new Arena(env.io.memory), data: true }),
     );
     const damage = report.findings.filter(
-      ({ severity, code }) => severity === 'damage' || code === 'CELLS_LEAKED' || code === 'OWNER_UNKNOWN',
+      ({ severity, code }) =>
+        severity === 'damage' || code === 'CELLS_LEAKED' || code === 'OWNER_UNKNOWN',
     );
     return { findings: damage.map(({ code, where, what }) => `${code} ${where}: ${what}`) };
   },
@@ -70,7 +74,11 @@ function facade(store: DriveStore): OpenStore {
     deleteSnapshot: (uuid, birth) => store.deleteSnapshot(uuid, birth),
     openTarget: (uuid, onDone) => store.openTarget(uuid, onDone),
     openSnapshot: (uuid, birth, onDone) => store.openSnapshot(uuid, birth, onDone),
-    listVolumes: () => store.volumes().filter((volume) => volume.state === 'live').map(listed),
+    listVolumes: () =>
+      store
+        .volumes()
+        .filter((volume) => volume.state === 'live')
+        .map(listed),
     close: () => store.close(),
   };
 }

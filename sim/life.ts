@@ -266,7 +266,10 @@ export class Life {
       for (const client of clients) client.issue({ kind: 'flush' });
     });
     const isDone = (): boolean => clients.every((client) => client.inFlight === 0);
-    await this.machine.world.run(() => this.#isCrashDue() || isDone(), `flushing; ${this.#story()}`);
+    await this.machine.world.run(
+      () => this.#isCrashDue() || isDone(),
+      `flushing; ${this.#story()}`,
+    );
   }
 
   /** Reads everything, or a part of it drawn at random, and holds it against the model. */

@@ -362,7 +362,10 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
 function drawFaults(prng: Prng, plan: Plan): Fault[] {
   const nth = 1 + prng.below(prng.pick([10, 60, 300]));
   // A write of the log that is lost, or overwritten by a stray one, at its very end cannot be told from one that was never made.
-  const within = { fromBytes: plan.geometry.logBytes + 64 * KIB, toBytes: plan.geometry.sizeBytes - 8192 };
+  const within = {
+    fromBytes: plan.geometry.logBytes + 64 * KIB,
+    toBytes: plan.geometry.sizeBytes - 8192,
+  };
   const fault = prng.pick<() => Fault>([
     () => ({ on: 'read', nth, give: { kind: 'error', errno: 5 } }),
     () => ({ on: 'write', nth, give: { kind: 'error', errno: 5 } }),
@@ -373,7 +376,10 @@ function drawFaults(prng: Prng, plan: Plan): Fault[] {
     () => ({ on: 'write', nth, give: { kind: 'slow', delayUs: 3_000_000 } }),
     () => ({ on: 'write', nth, within, give: { kind: 'lost' } }),
     () => ({
-      on: 'write', nth, within: { ...within, fromBytes: within.fromBytes + 128 * KIB }, give: { kind: 'misdirected', byBytes: 4096 * (1 + prng.below(31)) * prng.pick([1, -1]) },
+      on: 'write',
+      nth,
+      within: { ...within, fromBytes: within.fromBytes + 128 * KIB },
+      give: { kind: 'misdirected', byBytes: 4096 * (1 + prng.below(31)) * prng.pick([1, -1]) },
     }),
     () => ({ on: 'write', nth, within, give: { kind: 'repeated', delayUs: prng.below(20_000) } }),
     () => ({ on: 'flush', nth: 1 + prng.below(10), give: { kind: 'lie' } }),

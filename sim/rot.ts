@@ -36,7 +36,11 @@ export function rot(
       place === 'log' ? page >= 2 && page < logEnd : page >= logEnd && page < pages - 2;
     const candidates = disk.writtenPages().filter((page) => isThere(page) && disk.isWritten(page));
     // In the log one at a time: a frame and the mark that vouches for it, both gone, look like the log's end.
-    for (let count = place === 'log' ? 1 : prng.pick([1, 1, 3]); count > 0 && candidates.length > 0; count--) {
+    for (
+      let count = place === 'log' ? 1 : prng.pick([1, 1, 3]);
+      count > 0 && candidates.length > 0;
+      count--
+    ) {
       flip(prng.pick(candidates));
     }
   }

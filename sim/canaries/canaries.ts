@@ -1,0 +1,393 @@
+/**
+ * The canaries of drive-store.md, section 5: each breaks the store in one known way, and the simulator must say so. `find` occurs
+ * exactly once in its file, or the canary has rotted.
+ */
+
+import type { Focus } from '../plan.ts';
+
+export type Patch = { readonly file: string; readonly find: string; readonly replace: string };
+
+export type Canary = {
+  /** As numbered in drive-store.md. */
+  readonly number: number;
+  readonly name: string;
+  /** The kind of history that finds it soonest. */
+  readonly focus: Focus;
+  readonly patches: readonly Patch[];
+};
+
+const patch = (file: string, find: string, replace: string): Patch => ({
+  file: `src/store/${file}`,
+  find,
+  replace,
+});
+
+/** Waiting and ordering: what is acknowledged, durable and reused when. */
+const ORDER: readonly Canary[] = [
+  {
+    number: 1,
+    name: 'acknowledge before the record is written',
+    focus: 'log',
+    patches: [
+      patch(
+        'log.ts',
+        'this.#submit(slot, 0);\n    return true;',
+        'this.#submit(slot, 0);\n    this.#events.onWritten(lsn);\n    return true;',
+      ),
+    ],
+  },
+  {
+    number: 2,
+    name: 'overwrite in place without payload in the log',
+    focus: 'log',
+    patches: [
+      patch(
+        'changer.ts',
+        'this.#direct = this.#directMask(piece, top);',
+        'this.#direct = piece.mask;',
+      ),
+    ],
+  },
+  {
+    number: 5,
+    name: 'reuse a cell before its free is durable',
+    focus: 'reuse',
+    patches: [
+      patch(
+        'turn-keeper.ts',
+        'allocator.settle(log.durableLsn);',
+        'allocator.settle(log.sealedLsn);',
+      ),
+    ],
+  },
+  {
+    number: 6,
+    name: 'write directly over a trim that is not durable',
+    focus: 'trim',
+    patches: [patch('changer.ts', ' & ~softTrims.mask(top.cell, log.durableLsn)', '')],
+  },
+  {
+    number: 7,
+    name: 'apply logged payload after its cell was freed',
+    focus: 'reuse',
+    patches: [patch('turn-keeper.ts', 'if (!payloads.running) {', 'if (log.durableLsn >= 0) {')],
+  },
+  {
+    number: 8,
+    name: 'no lock: a dead process writes into the next one',
+    focus: 'late',
+    patches: [
+      patch(
+        'open-drive.ts',
+        'options.path, { direct: true, exclusive: true }',
+        'options.path, { direct: true, exclusive: false }',
+      ),
+    ],
+  },
+  {
+    number: 14,
+    name: 'write a page before its change is durable',
+    focus: 'log',
+    patches: [
+      patch(
+        'page-writer.ts',
+        'await whenDurable(newest);',
+        'if (newest < 0) await whenDurable(newest);',
+      ),
+    ],
+  },
+  {
+    number: 15,
+    name: 'overwrite the referenced copy of a page',
+    focus: 'log',
+    patches: [
+      patch(
+        'directory.ts',
+        '& WRITTEN) === 0 ? copy ^ 1 : copy;',
+        '& WRITTEN) === 0 ? copy : copy;',
+      ),
+    ],
+  },
+  {
+    number: 16,
+    name: 'release the log before the superblock is durable',
+    focus: 'log',
+    patches: [
+      patch(
+        'checkpoint.ts',
+        'await pageWriter.writeAll();',
+        'log.releaseTo(position);\n    await pageWriter.writeAll();',
+      ),
+    ],
+  },
+  {
+    number: 17,
+    name: 'sample the durable LSN when the fdatasync completes',
+    focus: 'log',
+    patches: [
+      patch(
+        'flusher.ts',
+        'Math.max(this.#log.durableLsn, this.#captured)',
+        'Math.max(this.#captured, this.#log.settledLsn)',
+      ),
+    ],
+  },
+  {
+    number: 18,
+    name: 'submit the fdatasync before the writes have completed',
+    focus: 'log',
+    patches: [
+      patch(
+        'flusher.ts',
+        'this.#captured = this.#log.settledLsn;',
+        'this.#captured = this.#log.sealedLsn;',
+      ),
+      patch(
+        'flusher.ts',
+        '(this.#asks[this.#first] ?? 0) <= settledLsn',
+        '(this.#asks[this.#first] ?? 0) <= this.#log.sealedLsn',
+      ),
+    ],
+  },
+  {
+    number: 19,
+    name: 'retry a failed fdatasync',
+    focus: 'fsync',
+    patches: [
+      patch(
+        'flusher.ts',
+        'this.#media.stop(`fdatasync failed (${result})`);\n      return;',
+        'this.#start();\n      return;',
+      ),
+    ],
+  },
+  {
+    number: 20,
+    name: 'no gate for overlapping requests',
+    focus: 'overlap',
+    patches: [
+      patch('gate.ts', 'a.extent === b.extent &&', 'a.extent === b.extent && a.extent < 0 &&'),
+    ],
+  },
+  {
+    number: 21,
+    name: 'give the receive buffer back before its data is written',
+    focus: 'any',
+    patches: [
+      patch(
+        'changer.ts',
+        'this.#drive.log.dataDone(piece.lsn);\n    this.#partDone(piece);',
+        'this.#drive.log.dataDone(piece.lsn);',
+      ),
+      patch('changer.ts', 'piece.pending++;\n      counters.writes++;', 'counters.writes++;'),
+    ],
+  },
+  {
+    number: 25,
+    name: 'a trim needs space on a full drive',
+    focus: 'full',
+    patches: [
+      patch(
+        'changer.ts',
+        'else if (!this.#takeCell(piece)) return;',
+        'if (!this.#takeCell(piece)) return;',
+      ),
+    ],
+  },
+];
+
+/** What recovery believes, and what is recorded. */
+const RECOVERY: readonly Canary[] = [
+  {
+    number: 3,
+    name: 're-sign what recovery finds',
+    focus: 'log',
+    patches: [
+      patch(
+        'judge.ts',
+        'else bad |= 1 << block;',
+        'else {\n        good.push(key);\n        RESIGNED.set(`${frame.lsn}/${record.at}/${block}`, sum);\n      }',
+      ),
+      patch(
+        'judge.ts',
+        'export function parseRecords',
+        'export const RESIGNED = new Map<string, number>();\n\nexport function parseRecords',
+      ),
+      patch(
+        'replay.ts',
+        'import { blockPlace, parseRecords,',
+        'import { RESIGNED, blockPlace, parseRecords,',
+      ),
+      patch(
+        'replay.ts',
+        'const sum = (words[record.at + WRITE_WORDS + block - record.first] ?? 0) | 0;',
+        'const sum = RESIGNED.get(`${frame.lsn}/${record.at}/${block}`) ?? ((words[record.at + WRITE_WORDS + block - record.first] ?? 0) | 0);',
+      ),
+    ],
+  },
+  {
+    number: 4,
+    name: 'one mask: a trim over a snapshot uncovers it',
+    focus: 'snapshot',
+    patches: [
+      patch(
+        'changer.ts',
+        'decided: target.decided | piece.mask, data, era };',
+        'decided: shared(target, versions) ? target.decided & ~piece.mask : target.decided, data, era };',
+      ),
+      patch(
+        'changer.ts',
+        "/** Clears a cell's owner entry, whose page is present",
+        "function shared(target: Version, versions: readonly Version[]): boolean {\n  return versions.some((version) => version.cell !== target.cell);\n}\n\n/** Clears a cell's owner entry, whose page is present",
+      ),
+    ],
+  },
+  {
+    number: 9,
+    name: 'frames without salt and chain',
+    focus: 'recovery',
+    patches: [
+      patch('log-reader.ts', '=== expected.chain) return frame;', '!== undefined) return frame;'),
+      patch(
+        'log-reader.ts',
+        'words[w + 4] === superblock.saltLow && words[w + 5] === superblock.saltHigh',
+        'words[w + 4] !== undefined && superblock.n > 0',
+      ),
+    ],
+  },
+  {
+    number: 10,
+    name: 'a hole in the log is taken for its end',
+    focus: 'rot',
+    patches: [
+      patch(
+        'log-reader.ts',
+        'if (frame.lsn > nextLsn && frame.durableLsn >= nextLsn) {',
+        'if (frame.lsn < 0) {',
+      ),
+    ],
+  },
+  {
+    number: 11,
+    name: 'judge every record, not the last one of each block',
+    focus: 'log',
+    patches: [
+      patch(
+        'judge.ts',
+        'else if (!(later.has(key) && record.kind === DIRECT)) {',
+        'else if (later.size >= 0) {',
+      ),
+    ],
+  },
+  {
+    number: 12,
+    name: 'roll back what was flushed',
+    focus: 'rot',
+    patches: [patch('recovery.ts', 'if (frame.lsn > scan.durableLsn)', 'if (frame.lsn > 0)')],
+  },
+  {
+    number: 13,
+    name: 'serve before the final checkpoint',
+    focus: 'recovery',
+    patches: [patch('open-drive.ts', 'if (!drive.ownersLost) await checkpointer.run();', '')],
+  },
+  {
+    number: 22,
+    name: 'unseeded checksums and a wrong map',
+    focus: 'any',
+    patches: [
+      patch(
+        'reader.ts',
+        'piece.cells[block] = cell;',
+        'piece.cells[block] = cell % 5 === 4 ? cell - 1 : cell;',
+      ),
+      patch(
+        'reader.ts',
+        'media.checksum(address, BLOCK_BYTES, seed, volume)',
+        'media.checksum(address, BLOCK_BYTES, 0 * seed, 0 * volume)',
+      ),
+      patch(
+        'changer.ts',
+        'media.checksum(source, BLOCK_BYTES, seed, volume.number)',
+        'media.checksum(source, BLOCK_BYTES, 0 * seed, 0 * volume.number)',
+      ),
+    ],
+  },
+  {
+    number: 23,
+    name: 'ignore the generation of a page',
+    focus: 'pages',
+    patches: [
+      patch(
+        'page-format.ts',
+        'if (expected.generation !== undefined && generation !== expected.generation) return false;',
+        '',
+      ),
+    ],
+  },
+  {
+    number: 24,
+    name: 'accept a superblock that is not the newest',
+    focus: 'rot',
+    patches: [
+      patch(
+        'log-reader.ts',
+        'if (frame.checkpoint > superblock.n) {',
+        'if (frame.checkpoint < 0) {',
+      ),
+      patch(
+        'log-reader.ts',
+        'if (frame.checkpoint > superblock.n) return stale(superblock, frame);',
+        '',
+      ),
+      patch(
+        'load.ts',
+        'if (low !== superblock.directoryDigestLow || high !== superblock.directoryDigestHigh) {',
+        'if (low === -1 && high === -1) {',
+      ),
+    ],
+  },
+  {
+    number: 26,
+    name: 'a position beyond 2^31 in 32 bits',
+    focus: 'far',
+    patches: [
+      patch(
+        'reader.ts',
+        'const position = (geometry.cellStart(cell) + block) * BLOCK_BYTES;',
+        'const position = ((geometry.cellStart(cell) + block) * BLOCK_BYTES) >>> 0;',
+      ),
+    ],
+  },
+  {
+    number: 27,
+    name: 'a snapshot is taken apart before its deletion is durable',
+    focus: 'snapshot',
+    patches: [
+      patch(
+        'snapshots.ts',
+        "if (snapshot.state === 'live') {",
+        "if (snapshot.state === 'live') {\n      snapshot.state = 'deleting';\n      this.resume(volume);\n    }\n    if (snapshot.birth < 0) {",
+      ),
+    ],
+  },
+  {
+    number: 28,
+    name: 'the first flush does not cover what a dead process wrote',
+    focus: 'recovery',
+    patches: [
+      patch('open-drive.ts', '  await ioAsync.flush(file.fd);\n', ''),
+      patch('recovery.ts', '  await ioAsync.flush(state.media.fd);\n', ''),
+      patch(
+        'checkpoint.ts',
+        'await this.#parts.ioAsync.flush(media.fd);',
+        'if (media.counters.checkpoints > 0) await this.#parts.ioAsync.flush(media.fd);',
+      ),
+      patch('flusher.ts', '#virgin = true;', '#virgin = false;'),
+    ],
+  },
+];
+
+export const CANARIES: readonly Canary[] = [...ORDER, ...RECOVERY].toSorted(
+  (a, b) => a.number - b.number,
+);
