@@ -1,0 +1,87 @@
+/** Writes docs/openapi.json from the routes: `node tools/openapi.ts --write`. Without --write it prints it. */
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { MadeLog } from '../src/attacher/made-log.ts';
+import { Drives } from '../src/control/drives.ts';
+import { installationAt } from '../src/control/installation.ts';
+import { LineClient } from '../src/control/line-client.ts';
+import type { ControlParts } from '../src/control/parts.ts';
+import { RecordsStore } from '../src/control/records-store.ts';
+import { openRest } from '../src/control/rest.ts';
+import { StatusReader } from '../src/control/status.ts';
+import { packageVersion } from '../src/control/version.ts';
+import { Volumes } from '../src/control/volumes.ts';
+import { Turnstile } from '../src/lib/turnstile.ts';
+import { SqliteStore } from '../src/metadata/sqlite-store.ts';
+
+export const OPENAPI_FILE: string = fileURLToPath(new URL('../docs/openapi.json', import.meta.url));
+
+/** The document as the file has it. Nothing is asked of engine or attacher for it. */
+export async function openApiText(): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-openapi-'));
+  const store = new SqliteStore({
+    path: join(directory, 'state.db'),
+    wallMs: () => 0,
+    randomId: () => '',
+  });
+  try {
+    const app = await openRest(partsFor(directory, store));
+    const document: unknown = app.swagger();
+    await app.close();
+    return formatted(JSON.stringify(document));
+  } finally {
+    await store.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** As `npm run check` wants files to be. */
+function formatted(json: string): string {
+  const oxfmt = fileURLToPath(new URL('../node_modules/.bin/oxfmt', import.meta.url));
+  const values = ['--stdin-filepath', OPENAPI_FILE];
+  return execFileSync(oxfmt, values, { input: json, encoding: 'utf8' });
+}
+
+function partsFor(directory: string, store: SqliteStore): Parameters<typeof openRest>[0] {
+  const installation = installationAt(directory);
+  const parts: ControlParts = {
+    installation,
+    records: new RecordsStore(store),
+    engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
+    attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
+    made: new MadeLog(installation.runDirectory),
+    log: () => undefined,
+    turnstile: new Turnstile(),
+    wallMs: () => 0,
+    newId: () => '',
+    newAttachId: () => '',
+    liveOperations: new Set(),
+    askReconcile: () => undefined,
+    onStep: () => undefined,
+  };
+  const drives = new Drives(parts);
+  const status = new StatusReader(parts, { version: packageVersion() });
+  return {
+    version: packageVersion(),
+    records: parts.records,
+    drives,
+    volumes: new Volumes(parts, drives),
+    status: () => status.read(),
+    release: async () => [],
+  };
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { write: { type: 'boolean', default: false } } });
+  const text = await openApiText();
+  if (values.write) writeFileSync(OPENAPI_FILE, text);
+  else process.stdout.write(text);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
