@@ -4,11 +4,11 @@
  */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chownSync, existsSync, openSync, readFileSync, readdirSync, closeSync } from 'node:fs';
+import { chownSync, closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { postgresFolders } from '../../bootstrap/debian-packages.mjs';
 
-const PACKAGES_FOLDER = '/usr/lib/postgresql';
 /** Who runs it: the package's own user, or the one that owns nothing. */
 const USERS = ['postgres', 'nobody'];
 const START_MS_MAX = 60_000;
@@ -27,11 +27,7 @@ export type PostgresFolders = {
 
 /** The folder of PostgreSQL's programs, of the newest version here, or undefined. */
 export function findPostgres(): string | undefined {
-  if (!existsSync(PACKAGES_FOLDER)) return undefined;
-  return readdirSync(PACKAGES_FOLDER)
-    .toSorted((a, b) => Number(b) - Number(a))
-    .map((version) => join(PACKAGES_FOLDER, version, 'bin'))
-    .find((folder) => existsSync(join(folder, 'initdb')));
+  return postgresFolders().find((folder) => existsSync(join(folder, 'initdb')));
 }
 
 /** The user that PostgreSQL runs as; it refuses to run as root. */

@@ -1,5 +1,5 @@
 /**
- * What `npm start` runs when everything is installed: `node src/tour/tour-main.ts [--data DIR] [--once] [--kills N] [--without-mount]`.
+ * What `npm start` runs when everything is installed: `node src/tour/tour-main.ts [--data DIR] [--drive-size SIZE] [--kills N] [--once] [--without-mount]`.
  * bootstrap/start.mjs has said what will happen and has asked.
  *
  * The first Ctrl-C ends everything in order, the second at once.
@@ -14,7 +14,7 @@ import { endProcessesOf } from './left-processes.ts';
 import { findPostgres } from './postgres.ts';
 import { Screen } from './screen.ts';
 import { SocketTour } from './socket-tour.ts';
-import { DRIVE_BYTES, type Tour, VOLUME_NAME } from './tour.ts';
+import { type Tour, VOLUME_NAME } from './tour.ts';
 import { WorkFolders } from './work-folder.ts';
 
 const EXIT_INTERRUPTED = 130;
@@ -24,6 +24,7 @@ const SAME_CTRL_C_MS = 500;
 const { values } = parseArgs({
   options: {
     data: { type: 'string', default: process.env['HOLDFAST_DATA'] ?? '.holdfast' },
+    'drive-size': { type: 'string', default: '4GiB' },
     kills: { type: 'string', default: '5' },
     once: { type: 'boolean', default: false },
     'without-mount': { type: 'boolean', default: false },
@@ -81,12 +82,15 @@ async function takePlace(): Promise<void> {
 
 async function tourInstallation(): Promise<number> {
   const workFolder = folders.make();
-  await screen.step('Start Holdfast', async () => {
-    await commandLine.run('up', '--detach', '--drive-size', String(DRIVE_BYTES));
-    const { ioKind, warnings } = await commandLine.status();
-    const more = warnings.length > 0 ? `, ${warnings.length} warnings (holdfast status)` : '';
-    return `a file drive of ${DRIVE_BYTES / 2 ** 30} GiB, I/O by ${ioKind}${more}`;
-  });
+  await screen.step(
+    `Start Holdfast, with a file drive (${values['drive-size']} if it is new)`,
+    async () => {
+      await commandLine.run('up', '--detach', '--drive-size', values['drive-size']);
+      const { ioKind, warnings } = await commandLine.status();
+      const more = warnings.length > 0 ? `, ${warnings.length} warnings (holdfast status)` : '';
+      return `I/O by ${ioKind}${more}`;
+    },
+  );
   const { kept: keptFolder } = folders;
   const comparison = await runTour({
     commandLine,

@@ -6,7 +6,6 @@ import type { Screen } from './screen.ts';
 export const VOLUME_NAME = 'tour';
 /** More than the tour writes: a database of 40 MiB, its log, and what the writers add in half a minute. */
 export const VOLUME_BYTES: number = 2 * 2 ** 30;
-export const DRIVE_BYTES: number = 4 * 2 ** 30;
 
 export type Tour = {
   readonly commandLine: CommandLine;

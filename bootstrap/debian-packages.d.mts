@@ -1,0 +1,4 @@
+/** The folders that Debian's PostgreSQL packages put their programs in, newest version first. */
+export function postgresFolders(): string[];
+/** Those of `packages` whose programs are not here. */
+export function missing(packages: readonly string[]): string[];

@@ -1,0 +1,2 @@
+/** Why nothing can be mounted here, or undefined. */
+export function mountProblem(): string | undefined;

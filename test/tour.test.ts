@@ -1,0 +1,114 @@
+/** The tour of `npm start`, short, with one kill; and what it does about a tour that died. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { missing } from '../bootstrap/debian-packages.mjs';
+import { mountProblem } from '../bootstrap/mounting.mjs';
+
+const TOUR = fileURLToPath(new URL('../src/tour/tour-main.ts', import.meta.url));
+const needed = missing(['postgresql', 'e2fsprogs', 'mount']);
+const skip =
+  mountProblem() ??
+  (needed.length > 0 ? `not installed: ${needed.join(', ')}` : undefined) ??
+  false;
+
+let folder = '';
+let workFoldersBefore: ReadonlySet<string>;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hf-tour-test-'));
+  workFoldersBefore = new Set(workFolders());
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const workFolders = (): string[] =>
+  readdirSync(tmpdir()).filter((name) => name.startsWith('holdfast-tour-'));
+
+type Run = {
+  readonly process: ChildProcess;
+  readonly ended: Promise<{ readonly status: number | null; readonly output: string }>;
+  readonly output: () => string;
+};
+
+function startTour(...args: readonly string[]): Run {
+  const all = [TOUR, '--data', folder, '--drive-size', '1GiB', '--kills', '1', ...args];
+  const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  const ended = new Promise<Awaited<Run['ended']>>((resolve) => {
+    child.on('close', (status) => resolve({ status, output }));
+  });
+  return { process: child, ended, output: () => output };
+}
+
+async function waitFor(run: Run, text: string): Promise<void> {
+  for (let i = 0; !run.output().includes(text); i++) {
+    assert.ok(i < 600 && run.process.exitCode === null, `no "${text}" in:\n${run.output()}`);
+    await sleep(100);
+  }
+}
+
+/** Nothing of the tour is left but what is in its data folder. */
+function assertClean(): void {
+  assert.deepEqual(
+    workFolders().filter((name) => !workFoldersBefore.has(name)),
+    [],
+  );
+  assert.ok(!readFileSync('/proc/mounts', 'utf8').includes(folder));
+  assert.ok(!existsSync(join(folder, 'tour', 'tour.json')));
+}
+
+function assertNothingLost(output: string): void {
+  const [, committed, found, lost] =
+    /committed (\d+), found (\d+), lost (\d+)/.exec(output) ?? assert.fail(output);
+  assert.ok(Number(committed) > 0);
+  assert.equal(found, committed);
+  assert.equal(lost, '0');
+  assert.match(output, /kill 1: engine \d+ after \d+ commits; engine \d+ took over/);
+}
+
+test(
+  'the tour with PostgreSQL loses no commit, and one that was killed is cleaned up',
+  { skip },
+  async () => {
+    const killed = startTour();
+    await waitFor(killed, 'Writers run');
+    killed.process.kill('SIGKILL');
+    await killed.ended;
+    const { status, output } = await startTour('--once').ended;
+    assert.equal(status, 0, output);
+    assert.match(output, /End what the last tour left/);
+    assertNothingLost(output);
+    assertClean();
+  },
+);
+
+test('Ctrl-C ends the tour in order, whatever it is at', { skip }, async () => {
+  const run = startTour();
+  await waitFor(run, 'Writers run');
+  const second = await startTour('--once').ended;
+  assert.equal(second.status, 1);
+  assert.match(second.output, /Another tour runs in/);
+  run.process.kill('SIGINT');
+  const { status, output } = await run.ended;
+  assert.equal(status, 130, output);
+  assert.match(output, /Holdfast is down/);
+  assertClean();
+});
+
+test('the tour on the NBD socket loses no write', async () => {
+  const { status, output } = await startTour('--once', '--without-mount').ended;
+  assert.equal(status, 0, output);
+  assertNothingLost(output);
+  assertClean();
+});

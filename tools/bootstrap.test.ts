@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { isNewEnough } from '../bootstrap/node24.mjs';
+import { isInstalled } from '../bootstrap/npm-packages.mjs';
+import { ROOT } from './tidy/sources.ts';
+
+function inFolder(run: (folder: string) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'hf-bootstrap-'));
+  try {
+    run(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('Node 24.15 and newer will do', () => {
+  assert.deepEqual(['18.20.4', '24.14.9', '24.15.0', '26.0.0'].map(isNewEnough), [
+    false,
+    false,
+    true,
+    true,
+  ]);
+});
+
+test('packages are installed when each that is not optional has the version of the lock file', () => {
+  inFolder((folder) => {
+    const installed = (version: string): boolean => {
+      const lock = { 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { optional: true } };
+      writeFileSync(join(folder, 'package-lock.json'), JSON.stringify({ packages: lock }));
+      const there = { packages: { 'node_modules/a': { version } } };
+      writeFileSync(join(folder, 'node_modules/.package-lock.json'), JSON.stringify(there));
+      return isInstalled(folder);
+    };
+    assert.equal(isInstalled(folder), false);
+    mkdirSync(join(folder, 'node_modules'));
+    assert.equal(installed('1.0.0'), true);
+    assert.equal(installed('0.9.0'), false);
+  });
+});
+
+test('bin/holdfast says in one line what to do where nothing is installed', () => {
+  inFolder((folder) => {
+    for (const part of ['bin', 'bootstrap', 'package-lock.json']) {
+      cpSync(join(ROOT, part), join(folder, part), { recursive: true });
+    }
+    const link = join(folder, 'link');
+    symlinkSync('bin/holdfast', link);
+    const { status, stderr } = spawnSync(link, ['status'], { encoding: 'utf8' });
+    assert.equal(status, 1);
+    assert.match(stderr, /^holdfast: nothing is installed .* npm ci --ignore-scripts .*\n$/);
+  });
+});
+
+test('bin/holdfast passes arguments and the exit status on', () => {
+  const { status, stderr } = spawnSync(join(ROOT, 'bin/holdfast'), ['no such command'], {
+    encoding: 'utf8',
+  });
+  assert.equal(status, 2);
+  assert.match(stderr, /no such command/);
+});
