@@ -8,63 +8,6 @@
 /** `now`: the same request may do better at once; `later`: after what it names changed; `never`: another request is needed. */
 export type Retry = 'now' | 'later' | 'never';
 
-/** Written out because `isolatedDeclarations` cannot take it from the table; the table's type keeps both equal. */
-export type ErrorCode =
-  | 'INPUT_INVALID'
-  | 'SIZE_INVALID'
-  | 'NAME_INVALID'
-  | 'PATH_INVALID'
-  | 'ROUTE_NOT_FOUND'
-  | 'KEY_REUSED'
-  | 'OPERATION_UNDONE'
-  | 'OPERATION_NOT_FOUND'
-  | 'DRIVE_NOT_FOUND'
-  | 'DRIVE_EXISTS'
-  | 'DRIVE_PATH_USED'
-  | 'DRIVE_IN_USE'
-  | 'DRIVE_NOT_READY'
-  | 'DRIVE_BUSY'
-  | 'DRIVE_SIGNATURE'
-  | 'DRIVE_NO_DIRECT_IO'
-  | 'DRIVE_TOO_SMALL'
-  | 'DRIVE_FULL'
-  | 'DRIVE_NONE'
-  | 'DRIVE_IO'
-  | 'DRIVE_CORRUPT'
-  | 'SPACE_SHORT'
-  | 'VOLUME_NOT_FOUND'
-  | 'VOLUME_EXISTS'
-  | 'VOLUME_ATTACHED'
-  | 'VOLUME_ATTACHED_OTHERWISE'
-  | 'VOLUME_NOT_ATTACHED'
-  | 'VOLUME_MOUNTED'
-  | 'VOLUME_NOT_MOUNTED'
-  | 'VOLUME_MOUNTED_OTHERWISE'
-  | 'VOLUME_SHRINK'
-  | 'VOLUME_BUSY'
-  | 'VOLUME_LOST'
-  | 'EPOCH_STALE'
-  | 'MOUNT_BUSY'
-  | 'MOUNT_FOREIGN'
-  | 'MOUNT_PATH_USED'
-  | 'MOUNT_IMPOSSIBLE'
-  | 'MOUNT_FAILED'
-  | 'ENGINE_UNREACHABLE'
-  | 'ENGINE_REFUSED'
-  | 'ATTACHER_UNREACHABLE'
-  | 'ATTACHER_REFUSED'
-  | 'PROTOCOL_VERSION'
-  | 'CONTROL_UNREACHABLE'
-  | 'INSTALLATION_RUNNING'
-  | 'INSTALLATION_DOWN'
-  | 'INSTALLATION_START'
-  | 'INSTALLATION_FOREIGN'
-  | 'INSTALLATION_STOPPING'
-  | 'STORE_CONFLICT'
-  | 'STORE_COMPACTED'
-  | 'STORE_FAILED'
-  | 'INTERNAL';
-
 export type ErrorRow = {
   /** `{name}` is replaced by the detail of that name. Values are quoted in the template where people must see their ends. */
   readonly message: string;
@@ -89,8 +32,8 @@ const row = (
   ...(options.wayOut === undefined ? {} : { wayOut: options.wayOut }),
 });
 
-export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
-  // Requests that nobody could carry out as they stand.
+/** Requests that nobody could carry out as they stand. */
+const INPUT = {
   INPUT_INVALID: row(400, 'never', 'Cannot read the request: {problem}', { exit: 2 }),
   SIZE_INVALID: row(400, 'never', 'Cannot use size "{size}": {problem}', {
     exit: 2,
@@ -109,7 +52,9 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   ),
   OPERATION_UNDONE: row(500, 'later', 'Could not carry out {operation}: it was refused and undone'),
   OPERATION_NOT_FOUND: row(404, 'never', 'There is no operation "{operation}"'),
+} as const satisfies Record<string, ErrorRow>;
 
+const DRIVE = {
   DRIVE_NOT_FOUND: row(404, 'never', 'There is no drive "{drive}"{hint}'),
   DRIVE_EXISTS: row(
     409,
@@ -152,7 +97,9 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     wayOut:
       'Free some space, choose another place (--data DIR), a smaller drive (--drive-size 2GiB) or one that grows as it fills (--sparse)',
   }),
+} as const satisfies Record<string, ErrorRow>;
 
+const VOLUME = {
   VOLUME_NOT_FOUND: row(404, 'never', 'There is no volume "{volume}"{hint}'),
   VOLUME_EXISTS: row(
     409,
@@ -206,7 +153,9 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
     wayOut: 'holdfast volume attach NAME --nbd works without mounting',
   }),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
+} as const satisfies Record<string, ErrorRow>;
 
+const INSTALLATION = {
   ENGINE_UNREACHABLE: row(503, 'now', 'Cannot reach the engine: {problem}', { exit: 3 }),
   ENGINE_REFUSED: row(409, 'later', 'The engine refused {call}: {problem}'),
   ATTACHER_UNREACHABLE: row(503, 'now', 'Cannot reach the attacher: {problem}', { exit: 3 }),
@@ -245,8 +194,16 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorRow>> = {
   INTERNAL: row(500, 'later', 'Something went wrong inside: {problem}', {
     wayOut: 'The log of control (DIR/log/control.log) has more',
   }),
+} as const satisfies Record<string, ErrorRow>;
+
+export const ERRORS: typeof INPUT & typeof DRIVE & typeof VOLUME & typeof INSTALLATION = {
+  ...INPUT,
+  ...DRIVE,
+  ...VOLUME,
+  ...INSTALLATION,
 };
 
+export type ErrorCode = keyof typeof ERRORS;
 export type ErrorDetails = Readonly<Record<string, string | number>>;
 
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ERRORS, code);
