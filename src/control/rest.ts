@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import Type from 'typebox';
+import { Type } from 'typebox';
 
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import type { Drives } from './drives.ts';
@@ -48,7 +48,17 @@ export type RestParts = {
 type App = ReturnType<typeof newApp>;
 
 function newApp() {
-  return fastify({ bodyLimit: BODY_BYTES_MAX, genReqId: () => randomUUID() })
+  return fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    genReqId: () => randomUUID(),
+    // What no route sees, such as a URL that cannot be decoded.
+    frameworkErrors: (error, _, reply) => {
+      const problem = problemOf(error);
+      reply.hijack();
+      reply.raw.writeHead(problem.status, { 'content-type': 'application/problem+json' });
+      reply.raw.end(JSON.stringify(problem));
+    },
+  })
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .withTypeProvider<TypeBoxTypeProvider>();
 }

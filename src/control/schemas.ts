@@ -1,13 +1,25 @@
 /** Shapes of the REST API, for validation, for docs/openapi.json, and as types of the CLI. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from 'typebox';
+
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import { SIZE_BYTES_MAX } from '../model/sizes.ts';
 
 const Name = Type.String({
   minLength: 1,
   maxLength: 63,
   description: 'Letters, digits, "_", "." and "-"',
 });
-const Bytes = Type.Integer({ minimum: 1, description: 'Bytes' });
+const Bytes = Type.Integer({
+  minimum: BLOCK_BYTES,
+  maximum: SIZE_BYTES_MAX,
+  multipleOf: BLOCK_BYTES,
+  description: 'Bytes, whole blocks of 4096',
+});
+const PATH_LENGTH_MAX = 4000;
+/** Absolute, and without what no path can hold. */
+const Path = (description: string) =>
+  Type.String({ pattern: '^/[^\\0]*$', maxLength: PATH_LENGTH_MAX, description });
 const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
 
@@ -17,9 +29,7 @@ export const IdParams = Type.Object({ id: Type.String() });
 export const DriveBody = Type.Object(
   {
     name: Name,
-    path: Type.Optional(
-      Type.String({ description: 'A file or block device; without it a file of Holdfast' }),
-    ),
+    path: Type.Optional(Path('A file or block device, absolute; without it a file of Holdfast')),
     sizeBytes: Type.Optional(Bytes),
     sparse: Type.Optional(
       Type.Boolean({ description: 'Leave holes instead of writing the file in full' }),
@@ -44,7 +54,7 @@ export const AttachmentBody = Type.Object(
 export const MountBody = Type.Object(
   {
     fs: Type.Union([Type.Literal('ext4'), Type.Literal('xfs')]),
-    path: Type.Optional(Type.String({ description: 'Absolute; DIR/mnt/NAME without it' })),
+    path: Type.Optional(Path('Absolute; DIR/mnt/NAME without it')),
     force: Type.Optional(Type.Boolean({ description: 'Make the file system over another one' })),
   },
   { additionalProperties: false },

@@ -1,0 +1,177 @@
+/** The REST API in this process, over an engine and an attacher that only remember what they were told. For tests of the API. */
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { LineServer } from '../../src/attacher/line-server.ts';
+import { MadeLog } from '../../src/attacher/made-log.ts';
+import { Drives } from '../../src/control/drives.ts';
+import {
+  type Installation,
+  installationAt,
+  makeDirectories,
+} from '../../src/control/installation.ts';
+import { LineClient } from '../../src/control/line-client.ts';
+import type { ControlParts } from '../../src/control/parts.ts';
+import { RecordsStore } from '../../src/control/records-store.ts';
+import { openRest } from '../../src/control/rest.ts';
+import { StatusReader } from '../../src/control/status.ts';
+import { Volumes } from '../../src/control/volumes.ts';
+import { Turnstile } from '../../src/lib/turnstile.ts';
+import { SqliteStore } from '../../src/metadata/sqlite-store.ts';
+import { Refusal } from '../../src/model/errors.ts';
+import type { JsonObject } from '../../src/wire/line-protocol.ts';
+
+/** An engine that remembers. Whatever it refuses, the real one refuses too. */
+class EngineDouble {
+  readonly drives: Map<string, JsonObject> = new Map();
+  readonly volumes: Map<string, JsonObject> = new Map();
+
+  readonly onCall = async (call: string, args: JsonObject): Promise<JsonObject> => {
+    const { driveId, uuid } = { driveId: String(args['driveId']), uuid: String(args['uuid']) };
+    switch (call) {
+      case 'drive.format':
+        return { driveId, sizeBytes: args['sizeBytes'] ?? 0 };
+      case 'drive.open':
+        this.drives.set(driveId, { driveId, state: 'open', freeBytes: 1e12 });
+        return {};
+      case 'drive.close':
+        this.drives.delete(driveId);
+        return {};
+      case 'drive.list':
+        return { drives: [...this.drives.values()] };
+      case 'volume.create':
+        this.volumes.set(uuid, { uuid, driveId, sizeBytes: args['sizeBytes'], state: 'idle' });
+        return {};
+      case 'volume.delete':
+        this.volumes.delete(uuid);
+        return {};
+      case 'volume.list':
+        return { volumes: [...this.volumes.values()], more: false };
+      default:
+        return this.#onVolume(call, uuid, args);
+    }
+  };
+
+  #onVolume(call: string, uuid: string, args: JsonObject): JsonObject {
+    const volume = this.volumes.get(uuid);
+    if (volume === undefined) throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
+    if (call === 'volume.resize') {
+      this.volumes.set(uuid, { ...volume, sizeBytes: args['sizeBytes'] });
+      return {};
+    }
+    const attachId = call === 'volume.attach' ? args['attachId'] : undefined;
+    this.volumes.set(uuid, { ...volume, attachId });
+    return { socketPath: `/run/${String(attachId)}.sock`, exportName: attachId };
+  }
+}
+
+export class RestDouble {
+  readonly installation: Installation;
+  readonly records: RecordsStore;
+  readonly app: Awaited<ReturnType<typeof openRest>>;
+  readonly #engine: EngineDouble;
+  readonly #close: () => Promise<void>;
+
+  private constructor(made: {
+    readonly installation: Installation;
+    readonly records: RecordsStore;
+    readonly app: Awaited<ReturnType<typeof openRest>>;
+    readonly engine: EngineDouble;
+    readonly close: () => Promise<void>;
+  }) {
+    this.installation = made.installation;
+    this.records = made.records;
+    this.app = made.app;
+    this.#engine = made.engine;
+    this.#close = made.close;
+  }
+
+  /** Everything that a request could change, apart from epochs (a refused attach uses one up) and the operations' records. */
+  async state(): Promise<string> {
+    const drives = await this.records.drives();
+    const volumes = (await this.records.volumes()).map((volume) => ({ ...volume, epoch: 0 }));
+    const folder = path.join(this.installation.directory, 'drives');
+    return JSON.stringify([
+      drives,
+      volumes,
+      [...this.#engine.drives],
+      [...this.#engine.volumes],
+      fs.readdirSync(folder),
+      fs.readdirSync(path.join(this.installation.directory, 'mnt')),
+    ]);
+  }
+
+  close(): Promise<void> {
+    return this.#close();
+  }
+
+  static async start(directory: string): Promise<RestDouble> {
+    const installation = installationAt(directory);
+    makeDirectories(installation);
+    const engine = new EngineDouble();
+    const servers = [
+      await LineServer.listen(installation.engineSocket, {
+        peer: 'engine',
+        hello: () => ({ io: { kind: 'double' } }),
+        onCall: engine.onCall,
+      }),
+      await LineServer.listen(installation.attacherSocket, {
+        peer: 'attacher',
+        hello: () => ({}),
+        onCall: async (call) => {
+          if (call === 'detach') return {};
+          throw new Refusal('ATTACHER_REFUSED', { call, problem: 'it is a double' });
+        },
+      }),
+    ];
+    let nextId = 1;
+    const store = new SqliteStore({
+      path: ':memory:',
+      wallMs: () => Date.now(),
+      randomId: () => String(nextId++),
+    });
+    const parts = partsFor(installation, store);
+    const app = await openApp(parts);
+    const close = async (): Promise<void> => {
+      await app.close();
+      parts.engine.close();
+      parts.attacher.close();
+      await Promise.all(servers.map((server) => server.close()));
+      await store.close();
+    };
+    return new RestDouble({ installation, records: parts.records, app, engine, close });
+  }
+}
+
+function partsFor(installation: Installation, store: SqliteStore): ControlParts {
+  let nextId = 1;
+  return {
+    installation,
+    records: new RecordsStore(store),
+    engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
+    attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
+    made: new MadeLog(installation.runDirectory),
+    log: () => undefined,
+    turnstile: new Turnstile(),
+    wallMs: () => Date.now(),
+    newId: () => `id-${nextId++}`,
+    newAttachId: () => String(nextId++).padStart(32, '0'),
+    liveOperations: new Set(),
+    askReconcile: () => undefined,
+    onStep: () => undefined,
+  };
+}
+
+function openApp(parts: ControlParts): ReturnType<typeof openRest> {
+  const drives = new Drives(parts);
+  const status = new StatusReader(parts, { version: '0' });
+  return openRest({
+    version: '0',
+    records: parts.records,
+    drives,
+    volumes: new Volumes(parts, drives),
+    status: () => status.read(),
+    release: async () => [],
+  });
+}
