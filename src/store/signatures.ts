@@ -9,8 +9,8 @@ type Signature = {
   readonly bytes: string;
 };
 
-/** Bytes read at the start and at the end of a device. */
-export const SIGNATURE_BYTES: number = 128 * 1024;
+/** Bytes read at the start and at the end of a device: a whole label of ZFS. */
+export const SIGNATURE_BYTES: number = 256 * 1024;
 
 const AT_START: readonly Signature[] = [
   { name: 'a GPT partition table', offset: 512, bytes: 'EFI PART' },
@@ -45,8 +45,9 @@ const AT_START: readonly Signature[] = [
   { name: 'a partition table (MBR)', offset: 510, bytes: '\x55\xaa' },
 ];
 
-/** ZFS uberblocks: 128 slots of 1 KiB from 128 KiB on; either byte order. */
-const ZFS_MAGICS = [0x00bab10c, 0x0cb1ba00];
+/** ZFS uberblocks: slots of 1 KiB or more from here to the end of a label, each with this magic as a u64 of either byte order. */
+const ZFS_UBERBLOCKS = 128 * 1024;
+const ZFS_MAGIC = 0x00bab10c;
 const DRBD_MAGICS = [0x8374026b, 0x8374026c, 0x8374026d];
 const MD_MAGIC = 0xa92b4efc;
 
@@ -59,8 +60,10 @@ export function findSignature(start: Uint8Array, end: Uint8Array): string | unde
   for (const { name, offset, bytes } of AT_START) {
     if (hasBytes(start, offset, bytes)) return name;
   }
-  for (let at = 0; at + 8 <= start.length; at += 1024) {
-    if (ZFS_MAGICS.includes(view.getUint32(at, true)) && at >= 16 * 1024) return 'a ZFS member';
+  for (let at = ZFS_UBERBLOCKS; at + 8 <= start.length; at += 1024) {
+    const isZfs =
+      view.getUint32(at, true) === ZFS_MAGIC || view.getUint32(at + 4, false) === ZFS_MAGIC;
+    if (isZfs) return 'a ZFS member';
   }
   return findAtEnd(end);
 }
