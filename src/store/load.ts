@@ -30,7 +30,7 @@ export type SuperblockPlace = {
 };
 
 export type FoundSuperblocks = {
-  /** The newest good one. */
+  /** The newest good one; undefined where one of them is not for this program. */
   readonly newest: Superblock | undefined;
   /** One result for each of the four copies: SB0, SB1 and their mirrors. */
   readonly copies: readonly ParsedSuperblock[];
@@ -45,6 +45,8 @@ export async function findSuperblocks(place: SuperblockPlace): Promise<FoundSupe
   const blocks = Math.floor(sizeBytes / BLOCK_BYTES);
   if (blocks > 4) copies.push(await readCopy(place, blocks - 2), await readCopy(place, blocks - 1));
   let newest: Superblock | undefined;
+  // A newer program's superblock beside an older one of ours: what ours says is no longer so.
+  if (copies.some((copy) => copy.kind === 'unsupported')) return { newest, copies };
   for (const copy of copies) {
     if (copy.kind === 'ok' && copy.superblock.n > (newest?.n ?? 0)) newest = copy.superblock;
   }
