@@ -29,9 +29,4 @@ export class SoftTrims {
     if (this.#masks.size === 0) return;
     for (const [cell, { lsn }] of this.#masks) if (lsn <= durableLsn) this.#masks.delete(cell);
   }
-
-  /** The cell was freed: its next owner starts anew, after the frame is durable. */
-  forget(cell: number): void {
-    this.#masks.delete(cell);
-  }
 }
