@@ -7,7 +7,7 @@ import { runSeeds, type Outcome } from './run-seeds.ts';
 
 const run = (flaw: RawFlaw, seedCount: number): Promise<Outcome> =>
   runSeeds(rawStore(flaw), {
-    focus: 'any',
+    focus: flaw === 'no-lock' ? 'late' : 'any',
     firstSeed: 1,
     seedCount,
     seconds: Infinity,

@@ -6,7 +6,7 @@
 
 import { Arena } from '../src/lib/arena.ts';
 import { Fault, Refusal } from '../src/model/errors.ts';
-import { cutDisk } from './cuts.ts';
+import { cutDisk, keptOnly } from './cuts.ts';
 import { DriveModel } from './drive-model.ts';
 import { promised } from './faults.ts';
 import { Life } from './life.ts';
@@ -51,6 +51,8 @@ export class DriveSim {
   #isRotten = false;
   #operationsToCrash = Infinity;
   #crash: Happening | undefined;
+  /** Undefined: drawn. */
+  #crashDelayUs: number | undefined;
 
   constructor(world: World, store: StoreUnderTest, plan: Plan) {
     this.#world = world;
@@ -60,7 +62,7 @@ export class DriveSim {
     this.#machine.latency = plan.latency;
     this.#machine.onOperation = () => {
       if (--this.#operationsToCrash !== 0) return;
-      const delayUs = world.prng.below(world.prng.pick([1, 50, 500]));
+      const delayUs = this.#crashDelayUs ?? world.prng.below(world.prng.pick([1, 50, 500]));
       this.#crash = world.schedule(delayUs, () => {
         this.#isCrashDue = true;
       });
@@ -78,6 +80,39 @@ export class DriveSim {
       return this.#summary(true);
     }
     return this.#summary(false);
+  }
+
+  /**
+   * One life with traffic, cut as operation `operation` of it starts, so that of the writes in the cache exactly those remain that `keep`
+   * names by their place in it. Then everything is verified. Tells how many writes there were, or that the life ended before.
+   */
+  async runCut(options: {
+    readonly operation: number;
+    readonly keep: (index: number) => boolean;
+  }): Promise<{ readonly reached: boolean; readonly cached: number }> {
+    await this.#format();
+    const { life, arena } = await this.#open({ mayCrash: false });
+    await this.#makeVolumes(life);
+    this.#operationsToCrash = options.operation;
+    this.#crashDelayUs = 0;
+    await life.traffic();
+    const reached = this.#isCrashDue;
+    let cached = 0;
+    this.#events.push(`cut at operation ${options.operation}`);
+    this.#machine.powerOff((disk) => {
+      const writes = disk.cachedWrites();
+      cached = writes.length;
+      disk.cut(keptOnly(new Set(writes.filter((_, index) => options.keep(index)))));
+    });
+    this.#model.crash('cut');
+    this.#died(arena);
+    const after = await this.#open({ mayCrash: false });
+    await after.life.verify('all');
+    await after.life.close();
+    this.#machine.kill(after.life.process);
+    this.#died(after.arena);
+    await this.#check('an enumerated cut');
+    return { reached, cached };
   }
 
   #summary(refused: boolean): Summary {

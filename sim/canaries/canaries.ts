@@ -176,10 +176,19 @@ const ORDER: readonly Canary[] = [
     patches: [
       patch(
         'changer.ts',
-        'this.#drive.log.dataDone(piece.lsn);\n    this.#partDone(piece);',
-        'this.#drive.log.dataDone(piece.lsn);',
+        'export class Changer {',
+        'const LSNS = new Map<number, number>();\n\nexport class Changer {',
       ),
-      patch('changer.ts', 'piece.pending++;\n      counters.writes++;', 'counters.writes++;'),
+      patch(
+        'changer.ts',
+        'this.#drive.log.dataDone(piece.lsn);\n    this.#partDone(piece);',
+        'this.#drive.log.dataDone(LSNS.get(index) ?? 0);',
+      ),
+      patch(
+        'changer.ts',
+        'piece.pending++;\n      counters.writes++;',
+        'LSNS.set(piece.index * EXTENT_BLOCKS + from, piece.lsn);\n      counters.writes++;',
+      ),
     ],
   },
   {
@@ -366,8 +375,8 @@ const RECOVERY: readonly Canary[] = [
     patches: [
       patch(
         'snapshots.ts',
-        "if (snapshot.state === 'live') {",
-        "if (snapshot.state === 'live') {\n      snapshot.state = 'deleting';\n      this.resume(volume);\n    }\n    if (snapshot.birth < 0) {",
+        "if (snapshot.state === 'deleting') return;",
+        "if (snapshot.state === 'deleting') return;\n    snapshot.state = 'deleting';\n    this.resume(volume);",
       ),
     ],
   },

@@ -1,0 +1,28 @@
+/** The short form of the simulator: `npm run sim:long` has the long one. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { driveStoreUnderTest } from './drive-store-under-test.ts';
+import { enumerateCuts } from './enumerate.ts';
+import { FOCUSES } from './plan.ts';
+import { runSeeds } from './run-seeds.ts';
+
+for (const focus of FOCUSES) {
+  test(`the drive store keeps its promises: ${focus}`, async () => {
+    const { failures } = await runSeeds(driveStoreUnderTest, {
+      focus,
+      firstSeed: 1,
+      seedCount: focus === 'any' ? 100 : focus === 'far' ? 5 : 12,
+      seconds: Infinity,
+      trace: false,
+      keepGoing: false,
+      print: () => undefined,
+    });
+    assert.deepEqual(failures, []);
+  });
+}
+
+test('no cut of a short history loses what was flushed', async () => {
+  const { cuts } = await enumerateCuts(driveStoreUnderTest, 3);
+  assert.ok(cuts > 50, `${cuts} cuts`);
+});
