@@ -30,6 +30,7 @@ import { KernelNbd, hasKernelNbd } from './kernel-nbd.ts';
 import { LineServer } from './line-server.ts';
 import { type Made, MadeLog } from './made-log.ts';
 import { identify } from './process-identity.ts';
+import { sweepLeftovers } from './sweep.ts';
 
 /** Volumes on FUSE at once. 64 of 9.3 MiB: 600 MiB of address space, of which only what is used becomes memory. */
 const FUSE_VOLUME_COUNT_MAX = 64;
@@ -56,6 +57,11 @@ export async function runAttacher(options: AttacherOptions): Promise<number> {
   const made = new MadeLog(options.runDir);
   const warnings = guard(env, calls);
   for (const warning of warnings) options.log('warning', warning);
+  // What an attacher before left stands where this one makes the same, and nobody serves it.
+  const { left } = await sweepLeftovers(options.runDir, { scope: 'attacher' });
+  for (const { made: it, reason } of left) {
+    warnings.push(`Left of a dead attacher: ${JSON.stringify(it)}: ${reason}`);
+  }
   const attachments = openAttachments(env, { calls, made, options });
 
   const path = join(options.runDir, 'attacher.sock');

@@ -1,0 +1,63 @@
+/** Runs the CLI as users do, in an installation below a test directory that a later run sweeps if this one is killed. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+import process from 'node:process';
+
+import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
+
+const PROGRAM = new URL('../../bin/holdfast', import.meta.url).pathname;
+
+export type Ended = { readonly code: number; readonly out: string; readonly err: string };
+
+export type RunOptions = {
+  readonly uid?: number;
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+export class CliRig {
+  readonly directory: string = makeTestDirectory();
+  readonly data: string;
+
+  constructor() {
+    this.data = path.join(this.directory, 'data');
+  }
+
+  /** Runs one command to its end. It is given this installation by HOLDFAST_DATA. */
+  run(words: readonly string[], options: RunOptions = {}): Promise<Ended> {
+    const child = this.start(words, options);
+    const chunks = { out: '', err: '' };
+    child.stdout?.on('data', (chunk: Buffer) => (chunks.out += chunk.toString()));
+    child.stderr?.on('data', (chunk: Buffer) => (chunks.err += chunk.toString()));
+    return new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code) => resolve({ code: code ?? -1, ...chunks }));
+    });
+  }
+
+  /** Runs one command that must succeed; resolves with its `--output json`. */
+  async json(...words: string[]): Promise<Record<string, unknown>> {
+    const ended = await this.run([...words, '--output', 'json']);
+    if (ended.code !== 0) throw new Error(`${words.join(' ')}: ${ended.code} ${ended.err}`);
+    return JSON.parse(ended.out) as Record<string, unknown>;
+  }
+
+  start(words: readonly string[], options: RunOptions = {}): ChildProcess {
+    return spawn(PROGRAM, words, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, HOLDFAST_DATA: this.data, ...options.env },
+      ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
+  }
+
+  /** `up --detach` with a small sparse drive. */
+  up(): Promise<Record<string, unknown>> {
+    return this.json('up', '--detach', '--sparse', '--drive-size', '1GiB');
+  }
+
+  close(): Promise<void> {
+    return removeTestDirectory(this.directory);
+  }
+}
