@@ -34,6 +34,8 @@ export class PageCache {
   readonly #page: Int32Array;
   readonly #state: Uint8Array;
   readonly #recent: Uint8Array;
+  /** 1: the copy read first was bad, this is the other. */
+  readonly #isOther: Uint8Array;
   /** 0 clean; otherwise grows with each change, so that a writer can tell whether its copy is still the newest. */
   readonly #version: Uint32Array;
   readonly #lsn: Float64Array;
@@ -69,6 +71,7 @@ export class PageCache {
     this.#page = new Int32Array(options.frameCount).fill(NONE);
     this.#state = new Uint8Array(options.frameCount);
     this.#recent = new Uint8Array(options.frameCount);
+    this.#isOther = new Uint8Array(options.frameCount);
     this.#version = new Uint32Array(options.frameCount);
     this.#lsn = new Float64Array(options.frameCount);
     this.#waiters = new Int32Array(options.frameCount).fill(NONE);
@@ -173,6 +176,7 @@ export class PageCache {
       return address;
     }
     this.#state[frame] = LOADING;
+    this.#isOther[frame] = 0;
     this.#read(frame, this.#directory.copy(page));
     return 'missing';
   }
@@ -203,7 +207,8 @@ export class PageCache {
         this.#media.counters.pagesHealed++;
       }
       this.#state[frame] = VALID;
-    } else if (copy === this.#directory.copy(page)) {
+    } else if (this.#isOther[frame] === 0) {
+      this.#isOther[frame] = 1;
       this.#read(frame, copy ^ 1);
       return;
     } else {

@@ -128,20 +128,37 @@ export class PageWriter {
    * is overwritten must not be referenced. Returns how many it did.
    */
   async mirror(limit: number): Promise<number> {
-    const { directory, ioAsync } = this.#options;
+    const { directory } = this.#options;
     const pages = directory.unmirrored(Math.min(limit, BATCH_PAGES));
     for (const page of pages) {
-      const copy = directory.copy(page);
-      const address = this.#staging;
-      const from = this.#media.geometry.pageBlock(page, copy) * BLOCK_BYTES;
-      await readExact(ioAsync, this.#media.fd, from, { address, lengthBytes: BLOCK_BYTES });
-      const expected = { magic: PAGE_MAGIC, page, generation: directory.generation(page) };
+      const referenced = directory.copy(page);
+      let good: number | undefined;
+      if (await this.#isGoodCopy(page, referenced)) good = referenced;
+      else if (await this.#isGoodCopy(page, referenced ^ 1)) good = referenced ^ 1;
       directory.mirrored(page);
-      // Rot found here is left for the reader, who tries the other copy.
-      if (!isPage(this.#media, address, expected)) continue;
-      assert(directory.copy(page) === copy, 'no page is written while pages are mirrored');
-      await this.#write(this.#media.geometry.pageBlock(page, copy ^ 1), address);
+      // Rot in both copies is left for the reader, who says so.
+      if (good === undefined) continue;
+      if (directory.copy(page) !== good) {
+        directory.preferOther(page);
+        this.#media.counters.pagesHealed++;
+      }
+      await this.#write(this.#media.geometry.pageBlock(page, good ^ 1), this.#staging);
+      directory.mirrored(page);
     }
     return pages.length;
+  }
+
+  /** Reads one copy of a page into the staging; whether it is what the directory knows. */
+  async #isGoodCopy(page: number, copy: number): Promise<boolean> {
+    const { directory, ioAsync } = this.#options;
+    const generation = directory.generation(page);
+    const from = this.#media.geometry.pageBlock(page, copy) * BLOCK_BYTES;
+    const range = { address: this.#staging, lengthBytes: BLOCK_BYTES };
+    await readExact(ioAsync, this.#media.fd, from, range);
+    assert(
+      directory.generation(page) === generation,
+      'no page is written while pages are mirrored',
+    );
+    return isPage(this.#media, this.#staging, { magic: PAGE_MAGIC, page, generation });
   }
 }
