@@ -36,6 +36,7 @@ export class MemoryTarget implements BlockTarget {
   held = false;
   inFlight = 0;
   inFlightMax = 0;
+  readonly #io: Io;
   readonly #arena: Buffer;
   readonly #onDone: OnDone;
   readonly #recordsCalls: boolean;
@@ -49,6 +50,7 @@ export class MemoryTarget implements BlockTarget {
     this.allocated = new Uint8Array(Math.ceil(options.sizeBytes / BLOCK_BYTES));
     this.#arena = Buffer.from(io.memory.buffer);
     this.#onDone = onDone;
+    this.#io = io;
     io.onTurnEnd(() => this.#tell());
   }
 
@@ -131,6 +133,8 @@ export class MemoryTarget implements BlockTarget {
     fua: boolean,
     allocate: boolean,
   ): number {
+    // What begins in the hooks behind ours, or in our own, would wait for a turn that nobody makes.
+    if (this.#over.length === 0) this.#io.yieldTurn();
     this.inFlight += 1;
     this.inFlightMax = Math.max(this.inFlightMax, this.inFlight);
     if (this.#recordsCalls) this.calls.push({ call, offsetBytes, lengthBytes, fua, allocate });
