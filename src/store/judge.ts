@@ -10,7 +10,15 @@
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { readExact } from './exact.ts';
 import type { IoAsync } from '../env/io-async.ts';
-import { DIRECT, FRAME_RECORDS, NO_CELL, TRIM, WRITE, WRITE_WORDS, recordWords } from './frame-format.ts';
+import {
+  DIRECT,
+  FRAME_RECORDS,
+  NO_CELL,
+  TRIM,
+  WRITE,
+  WRITE_WORDS,
+  recordWords,
+} from './frame-format.ts';
 import { EXTENT_BLOCKS } from './geometry.ts';
 import type { Frame } from './log-reader.ts';
 import type { Media } from './media.ts';
@@ -39,7 +47,7 @@ export function parseRecords(frame: Frame, words: Uint32Array): ParsedRecord[] {
   const records: ParsedRecord[] = [];
   const end = FRAME_RECORDS + (words[13] ?? 0);
   let payloadBlock = frame.block + 1;
-  for (let at = FRAME_RECORDS; at < end; ) {
+  for (let at = FRAME_RECORDS; at < end;) {
     const size = recordWords(words, at);
     if (size === 0) break;
     const head = words[at] ?? 0;
@@ -91,7 +99,14 @@ export async function judge(
   for (const { frame, words } of input.frames.toReversed()) {
     for (const record of parseRecords(frame, words).toReversed()) {
       if (record.type !== WRITE && record.type !== TRIM) continue;
-      await judgeRecord(media, ioAsync, { frame, words, record, scratch: input.scratch, voids, later });
+      await judgeRecord(media, ioAsync, {
+        frame,
+        words,
+        record,
+        scratch: input.scratch,
+        voids,
+        later,
+      });
     }
   }
   return voids;
@@ -119,7 +134,10 @@ async function judgeRecord(
     if (record.type === TRIM) good.push(key);
     else if (!(later.has(key) && record.kind === DIRECT)) {
       const place = blockPlace(media, record, block);
-      await readExact(ioAsync, media.fd, place * BLOCK_BYTES, { address: work.scratch, lengthBytes: BLOCK_BYTES });
+      await readExact(ioAsync, media.fd, place * BLOCK_BYTES, {
+        address: work.scratch,
+        lengthBytes: BLOCK_BYTES,
+      });
       const seed = record.extent * EXTENT_BLOCKS + block;
       const sum = media.checksum(work.scratch, BLOCK_BYTES, seed, record.volume);
       const expected = (words[record.at + WRITE_WORDS + block - record.first] ?? 0) | 0;

@@ -103,14 +103,20 @@ export class Log {
   /** Bytes of frames and direct data since the start; the flush takes the difference. */
   dirtyBytes = 0;
 
-  constructor(media: Media, options: LogOptions & { readonly start: LogStart; readonly events: LogEvents }) {
+  constructor(
+    media: Media,
+    options: LogOptions & { readonly start: LogStart; readonly events: LogEvents },
+  ) {
     this.#media = media;
     this.#events = options.events;
     this.#port = media.io.port((index, result) => this.#onWritten(index, result));
     this.#memory = media.arena.reserve(options.memoryBlocks * BLOCK_BYTES, BLOCK_BYTES);
     this.#memoryBlocks = options.memoryBlocks;
     this.#frameBlocksMax = options.frameBlocksMax;
-    assert(options.memoryBlocks >= 2 * options.frameBlocksMax, 'memory holds two of the largest frames');
+    assert(
+      options.memoryBlocks >= 2 * options.frameBlocksMax,
+      'memory holds two of the largest frames',
+    );
     assert(
       media.geometry.layout.logBlocks >= (RESERVE_FRAMES + 10) * options.frameBlocksMax,
       'the ring holds the reserve and, before a checkpoint is due at a quarter of it, some frames',
@@ -411,7 +417,10 @@ export class Log {
   /** Frees the memory of the oldest frames: written, their data written, their payload applied or superseded. */
   #reclaim(): void {
     let freed = false;
-    while (this.#oldestLsn <= this.#settledLsn && this.#live[this.#oldestLsn % this.#capacity] === 0) {
+    while (
+      this.#oldestLsn <= this.#settledLsn &&
+      this.#live[this.#oldestLsn % this.#capacity] === 0
+    ) {
       const slot = this.#oldestLsn % this.#capacity;
       this.#memoryUsed -= (this.#blocks[slot] ?? 0) + (this.#skipped[slot] ?? 0);
       this.#oldestLsn++;
@@ -421,7 +430,12 @@ export class Log {
   }
 
   /** The tail that a checkpoint at the last sealed frame puts into its superblock. Nothing may be open. */
-  position(): { readonly lsn: number; readonly block: number; readonly chain: number; readonly appended: number } {
+  position(): {
+    readonly lsn: number;
+    readonly block: number;
+    readonly chain: number;
+    readonly appended: number;
+  } {
     assert(this.#openStart < 0, 'a checkpoint starts after the last sealed frame');
     return {
       lsn: this.#sealedLsn + 1,

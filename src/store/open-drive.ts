@@ -81,7 +81,8 @@ export async function openDrive(env: Env, options: OpenOptions): Promise<DrivePa
 
 /** Every failure of an opening that began is a Fault that names the drive. */
 function openFault(error: unknown, drive: string): unknown {
-  if (error instanceof ErrnoError) return new Fault('DRIVE_IO', { drive, problem: error.message }, error);
+  if (error instanceof ErrnoError)
+    return new Fault('DRIVE_IO', { drive, problem: error.message }, error);
   if (error instanceof Fault && (error.details['drive'] ?? '') === '') {
     return new Fault(error.code, { ...error.details, drive }, error);
   }
@@ -96,7 +97,14 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
   const { arena } = options;
   const scratch = arena.reserve(Math.max(LOAD_BYTES, RECOVERY_BYTES), BLOCK_BYTES);
   const checksum = checksumOf(arena.memory);
-  const place = { ioAsync, fd: file.fd, words: arena.u32, checksum, scratch, fileBytes: file.sizeBytes };
+  const place = {
+    ioAsync,
+    fd: file.fd,
+    words: arena.u32,
+    checksum,
+    scratch,
+    fileBytes: file.sizeBytes,
+  };
   const found = await findSuperblocks(place);
   const { newest } = found;
   if (newest === undefined) throw new Fault('DRIVE_CORRUPT', { problem: superblockProblem(found) });
@@ -105,9 +113,23 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
       problem: `it is ${file.sizeBytes} bytes long and was ${newest.layout.sizeBytes}: it was cut off`,
     });
   }
-  const media = makeMedia(env, { file, arena, checksum, superblock: newest, onFault: options.onFault });
+  const media = makeMedia(env, {
+    file,
+    arena,
+    checksum,
+    superblock: newest,
+    onFault: options.onFault,
+  });
   const limits = { ...DRIVE_LIMITS, ...options.limits };
-  return assemble(env, { media, ioAsync, scratch, superblock: newest, limits, startUs, path: options.path });
+  return assemble(env, {
+    media,
+    ioAsync,
+    scratch,
+    superblock: newest,
+    limits,
+    startUs,
+    path: options.path,
+  });
 }
 
 function makeMedia(
@@ -173,7 +195,12 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   await loader.table(directory, table);
   const rotten = await loader.owners(directory, { table, map, allocator });
 
-  const early = new PageWriter(media, { directory, cache, ioAsync, whenDurable: () => Promise.resolve() });
+  const early = new PageWriter(media, {
+    directory,
+    cache,
+    ioAsync,
+    whenDurable: () => Promise.resolve(),
+  });
   const window = media.arena.reserve(WINDOW_BYTES, BLOCK_BYTES);
   const recovered = await recover(
     { media, map, allocator, cache, table, load },
@@ -195,7 +222,12 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     onSettled: () => undefined,
     onRoom: () => core?.onRoom(),
   };
-  const log = new Log(media, { ...limitsOf(limits), memoryBlocks: limits.logMemoryBlocks, start, events });
+  const log = new Log(media, {
+    ...limitsOf(limits),
+    memoryBlocks: limits.logMemoryBlocks,
+    start,
+    events,
+  });
   const flusher = new Flusher(media, log, {
     onFlushed: (token) => core?.onFlushed(token),
     onDurable: () => undefined,
@@ -223,9 +255,20 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     ioAsync,
     whenDurable: (lsn) => turns.whenDurable(lsn),
   });
-  const opened = { ...superblock, saltLow: start.saltLow, saltHigh: start.saltHigh, incarnation: superblock.incarnation + 1 };
+  const opened = {
+    ...superblock,
+    saltLow: start.saltLow,
+    saltHigh: start.saltHigh,
+    incarnation: superblock.incarnation + 1,
+  };
   const checkpointer = new Checkpointer(
-    { drive, ioAsync, pageWriter, nextVolumeNumber: () => table.nextNumber, nextTurn: () => turns.nextTurn() },
+    {
+      drive,
+      ioAsync,
+      pageWriter,
+      nextVolumeNumber: () => table.nextNumber,
+      nextTurn: () => turns.nextTurn(),
+    },
     opened,
   );
   turns.start(checkpointer);
@@ -259,9 +302,9 @@ function countCells(table: VolumeTable, map: ExtentMap): void {
   for (const volume of table.all()) {
     volume.cellCount = 0;
     map.forEach(volume, 0, (extent) => {
-      volume.cellCount += map.single(volume, extent) === -1 ? map.versions(volume, extent).length : 1;
+      volume.cellCount +=
+        map.single(volume, extent) === -1 ? map.versions(volume, extent).length : 1;
       return true;
     });
   }
 }
-

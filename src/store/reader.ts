@@ -106,7 +106,7 @@ export class Reader {
   #submit(piece: Piece, disk: number): void {
     const { io, fd, geometry, counters } = this.#drive.media;
     piece.pending = 1;
-    for (let block = lowestBit(disk); block < EXTENT_BLOCKS; ) {
+    for (let block = lowestBit(disk); block < EXTENT_BLOCKS;) {
       const cell = piece.cells[block] ?? NONE;
       let end = block + 1;
       while (end < EXTENT_BLOCKS && ((disk >>> end) & 1) === 1 && piece.cells[end] === cell) end++;
@@ -159,7 +159,10 @@ export class Reader {
       }
       const address = piece.base + block * BLOCK_BYTES;
       const seed = piece.extent * EXTENT_BLOCKS + block;
-      if (media.checksum(address, BLOCK_BYTES, seed, volume) !== ((media.words[sums + block] ?? 0) | 0)) {
+      if (
+        media.checksum(address, BLOCK_BYTES, seed, volume) !==
+        ((media.words[sums + block] ?? 0) | 0)
+      ) {
         media.counters.checksumErrors++;
         piece.errno = EIO;
       }

@@ -12,7 +12,11 @@ const ERA_LIMIT = 1 << 16;
 /** live: serves; deleting: its extents are being freed; a deleted one leaves a tombstone (design.md, 3.13). */
 export type VolumeState = 'live' | 'deleting';
 
-export type Snapshot = { readonly birth: number; readonly slot: number; state: 'live' | 'deleting' };
+export type Snapshot = {
+  readonly birth: number;
+  readonly slot: number;
+  state: 'live' | 'deleting';
+};
 
 export class Volume {
   /** Names the volume on this drive, in owner entries and checksum seeds; never used again. */
