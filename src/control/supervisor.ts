@@ -3,14 +3,16 @@
  * again what dies: at once, or with pauses of up to 5 s where it dies before it has started.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 
 import { sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { Refusal } from '../model/errors.ts';
+import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
 import { type Installation, makeDirectories, replaceFile } from './installation.ts';
+import { LineClient } from './line-client.ts';
 import { readSupervisor, type SupervisorState } from './status.ts';
 
 const ROLES = ['engine', 'attacher', 'control'] as const;
@@ -25,6 +27,8 @@ const RESTART_PAUSE_MS_MIN = 50;
 const RESTART_PAUSE_MS_MAX = 5000;
 /** An orderly end of one process: flushing and a last checkpoint. Then it is killed, which loses nothing acknowledged. */
 const STOP_MS_MAX = 20_000;
+/** An attacher that does not answer for so long serves nobody: it is ended, and what it made is swept. */
+const ADOPT_MS_MAX = 3000;
 const LOG_BYTES_MAX = 16 * 1024 * 1024;
 
 /** V8's young generation of 1 MiB: the engine allocates next to nothing, and its memory is counted. */
@@ -35,11 +39,18 @@ const NODE_FLAGS: Readonly<Record<Role, readonly string[]>> = {
 };
 
 type Child = {
-  process: ChildProcess | undefined;
+  process: SupervisedProcess | undefined;
   startedAtMs: number;
   restarts: number;
   pauseMs: number;
   timer: NodeJS.Timeout | undefined;
+};
+
+/** A process of an earlier supervisor that is kept. */
+type Orphan = {
+  readonly role: Role;
+  readonly process: AdoptedProcess;
+  readonly startedAt: string | null;
 };
 
 export class Supervisor {
@@ -66,31 +77,56 @@ export class Supervisor {
     const lock = lockFile(path.join(installation.directory, 'lock'), note);
     if (lock.kind === 'held') throw running(installation, lock.note);
     const supervisor = new Supervisor(installation, lock);
-    await supervisor.#endOrphans();
-    await supervisor.#sweep();
-    for (const role of ROLES) supervisor.#startChild(role);
+    const attacher = await supervisor.#endOrphans();
+    await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
+    if (attacher !== undefined) supervisor.#adopt('attacher', attacher);
+    for (const role of ROLES) if (role !== attacher?.role) supervisor.#startChild(role);
     return supervisor;
   }
 
-  /** Processes of a supervisor that was killed: they are replaced. An attacher that lives keeps its devices and is adopted. */
-  async #endOrphans(): Promise<void> {
+  /**
+   * Processes of a supervisor that was killed. Engine and control are replaced: I/O stalls until the engine is back. An attacher
+   * holds block devices, and its end would fail the file systems on them; one that answers is kept, and returned.
+   */
+  async #endOrphans(): Promise<Orphan | undefined> {
     const before = readSupervisor(this.#installation.runDirectory);
+    let kept: Orphan | undefined;
     for (const role of ['control', 'engine', 'attacher'] as const) {
-      const pid = before?.processes[role]?.pid;
-      if (pid == null || !isOurs(pid, role, this.#installation.directory)) continue;
+      const { pid, startedAt } = before?.processes[role] ?? { pid: null, startedAt: null };
+      if (pid === null || !isOurs(pid, role, this.#installation.directory)) continue;
+      if (role === 'attacher' && (await answers(this.#installation.attacherSocket))) {
+        const process = AdoptedProcess.of(pid);
+        if (process !== undefined) kept = { role, process, startedAt };
+        continue;
+      }
       if (role === 'attacher')
-        this.#notes.push(`The attacher of the run before (process ${pid}) still runs: it is ended`);
-      process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
-      const deadline = Date.now() + STOP_MS_MAX;
-      while (isOurs(pid, role, this.#installation.directory) && Date.now() < deadline)
-        await sleep(20);
-      if (isOurs(pid, role, this.#installation.directory)) process.kill(pid, 'SIGKILL');
+        this.#notes.push(`The attacher of the run before (process ${pid}) did not answer: ended`);
+      await this.#endOrphan(pid, role);
     }
+    return kept;
   }
 
-  async #sweep(): Promise<void> {
+  async #endOrphan(pid: number, role: Role): Promise<void> {
+    const { directory } = this.#installation;
+    process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
+    const deadline = Date.now() + STOP_MS_MAX;
+    while (isOurs(pid, role, directory) && Date.now() < deadline) await sleep(20);
+    if (isOurs(pid, role, directory)) process.kill(pid, 'SIGKILL');
+  }
+
+  #adopt(role: Role, orphan: Orphan): void {
+    const startedAtMs = orphan.startedAt === null ? Date.now() : Date.parse(orphan.startedAt);
+    const { process } = orphan;
+    const child = { process, startedAtMs, restarts: 0, pauseMs: 0, timer: undefined };
+    this.#children.set(role, child);
+    process.once('exit', () => this.#onExit(role));
+    this.#write();
+  }
+
+  /** `attacher`: only what dead attachers left, since one that lives was kept, with devices that name no maker. */
+  async #sweep(scope: 'run' | 'attacher'): Promise<void> {
     const { runDirectory } = this.#installation;
-    const report = await sweepLeftovers(runDirectory, { scope: 'run' });
+    const report = await sweepLeftovers(runDirectory, { scope });
     if (report.undone.length > 0) {
       const kinds = report.undone.map((made) => made.kind).filter((kind) => kind !== 'socket');
       if (kinds.length > 0) this.#notes.push(`Swept what the run before left: ${kinds.join(', ')}`);
@@ -113,14 +149,15 @@ export class Supervisor {
     child.timer = undefined;
     child.startedAtMs = Date.now();
     const log = this.#openLog(role);
-    child.process = spawn(
+    const started = spawn(
       process.execPath,
       [...NODE_FLAGS[role], mainPath(), role, '--data', this.#installation.directory],
       { detached: true, stdio: ['ignore', log, log], env: { ...process.env, ...childEnv() } },
     );
     fs.closeSync(log);
-    child.process.once('exit', () => this.#onExit(role));
-    child.process.once('error', () => this.#onExit(role));
+    child.process = started;
+    started.once('exit', () => this.#onExit(role));
+    started.once('error', () => this.#onExit(role));
     this.#write();
   }
 
@@ -227,6 +264,19 @@ function isOurs(pid: number, role: string, directory: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether an attacher listens there and speaks our protocol. */
+async function answers(socketPath: string): Promise<boolean> {
+  const client = new LineClient(socketPath, 'ATTACHER_UNREACHABLE');
+  const late = sleep(ADOPT_MS_MAX).then(() => false);
+  const hello = client.call('list', {}, { waitMs: ADOPT_MS_MAX }).then(
+    () => true,
+    () => false,
+  );
+  const result = await Promise.race([hello, late]);
+  client.close();
+  return result;
 }
 
 function mainPath(): string {
