@@ -7,7 +7,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { fillTarget, type Target } from './lib/fio.ts';
+import { fillTarget, fio, type Target } from './lib/fio.ts';
 import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
@@ -133,10 +133,17 @@ async function startAll(plan: Plan): Promise<Side[]> {
     progress(`Starting ${server.name} and writing its volume in full`);
     const target = await server.start(plan.volumeBytes);
     await fillTarget(target);
+    await warmUp(target);
     sides.push({ server, target });
   }
   await dropPageCache();
   return sides;
+}
+
+/** Runs every path of the server once: what is measured is its steady state, not the compilation of its code. */
+async function warmUp(target: Target): Promise<void> {
+  const args = ['--rw=randrw', '--bs=4k', '--iodepth=32', '--time_based', '--runtime=1'];
+  await fio(target, [...args, '--norandommap']);
 }
 
 async function measureAll(plan: Plan, sides: readonly Side[]): Promise<RowSamples[]> {
@@ -169,7 +176,7 @@ async function measureAll(plan: Plan, sides: readonly Side[]): Promise<RowSample
 async function measureOne(plan: Plan, row: Row, side: Side): Promise<Sample | undefined> {
   const { server } = side;
   const measure = async (target: Target): Promise<Sample> => {
-    await settle(plan.quick ? 500 : undefined);
+    if (!plan.quick) await settle();
     return await measureRow(row, { target, serverPids: server.pids(), seconds: plan.seconds });
   };
   if (row.freshAgainst === undefined) return await measure(side.target);
