@@ -37,8 +37,11 @@ export async function controlMain(argv: readonly string[]): Promise<number> {
 }
 
 async function run(installation: Installation, log: Log): Promise<number> {
+  const file = path.join(installation.directory, 'state.db');
+  // SQLite would make it readable for all, and makes its log as readable as it.
+  fs.closeSync(fs.openSync(file, 'a', 0o600));
   const store = new SqliteStore({
-    path: path.join(installation.directory, 'state.db'),
+    path: file,
     wallMs: () => Date.now(),
     randomId: () => randomUUID(),
   });

@@ -16,6 +16,11 @@ export type RunOptions = {
   readonly env?: Readonly<Record<string, string>>;
 };
 
+function parseObject(text: string): Record<string, unknown> {
+  const value: Record<string, unknown> = JSON.parse(text);
+  return value;
+}
+
 export class CliRig {
   readonly directory: string = makeTestDirectory();
   readonly data: string;
@@ -40,7 +45,7 @@ export class CliRig {
   async json(...words: string[]): Promise<Record<string, unknown>> {
     const ended = await this.run([...words, '--output', 'json']);
     if (ended.code !== 0) throw new Error(`${words.join(' ')}: ${ended.code} ${ended.err}`);
-    return JSON.parse(ended.out) as Record<string, unknown>;
+    return parseObject(ended.out);
   }
 
   start(words: readonly string[], options: RunOptions = {}): ChildProcess {

@@ -7,9 +7,16 @@ import path from 'node:path';
 import type { Command } from 'commander';
 
 import type { DriveView, StatusView } from '../../control/schemas.ts';
+import { readMounts } from '../../attacher/mount-table.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { Supervisor } from '../../control/supervisor.ts';
-import { makeDirectories } from '../../control/installation.ts';
+import {
+  INSTALLATION_NAMES,
+  isInstallation,
+  makeDirectories,
+  refuseForeign,
+} from '../../control/installation.ts';
+import { startLogRotation } from '../../control/log-rotation.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
@@ -104,6 +111,7 @@ function describe(status: StatusView): string {
 
 async function up(context: Context, options: UpOptions): Promise<void> {
   parseSize(options.driveSize ?? DRIVE_SIZE);
+  refuseForeign(context.installation.directory);
   if (options.detach === true) await upDetached(context, options);
   else await upHere(context, options);
 }
@@ -196,27 +204,45 @@ async function firstDrive(context: Context, options: UpOptions): Promise<DriveVi
   return [await addDrive(context, { name: 'default', size, sparse: options.sparse === true })];
 }
 
-/** Runs the supervisor in this process until Ctrl-C or SIGTERM. */
-async function upHere(context: Context, options: UpOptions): Promise<void> {
-  const { installation, output } = context;
-  const supervisor = await Supervisor.start(installation);
-  let asked = 0;
-  const ended = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+/** A terminal signals the whole group, and a program between may pass the signal on: both are one Ctrl-C. */
+const SAME_SIGNAL_MS = 500;
+
+/**
+ * Resolves at the first Ctrl-C, SIGTERM, or hangup of the terminal. At a second one all is killed at once: what was acknowledged is
+ * safe, and mounts are swept at the next start.
+ */
+function askedToEnd(supervisor: Supervisor): Promise<void> {
+  let askedAtMs: number | undefined;
+  return new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
-        asked++;
-        if (asked === 1) resolve();
-        // The second time: at once. What was acknowledged is safe, and mounts are swept at the next start.
-        else {
+        const now = performance.now();
+        if (askedAtMs === undefined) {
+          askedAtMs = now;
+          resolve();
+        } else if (now - askedAtMs > SAME_SIGNAL_MS) {
           supervisor.kill();
           process.exit(1);
         }
       });
     }
   });
+}
+
+/** Runs the supervisor in this process until it is asked to end. */
+async function upHere(context: Context, options: UpOptions): Promise<void> {
+  const { installation, output } = context;
+  // A reader of our output that goes away is no reason to end what serves volumes.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  const supervisor = await Supervisor.start(installation);
+  startLogRotation(installation.logDirectory);
+  let asked = false;
+  const ended = askedToEnd(supervisor).then(() => {
+    asked = true;
+  });
   if (output.kind === 'text') {
     await Promise.race([ended, ready(context, () => undefined, process.pid)]);
-    if (asked === 0) await firstDrive(context, options);
+    if (!asked) await firstDrive(context, options);
     output.note(`Holdfast runs in "${installation.directory}". Ctrl-C ends it.`);
   }
   await ended;
@@ -266,10 +292,7 @@ async function uninstall(context: Context): Promise<void> {
   const { installation } = context;
   const { directory, runDirectory } = installation;
   if (!fs.existsSync(directory)) return;
-  const ours = ['state.db', 'engine.json', 'lock', 'run'].some((name) =>
-    fs.existsSync(path.join(directory, name)),
-  );
-  if (!ours) {
+  if (!isInstallation(directory)) {
     throw new Refusal('INSTALLATION_FOREIGN', {
       path: directory,
       problem: 'it is no installation of Holdfast',
@@ -278,23 +301,19 @@ async function uninstall(context: Context): Promise<void> {
   await down(context);
   const { sweepLeftovers } = await import('../../attacher/sweep.ts');
   await sweepLeftovers(runDirectory, { scope: 'run' });
+  refuseMounted(directory);
   fs.rmSync(runDirectory, { recursive: true, force: true });
-  for (const name of [
-    'state.db',
-    'state.db-wal',
-    'state.db-shm',
-    'engine.json',
-    'lock',
-    'run',
-    'log',
-    'drives',
-    'mnt',
-  ]) {
-    fs.rmSync(path.join(directory, name), {
-      recursive: name !== 'mnt',
-      force: true,
-      ...(name === 'mnt' ? { recursive: true } : {}),
-    });
+  for (const name of INSTALLATION_NAMES) {
+    fs.rmSync(path.join(directory, name), { recursive: true, force: true });
   }
   if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
+}
+
+/** Deleting below a mount would delete what is on it. */
+function refuseMounted(directory: string): void {
+  const real = fs.realpathSync(directory);
+  const mount = readMounts().find((each) => each.path.startsWith(`${real}/`));
+  if (mount === undefined) return;
+  const users = `"${mount.source}" is mounted there, and Holdfast knows nothing of it`;
+  throw new Refusal('MOUNT_BUSY', { path: mount.path, users });
 }
