@@ -37,6 +37,7 @@ export class DriveRig {
   readonly machine: SimMachine;
   #process: SimProcess;
   #arena: Arena;
+  #isDead = false;
 
   constructor(seed = 1, memoryPages: number = MEMORY_PAGES) {
     this.world = new World(seed);
@@ -90,11 +91,26 @@ export class DriveRig {
 
   /** SIGKILL, and another process on the same machine. What the dead one had under way has ended when it is there. */
   async restart(): Promise<void> {
-    this.machine.kill(this.#process);
+    this.kill();
+    this.machine.onOperation = undefined;
     await this.world.sleep(1_000_000);
     const { memory } = this.#arena;
     this.#process = this.machine.start(memory);
     this.#arena = new Arena(memory);
+    this.#isDead = false;
+  }
+
+  /** SIGKILL as the drive gets its `count`th operation from now. Whoever waits for the process then hears of a Violation. */
+  killAfter(count: number): void {
+    const at = this.machine.operationCount + count;
+    this.machine.onOperation = () => {
+      if (this.machine.operationCount === at) this.world.schedule(0, () => this.kill());
+    };
+  }
+
+  kill(): void {
+    if (!this.#isDead) this.machine.kill(this.#process);
+    this.#isDead = true;
   }
 
   /** Lets the world go on until `work` is settled. */

@@ -64,6 +64,7 @@ export class Directory {
 
   /** Records that generation `generation` of `page` is in `copy` now. */
   wrote(page: number, generation: number, copy: number): void {
+    assert(page < this.#entries.length, 'the directory has an entry for each page of the drive');
     assert(generation > this.generation(page), 'generations of a page only rise');
     if (((this.#flags[page] ?? 0) & WRITTEN) === 0) this.#written.push(page);
     this.#entries[page] = generation * 2 + copy;

@@ -7,6 +7,7 @@
  */
 
 import { assert } from '../lib/assert.ts';
+import { Turnstile } from '../lib/turnstile.ts';
 import { ENOSPC } from '../model/errno.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import { type BlockTarget, type OnDone } from '../model/block-target.ts';
@@ -80,6 +81,7 @@ export class DriveStore {
   readonly #snapshots: SnapshotKeeper;
   /** Volumes being deleted in the background, by uuid. */
   readonly #deleting = new Map<string, Promise<void>>();
+  readonly #growths = new Turnstile();
   #closing = false;
 
   private constructor(parts: DriveParts) {
@@ -350,7 +352,7 @@ export class DriveStore {
 
   /** Uses more of the file or device, after it has grown; new space is written before it counts. */
   grow(options: GrowOptions): Promise<void> {
-    return growDrive(this.#parts, options);
+    return this.#growths.enter('growth', () => growDrive(this.#parts, options));
   }
 
   /** Ends the work under way, checkpoints, marks the drive clean and closes it. */

@@ -42,11 +42,12 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
   }
   if (options.sparse !== true)
     await writeZeros(parts, { from: old.sizeBytes, to: layout.sizeBytes }, options);
+  await checkpointer.run({ layout });
+  // Only now: a record that names a new cell must not meet a superblock that does not know of it.
   const geometry = new Geometry(layout);
   drive.directory.grow(geometry.pageCount);
-  drive.allocator.grow(layout.chunkCount);
   media.geometry = geometry;
-  await checkpointer.run({ layout });
+  drive.allocator.grow(layout.chunkCount);
 }
 
 async function writeZeros(
