@@ -9,7 +9,7 @@ import { killAtEachStep, startRig } from './rigs/control-kills.ts';
 import type { ControlRig } from './rigs/control-rig.ts';
 
 const withoutDevices = whyNot('mkfs.ext4', 'mkfs.xfs');
-/** Devices and file systems take their time; `node test/rigs/control-kills.ts --all` takes every step. */
+/** Devices and file systems take their time; `npm run chaos:control -- --all` takes every step. */
 const DEVICE_STRIDE = 3;
 let rig: ControlRig;
 

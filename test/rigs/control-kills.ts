@@ -1,6 +1,6 @@
 /**
  * Kills control at each step of its use cases and looks at what the next one makes of it. Short form: test/control-kill.test.ts.
- * Long form: `node test/rigs/control-kills.ts --all`: both file systems, and engine or attacher killed at the same moment.
+ * Long form: `npm run chaos:control -- --all`: both file systems, and engine or attacher killed at the same moment.
  */
 
 import assert from 'node:assert/strict';
