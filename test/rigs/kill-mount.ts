@@ -13,7 +13,7 @@ import type { KillOutcome, KillPlan } from './kill-plan.ts';
 
 const VOLUME = 'kill-mount';
 const VOLUME_BYTES = 512 * 2 ** 20;
-const FILE_BYTES = 96 * 2 ** 20;
+const FILE_BYTES = 32 * 2 ** 20;
 
 export async function killUnderMount(
   installation: Installation,
