@@ -42,7 +42,9 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
   }
   if (options.sparse !== true)
     await writeZeros(parts, { from: old.sizeBytes, to: layout.sizeBytes }, options);
+  // Twice: both superblocks have the new size, and with it the same place of their mirrors.
   await checkpointer.run({ layout });
+  await checkpointer.run();
   // Only now: a record that names a new cell must not meet a superblock that does not know of it.
   const geometry = new Geometry(layout);
   drive.directory.grow(geometry.pageCount);

@@ -39,18 +39,21 @@ export type FoundSuperblocks = {
 /** Reads the four superblock copies. */
 export async function findSuperblocks(place: SuperblockPlace): Promise<FoundSuperblocks> {
   const copies: ParsedSuperblock[] = [await readCopy(place, 0), await readCopy(place, 1)];
-  const first = copies.find((copy) => copy.kind === 'ok');
-  // The mirrors lie at the end that the superblock names; where both first copies are gone, at the end of the file.
-  const sizeBytes = first?.kind === 'ok' ? first.superblock.layout.sizeBytes : place.fileBytes;
+  // The mirrors lie at the end that the newer superblock names; where both first copies are gone, at the end of the file.
+  const sizeBytes = newestOf(copies)?.layout.sizeBytes ?? place.fileBytes;
   const blocks = Math.floor(sizeBytes / BLOCK_BYTES);
   if (blocks > 4) copies.push(await readCopy(place, blocks - 2), await readCopy(place, blocks - 1));
-  let newest: Superblock | undefined;
   // A newer program's superblock beside an older one of ours: what ours says is no longer so.
-  if (copies.some((copy) => copy.kind === 'unsupported')) return { newest, copies };
+  const isOurs = copies.every((copy) => copy.kind !== 'unsupported');
+  return { newest: isOurs ? newestOf(copies) : undefined, copies };
+}
+
+function newestOf(copies: readonly ParsedSuperblock[]): Superblock | undefined {
+  let newest: Superblock | undefined;
   for (const copy of copies) {
     if (copy.kind === 'ok' && copy.superblock.n > (newest?.n ?? 0)) newest = copy.superblock;
   }
-  return { newest, copies };
+  return newest;
 }
 
 async function readCopy(place: SuperblockPlace, block: number): Promise<ParsedSuperblock> {
