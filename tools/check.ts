@@ -12,8 +12,10 @@ import type { FileOutcome } from './test-file.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 const SIMULATION_SECONDS = 60;
-/** What `npm test` may take on 2 cores, everything being installed. */
+/** What `npm test` may take on 2 quiet cores, everything being installed. */
 const BUDGET_SECONDS = 360;
+/** A machine with other work may take longer, and is told; past this it fails. */
+const BUDGET_SECONDS_HARD = 600;
 
 const { values } = parseArgs({ options: { all: { type: 'boolean', default: false } } });
 
@@ -65,8 +67,11 @@ if (values.all) {
 }
 
 const seconds = Math.round((performance.now() - startedAt) / 1000);
-print(`${seconds} s of the ${BUDGET_SECONDS} s that npm test may take`);
-if (process.env['CI'] === 'true' && seconds > BUDGET_SECONDS) failures.push('the time it may take');
+const verdict = seconds > BUDGET_SECONDS ? 'MORE THAN' : 'of';
+print(`${seconds} s, ${verdict} the ${BUDGET_SECONDS} s that npm test may take on 2 quiet cores`);
+if (process.env['CI'] === 'true' && seconds > BUDGET_SECONDS_HARD) {
+  failures.push(`it took more than ${BUDGET_SECONDS_HARD} s`);
+}
 for (const failure of failures) print(`failed: ${failure}`);
 const summary = summarize(outcomes, failures.length);
 process.exitCode = summary.failed > 0 ? 1 : 0;
