@@ -170,6 +170,8 @@ withProgram(
   async () => {
     const { stdout } = await run('fio', [
       '--name=verify',
+      // No file beside the sources.
+      '--verify_state_save=0',
       '--ioengine=nbd',
       `--uri=${uri}`,
       '--rw=randwrite',
