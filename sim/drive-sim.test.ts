@@ -12,7 +12,7 @@ for (const focus of FOCUSES) {
     const { failures } = await runSeeds(driveStoreUnderTest, {
       focus,
       firstSeed: 1,
-      seedCount: focus === 'any' ? 100 : focus === 'far' ? 5 : 12,
+      seedCount: focus === 'any' ? 100 : focus === 'far' ? 5 : 10,
       seconds: Infinity,
       trace: false,
       keepGoing: false,

@@ -78,6 +78,7 @@ export const FOCUSES = [
   'far',
   'pages',
   'fsync',
+  'apply',
   'idle',
   'reuse',
   'late',
@@ -331,6 +332,39 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         ],
       };
     }
+    case 'apply':
+      // Overwrites of a few extents, by parts and whole, on a drive with hardly more cells; log memory so small that applying goes on
+      // all the time, and now and then a slow write.
+      return {
+        ...crashy,
+        volumeBytes: [640 * KIB],
+        mayFill: true,
+        geometry: {
+          ...plan.geometry,
+          cellsPerChunk: 8,
+          sizeBytes: plan.geometry.logBytes + 2 * 9 * 64 * KIB + 256 * KIB,
+        },
+        limits: {
+          ...plan.limits,
+          logMemoryBlocks: prng.pick([2, 4, 8]) * plan.limits.frameBlocksMax,
+          pageCachePages: 32,
+        },
+        latency: {
+          baseUs: 1,
+          spreadUs: 10,
+          tailPercent: 10,
+          tailUs: prng.pick([300, 5000, 20_000]),
+          flushUs: 0,
+        },
+        depth: prng.pick([1, 2, 4, 16]),
+        requestBytesMax: 64 * KIB,
+        alignBytes: 4096,
+        hotPercent: 0,
+        weights: { read: 2, write: 16, zero: 0, trim: prng.pick([0, 2]), flush: 8 },
+        thinkUs: prng.pick([0, 50]),
+        controlPercent: 0,
+        requestsPerLeg: 150,
+      };
     case 'fsync':
       return {
         ...small,

@@ -69,7 +69,7 @@ const ORDER: readonly Canary[] = [
   {
     number: 7,
     name: 'apply logged payload after its cell was freed',
-    focus: 'reuse',
+    focus: 'apply',
     patches: [patch('turn-keeper.ts', 'if (!payloads.running) {', 'if (log.durableLsn >= 0) {')],
   },
   {
@@ -279,7 +279,7 @@ const RECOVERY: readonly Canary[] = [
   {
     number: 11,
     name: 'judge every record, not the last one of each block',
-    focus: 'log',
+    focus: 'apply',
     patches: [
       patch(
         'judge.ts',
