@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -146,6 +146,23 @@ test('SIGTERM ends in order: drives are clean, records keep the attachment', asy
   const again = await attach();
   assert.equal(String(await read(again, 0, 14)), 'before the end');
   again.destroy();
+});
+
+test('drives may be opened and closed, and fail to open, any number of times', async () => {
+  const empty = join(engine.folder, 'empty.img');
+  writeFileSync(empty, Buffer.alloc(8 * MIB));
+  const extra = { driveId: 'extra', path: join(engine.folder, 'extra.img') };
+  await engine.call('drive.format', { ...extra, sizeBytes: 512 * MIB, sparse: true });
+  for (let round = 0; round < 40; round += 1) {
+    await refused('DRIVE_CORRUPT', 'drive.open', { driveId: 'empty', path: empty });
+    await refused('PATH_INVALID', 'drive.open', { driveId: 'none', path: '/nowhere/drive.img' });
+    const opened = await engine.call('drive.open', extra);
+    assert.equal(opened['state'], 'open');
+    await engine.call('drive.close', { driveId: 'extra' });
+  }
+  const client = await attach();
+  assert.equal(String(await read(client, 0, 14)), 'before the end');
+  client.destroy();
 });
 
 test('a second engine on the same drive leaves it to the first', async () => {

@@ -1,6 +1,5 @@
-/** The drives of this engine: each open one has a region of the arena, which is used again once it is closed. */
+/** The drives of this engine. Each open one has a region: a part of the arena and ports of env.io, used again once it is closed. */
 
-import { assert } from '../lib/assert.ts';
 import type { Arena } from '../lib/arena.ts';
 import type { Log } from '../lib/json-log.ts';
 import type { Env } from '../env/env.ts';
@@ -9,14 +8,13 @@ import { DriveStore, type VolumeStatus } from '../store/drive-store.ts';
 import { FORMAT_BYTES } from '../store/format-drive.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Progress } from './control-server.ts';
+import { DriveIo, IoStock } from './drive-io.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 
 /** Drives open at once. */
 const DRIVE_COUNT_MAX = 16;
 /** What an open drive takes: page cache 16 MiB, log 24 MiB, and some 3 MiB of scratch. */
 const DRIVE_MEMORY_BYTES = 50_331_648;
-/** Opens in a process's life: each takes 8 of the 255 ports of env.io, which has no way to give them back. */
-const OPEN_COUNT_MAX = 28;
 const FORMAT_MEMORY_BYTES: number = FORMAT_BYTES + 65_536;
 /** Untouched regions cost nothing. */
 export const DRIVES_MEMORY_BYTES: number =
@@ -25,12 +23,14 @@ export const DRIVES_MEMORY_BYTES: number =
 /** Control names drives by uuid, and the drive then bears it. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+type Region = { readonly arena: Arena; readonly stock: IoStock };
+
 /** A drive as the engine knows it: open, or one that it should open and cannot. */
 type Drive = {
   readonly driveId: string;
   readonly path: string;
   readonly store: DriveStore | undefined;
-  readonly region: Arena | undefined;
+  readonly region: Region | undefined;
   readonly reason: string | undefined;
 };
 
@@ -49,19 +49,19 @@ export class Drives {
   readonly #env: Env;
   readonly #options: DrivesOptions;
   readonly #drives = new Map<string, Drive>();
-  readonly #regions: Arena[] = [];
+  /** Not in use; something of its last user may still be in flight. */
+  readonly #regions: Region[] = [];
   readonly #formatRegion: Arena;
   readonly #turnstile = new Turnstile();
-  #openCount = 0;
 
   constructor(env: Env, options: DrivesOptions) {
     this.#env = env;
     this.#options = options;
     this.#formatRegion = options.arena.part(FORMAT_MEMORY_BYTES);
     for (let index = 0; index < DRIVE_COUNT_MAX; index += 1) {
-      this.#regions.push(options.arena.part(DRIVE_MEMORY_BYTES));
+      const arena = options.arena.part(DRIVE_MEMORY_BYTES);
+      this.#regions.push({ arena, stock: new IoStock(env.io) });
     }
-    this.#regions.reverse();
   }
 
   /** Formats a file or device as a drive. The same call again finds the drive that it made, by its uuid, and leaves it. */
@@ -120,19 +120,12 @@ export class Drives {
     if (holder !== undefined) {
       throw new Refusal('DRIVE_PATH_USED', { drive: driveId, path, holder: holder.driveId });
     }
-    if (this.#openCount >= OPEN_COUNT_MAX || this.#regions.length === 0) {
-      throw new Refusal('DRIVE_NOT_READY', {
-        drive: driveId,
-        state: 'one more than this engine can open until it is restarted',
-      });
-    }
-    const region = this.#regions.pop();
-    assert(region !== undefined, 'a region is free');
-    this.#openCount += 1;
+    const region = this.#takeRegion(driveId);
+    const env = { ...this.#env, io: new DriveIo(region.stock) };
     try {
-      const store = await DriveStore.open(this.#env, {
+      const store = await DriveStore.open(env, {
         path,
-        arena: region,
+        arena: region.arena,
         onFault: (reason) => this.#options.log('error', 'drive stopped', { driveId, path, reason }),
       });
       this.#drives.set(driveId, { driveId, path, store, region, reason: undefined });
@@ -141,10 +134,22 @@ export class Drives {
       this.#options.log('info', 'drive opened', { driveId, path, recovery });
       return { driveId, store };
     } catch (error) {
-      // Whether a failed open leaves nothing in flight in its region is not known here: the region is not used again.
-      this.#options.log('warning', 'drive region lost to a failed open', { driveId });
+      this.#regions.push(region);
       throw error;
     }
+  }
+
+  /** A region with nothing in flight, as new; rather one that was used before, whose memory is there already. */
+  #takeRegion(driveId: string): Region {
+    const index = this.#regions.findLastIndex(({ stock }) => stock.inFlight === 0);
+    const [region] = index < 0 ? [] : this.#regions.splice(index, 1);
+    if (region === undefined) {
+      const state = `one more than the ${DRIVE_COUNT_MAX} that an engine opens`;
+      throw new Refusal('DRIVE_NOT_READY', { drive: driveId, state });
+    }
+    region.arena.reset();
+    region.stock.reset();
+    return region;
   }
 
   /** Closes a drive, cleanly where it is sound. Nothing of it may be attached. Closing what is not open is done. */
@@ -155,7 +160,6 @@ export class Drives {
       this.#drives.delete(driveId);
       if (drive.store === undefined || drive.region === undefined) return;
       await drive.store.close();
-      drive.region.reset();
       this.#regions.push(drive.region);
       this.#options.log('info', 'drive closed', { driveId, path: drive.path });
     });
