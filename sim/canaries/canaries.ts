@@ -376,7 +376,12 @@ const RECOVERY: readonly Canary[] = [
       patch(
         'snapshots.ts',
         "if (snapshot.state === 'deleting') return;",
-        "if (snapshot.state === 'deleting') return;\n    snapshot.state = 'deleting';\n    this.resume(volume);",
+        "if (snapshot.state === 'deleting') return;\n    snapshot.state = 'deleting';\n    this.resume(volume);\n    await ioAsyncOf(this.#parts.env.io).sleep(1);",
+      ),
+      patch(
+        'snapshots.ts',
+        "import { Refusal } from '../model/errors.ts';",
+        "import { Refusal } from '../model/errors.ts';\nimport { ioAsyncOf } from './exact.ts';",
       ),
     ],
   },
