@@ -65,7 +65,7 @@ function assertClean(): void {
     [],
   );
   assert.ok(!readFileSync('/proc/mounts', 'utf8').includes(folder));
-  assert.ok(!existsSync(join(folder, 'tour', 'tour.json')));
+  assert.ok(!existsSync(join(folder, 'log', 'tour', 'tour.json')));
 }
 
 function assertNothingLost(output: string): void {

@@ -37,6 +37,7 @@ const folders = new WorkFolders(commandLine.dataFolder);
 const stop = new AbortController();
 let running: DatabaseTour | SocketTour | undefined;
 let firstStopAtMs: number | undefined;
+let isUp = false;
 
 process.on('SIGINT', onStop);
 process.on('SIGTERM', onStop);
@@ -81,22 +82,22 @@ async function takePlace(): Promise<void> {
 }
 
 async function tourInstallation(): Promise<number> {
-  const workFolder = folders.make();
   await screen.step(
     `Start Holdfast, with a file drive (${values['drive-size']} if it is new)`,
     async () => {
       await commandLine.run('up', '--detach', '--drive-size', values['drive-size']);
+      isUp = true;
       const { ioKind, warnings } = await commandLine.status();
       const more = warnings.length > 0 ? `, ${warnings.length} warnings (holdfast status)` : '';
       return `I/O by ${ioKind}${more}`;
     },
   );
-  const { kept: keptFolder } = folders;
   const comparison = await runTour({
     commandLine,
     screen,
-    workFolder,
-    keptFolder,
+    // Only now: `up` takes a folder with something in it for somebody else's.
+    workFolder: folders.make(),
+    keptFolder: folders.kept,
     killCount: Number(values.kills),
     signal: stop.signal,
   });
@@ -152,7 +153,8 @@ async function close(): Promise<void> {
     if (running !== undefined) await running.close();
     await commandLine.run('down');
     folders.remove();
-    screen.line('Holdfast is down; its data stays. Nothing else is left running or mounted.');
+    if (isUp)
+      screen.line('Holdfast is down; its data stays. Nothing else is left running or mounted.');
   } catch (error) {
     process.exitCode = report(error);
   }

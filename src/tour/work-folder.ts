@@ -1,5 +1,5 @@
 /**
- * The folders of a tour, and the note in DIR/tour/tour.json by which the next one knows whether a tour still runs there
+ * The folders of a tour, and the note in DIR/log/tour/tour.json by which the next one knows whether a tour still runs there
  * and what it left.
  */
 
@@ -24,14 +24,14 @@ export type LastTour =
   | { readonly kind: 'dead'; readonly workFolder: string };
 
 export class WorkFolders {
-  /** In DIR: the journal and logs. */
+  /** The journal and logs: below DIR/log, which uninstalling removes. */
   readonly kept: string;
   readonly #notePath: string;
   /** Of this tour and of a dead one before it. */
   #made: string[] = [];
 
   constructor(dataFolder: string) {
-    this.kept = join(dataFolder, 'tour');
+    this.kept = join(dataFolder, 'log', 'tour');
     this.#notePath = join(this.kept, 'tour.json');
   }
 
