@@ -17,6 +17,8 @@ import type { ControlParts } from './parts.ts';
 const KEEP_FREE_BYTES = 1024 ** 3;
 /** Formatting 1 TiB at 500 MB/s takes 35 minutes; the engine may be away in between. */
 const FORMAT_WAIT_MS = 60_000;
+/** Reserving the space of a large file is one call of the kernel, without progress. */
+const FORMAT_SILENCE_MS = 600_000;
 
 export type DriveWish = {
   readonly name: string;
@@ -72,7 +74,8 @@ export class Drives {
         state: 'adding',
         createdAtMs: this.#parts.wallMs(),
       };
-      await this.#want('drive.add', record, 0);
+      const operation = await this.#want('drive.add', record, 0);
+      await runOperation(this.#parts, operation, () => this.settle(name));
       return this.get(name);
     });
   }
@@ -102,19 +105,25 @@ export class Drives {
   remove(name: string): Promise<boolean> {
     return this.#parts.turnstile.enter(`drive/${name}`, async () => {
       await this.#atRest(name);
-      const kept = await this.#parts.records.drive(name);
-      if (kept === undefined) return false;
-      const volumes = (await this.#parts.records.volumes()).filter(
-        (volume) => volume.drive === name,
-      );
-      if (volumes.length > 0) {
-        const names = volumes.slice(0, 5).map((volume) => `"${volume.name}"`);
-        const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
-        throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: names.join(', ') + rest });
-      }
-      await this.#want('drive.remove', { ...kept.record, state: 'removing' }, kept.version);
+      // No volume is placed between the look and the record of the removal.
+      const { turnstile } = this.#parts;
+      const operation = await turnstile.enter(placingOn(name), () => this.#wantRemoval(name));
+      if (operation === undefined) return false;
+      await runOperation(this.#parts, operation, () => this.settle(name));
       return true;
     });
+  }
+
+  async #wantRemoval(name: string): Promise<OperationRecord | undefined> {
+    const kept = await this.#parts.records.drive(name);
+    if (kept === undefined) return undefined;
+    const volumes = (await this.#parts.records.volumes()).filter((volume) => volume.drive === name);
+    if (volumes.length > 0) {
+      const names = volumes.slice(0, 5).map((volume) => `"${volume.name}"`);
+      const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
+      throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: names.join(', ') + rest });
+    }
+    return this.#want('drive.remove', { ...kept.record, state: 'removing' }, kept.version);
   }
 
   /** The drive to place a volume on: the one named, or the one with the most space. */
@@ -126,7 +135,8 @@ export class Drives {
       return wanted;
     }
     const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
-    const statuses = await this.engineStatus();
+    // Where to put it only the engine can tell: it is waited for, since it may just be restarting.
+    const statuses = byId(await this.#parts.engine.call('drive.list', {}, { silenceMs: 10_000 }));
     let best: DriveRecord | undefined;
     let most = -1;
     for (const drive of drives) {
@@ -144,13 +154,12 @@ export class Drives {
   /** What the engine says of its drives, by drive id. Empty while it is away. */
   async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
     const answer = await this.#parts.engine
-      .call('drive.list', {}, { waitMs: 1000 })
+      .call('drive.list', {}, { waitMs: 1000, silenceMs: 2000 })
       .catch((): JsonObject => ({ drives: [] }));
-    const drives = answer['drives'] as readonly JsonObject[];
-    return new Map(drives.map((drive) => [String(drive['driveId']), drive]));
+    return byId(answer);
   }
 
-  async #want(kind: string, record: DriveRecord, version: number): Promise<void> {
+  async #want(kind: string, record: DriveRecord, version: number): Promise<OperationRecord> {
     const key = `drive/${record.name}`;
     const operation: OperationRecord = newOperation(this.#parts, kind, key);
     await this.#parts.records.change({
@@ -160,7 +169,7 @@ export class Drives {
         { key: `operation/${operation.id}`, record: operation },
       ],
     });
-    await runOperation(this.#parts, operation, () => this.settle(record.name));
+    return operation;
   }
 
   /** Drives a drive's record to what it says is wanted; may be called again after a crash at any point. */
@@ -184,6 +193,7 @@ export class Drives {
         },
         {
           waitMs: FORMAT_WAIT_MS,
+          silenceMs: FORMAT_SILENCE_MS,
           onProgress: (progress) => this.progress.set(record.name, progress),
         },
       );
@@ -241,6 +251,14 @@ export class Drives {
     const file = path.join(this.#parts.installation.directory, 'engine.json');
     replaceFile(file, `${JSON.stringify(list, undefined, 2)}\n`);
   }
+}
+
+/** The key of the turn in which volumes are placed on a drive, or the drive is taken away. */
+export const placingOn = (drive: string): string => `placing on "${drive}"`;
+
+function byId(answer: JsonObject): ReadonlyMap<string, JsonObject> {
+  const drives = answer['drives'] as readonly JsonObject[];
+  return new Map(drives.map((drive) => [String(drive['driveId']), drive]));
 }
 
 /** Refuses before anything is made where the file system has too little room. */

@@ -14,6 +14,11 @@ import {
 /** A peer that restarts is back within 2 s; whoever calls waits this long for it. */
 const CONNECT_MS_MAX = 10_000;
 const RETRY_MS = 50;
+/**
+ * A peer that is there and says nothing, neither answer nor progress, for so long is stuck: the caller is told instead of left waiting.
+ * Longer than what a call may take: a drain of clients' requests, a recovery of 10 TiB (1 s each), a forced checkpoint on a slow disk.
+ */
+const SILENCE_MS_MAX = 60_000;
 
 export type OnProgress = (progress: {
   readonly doneBytes: number;
@@ -23,7 +28,15 @@ export type OnProgress = (progress: {
 type Waiter = {
   readonly resolve: (ok: JsonObject) => void;
   readonly reject: (error: unknown) => void;
-  readonly onProgress: OnProgress | undefined;
+  /** Said something: an answer or progress. */
+  readonly onHeard: OnProgress;
+};
+
+/** `waitMs`: for a peer that is not there; `silenceMs`: for one that is there and says nothing. */
+export type CallOptions = {
+  readonly onProgress?: OnProgress;
+  readonly waitMs?: number;
+  readonly silenceMs?: number;
 };
 
 export class LineClient {
@@ -31,6 +44,8 @@ export class LineClient {
   readonly #unreachable: ErrorCode;
   readonly #waiters = new Map<number, Waiter>();
   #socket: Promise<Socket> | undefined;
+  /** The same socket, also before the peer has said hello. */
+  #connection: Socket | undefined;
   #nextId = 1;
   #closed = false;
   /** What the peer said of itself when it was last connected. */
@@ -46,18 +61,14 @@ export class LineClient {
 
   /**
    * Makes a call and resolves with its answer. Where the connection breaks it is made again: every call is idempotent. Throws the
-   * peer's Refusal or Fault by its code, and the unreachable code when the peer stays away for `waitMs`.
+   * peer's Refusal or Fault by its code, and the unreachable code when the peer stays away for `waitMs`, or is silent for `silenceMs`.
    */
-  async call(
-    name: string,
-    args: JsonObject,
-    options: { readonly onProgress?: OnProgress; readonly waitMs?: number } = {},
-  ): Promise<JsonObject> {
+  async call(name: string, args: JsonObject, options: CallOptions = {}): Promise<JsonObject> {
     const deadline = Date.now() + (options.waitMs ?? CONNECT_MS_MAX);
     for (;;) {
       try {
-        const socket = await this.#connected();
-        return await this.#send(socket, name, args, options.onProgress);
+        const socket = await this.#spoken(options.silenceMs ?? SILENCE_MS_MAX);
+        return await this.#send(socket, { name, args, ...options });
       } catch (error) {
         if (error instanceof Refusal || error instanceof Fault) throw error;
         if (this.#closed || Date.now() >= deadline) {
@@ -67,6 +78,24 @@ export class LineClient {
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
+  }
+
+  /** Waits for the connection, whose first answer may be slow to come too. */
+  async #spoken(silenceMs: number): Promise<Socket> {
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(this.#silent(silenceMs)), silenceMs);
+    });
+    try {
+      return await Promise.race([this.#connected(), silence]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #silent(silenceMs: number): Refusal {
+    const problem = `it is there and has not answered for ${silenceMs / 1000} s`;
+    return new Refusal(this.#unreachable, { problem });
   }
 
   #connected(): Promise<Socket> {
@@ -79,6 +108,7 @@ export class LineClient {
 
   async #connect(): Promise<Socket> {
     const socket = connect(this.#path);
+    this.#connection = socket;
     const splitter = new LineSplitter();
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve).once('error', reject);
@@ -90,7 +120,13 @@ export class LineClient {
       if (lines === undefined) socket.destroy();
       for (const line of lines ?? []) this.#onLine(line);
     });
-    this.hello = await this.#send(socket, 'hello', { protocol: LINE_PROTOCOL_VERSION }, undefined);
+    const args = { protocol: LINE_PROTOCOL_VERSION };
+    try {
+      this.hello = await this.#send(socket, { name: 'hello', args });
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
     this.#connectCount++;
     if (this.#connectCount > 1) this.onReconnect?.();
     return socket;
@@ -98,15 +134,25 @@ export class LineClient {
 
   #send(
     socket: Socket,
-    call: string,
-    args: JsonObject,
-    onProgress: OnProgress | undefined,
+    call: CallOptions & { readonly name: string; readonly args: JsonObject },
   ): Promise<JsonObject> {
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#waiters.set(id, { resolve, reject, onProgress });
-      socket.write(formatLineRequest({ id, call, args }));
+    const { name, args, onProgress, silenceMs = SILENCE_MS_MAX } = call;
+    let timer: NodeJS.Timeout | undefined;
+    const answer = new Promise<JsonObject>((resolve, reject) => {
+      // A late answer finds nobody: the change is asked for again when the peer is back to itself, and is one change.
+      timer = setTimeout(() => {
+        this.#waiters.delete(id);
+        reject(this.#silent(silenceMs));
+      }, silenceMs);
+      const onHeard: OnProgress = (progress) => {
+        timer?.refresh();
+        onProgress?.(progress);
+      };
+      this.#waiters.set(id, { resolve, reject, onHeard });
+      socket.write(formatLineRequest({ id, call: name, args }));
     });
+    return answer.finally(() => clearTimeout(timer));
   }
 
   #lost(): void {
@@ -132,7 +178,7 @@ export class LineClient {
     const waiter = this.#waiters.get(answer.id);
     if (waiter === undefined) return;
     if (answer.kind === 'progress') {
-      waiter.onProgress?.(answer.progress);
+      waiter.onHeard(answer.progress);
       return;
     }
     this.#waiters.delete(answer.id);
@@ -142,7 +188,7 @@ export class LineClient {
 
   close(): void {
     this.#closed = true;
-    void this.#socket?.then((socket) => socket.destroy()).catch(() => undefined);
+    this.#connection?.destroy();
   }
 }
 

@@ -62,7 +62,7 @@ async function end(parts: ControlParts, operation: OperationRecord, error: unkno
     endedAtMs: parts.wallMs(),
     error: error === undefined ? undefined : describe(error),
   };
-  await parts.records.change({ puts: [{ key: `operation/${operation.id}`, record }] });
+  await parts.records.putEnded(record);
 }
 
 /** Operations of a dead process, once their targets are settled: what the target has become tells how each of them went. */

@@ -8,9 +8,12 @@ export type Kept<R> = { readonly record: R; readonly version: number };
 
 /** Operations and events kept: the newest. */
 const KEPT_MAX = 500;
+/** Operations that end until the oldest are dropped: looking for them reads all of them. */
+const TRIM_EVERY = 100;
 
 export class RecordsStore {
   readonly #store: ClusterStore;
+  #endedCount = 0;
 
   constructor(store: ClusterStore) {
     this.#store = store;
@@ -73,6 +76,13 @@ export class RecordsStore {
 
   putVolume(record: VolumeRecord): Promise<void> {
     return this.change({ puts: [{ key: `volume/${record.name}`, record }] });
+  }
+
+  /** Puts an operation that has ended, and now and then drops the oldest. */
+  async putEnded(record: OperationRecord): Promise<void> {
+    await this.change({ puts: [{ key: `operation/${record.id}`, record }] });
+    this.#endedCount++;
+    if (this.#endedCount % TRIM_EVERY === 0) await this.trim();
   }
 
   /** Keeps only the newest operations that ended, and the newest events. */

@@ -22,6 +22,8 @@ export type SupervisorState = {
 };
 
 const EVENTS_SHOWN = 10;
+/** Who asks how things are is told that a process is away, and does not wait until it is back. */
+const AT_ONCE = { waitMs: 300, silenceMs: 1500 };
 
 /** Reads the status from the processes, the records and the supervisor's file. */
 export class StatusReader {
@@ -88,7 +90,7 @@ export class StatusReader {
     known: readonly { readonly id: string; readonly path: string }[],
   ): Promise<StatusView['drives']> {
     const answer = await this.#parts.engine
-      .call('drive.list', {}, { waitMs: 300 })
+      .call('drive.list', {}, AT_ONCE)
       .catch((): JsonObject => ({ drives: [] }));
     const statuses = new Map(
       (answer['drives'] as readonly JsonObject[]).map((drive) => [String(drive['driveId']), drive]),
@@ -111,7 +113,7 @@ export class StatusReader {
 /** Makes sure of the connection: hello is what the peer said when it was made. */
 async function hello(client: ControlParts['engine']): Promise<JsonObject | undefined> {
   try {
-    return await client.call('hello', { protocol: 1 }, { waitMs: 300 });
+    return await client.call('hello', { protocol: 1 }, AT_ONCE);
   } catch {
     return undefined;
   }

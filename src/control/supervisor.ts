@@ -269,14 +269,15 @@ function isOurs(pid: number, role: string, directory: string): boolean {
 /** Whether an attacher listens there and speaks our protocol. */
 async function answers(socketPath: string): Promise<boolean> {
   const client = new LineClient(socketPath, 'ATTACHER_UNREACHABLE');
-  const late = sleep(ADOPT_MS_MAX).then(() => false);
-  const hello = client.call('list', {}, { waitMs: ADOPT_MS_MAX }).then(
-    () => true,
-    () => false,
-  );
-  const result = await Promise.race([hello, late]);
-  client.close();
-  return result;
+  const bounds = { waitMs: ADOPT_MS_MAX, silenceMs: ADOPT_MS_MAX };
+  try {
+    await client.call('list', {}, bounds);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    client.close();
+  }
 }
 
 function mainPath(): string {

@@ -7,7 +7,7 @@ import { checkName } from '../model/ids.ts';
 import type { OperationRecord, VolumeRecord } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
-import type { Drives } from './drives.ts';
+import { type Drives, placingOn } from './drives.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
@@ -212,7 +212,10 @@ export class Volumes {
     let after: string | undefined;
     do {
       const answer = await this.#parts.engine
-        .call('volume.list', after === undefined ? {} : { after }, { waitMs: 1000 })
+        .call('volume.list', after === undefined ? {} : { after }, {
+          waitMs: 1000,
+          silenceMs: 2000,
+        })
         .catch((): JsonObject => ({ volumes: [], more: false }));
       const volumes = answer['volumes'] as readonly JsonObject[];
       for (const volume of volumes) statuses.set(String(volume['uuid']), volume);
@@ -233,23 +236,45 @@ export class Volumes {
   ): Promise<void> {
     const key = `volume/${record.name}`;
     const operation: OperationRecord = newOperation(this.#parts, kind, key);
-    const kept = options.isNew === true ? undefined : await this.#parts.records.volume(record.name);
-    // A new volume also writes its drive's record as it is: a removal of the drive that has not seen the volume then conflicts.
-    const driveKey = `drive/${record.drive}`;
-    const drive =
-      options.isNew === true ? await this.#parts.records.drive(record.drive) : undefined;
-    await this.#parts.records.change({
-      conditions: [
-        { key, version: kept?.version ?? 0 },
-        ...(drive === undefined ? [] : [{ key: driveKey, version: drive.version }]),
-      ],
-      puts: [
-        { key, record },
-        ...(drive === undefined ? [] : [{ key: driveKey, record: drive.record }]),
-        { key: `operation/${operation.id}`, record: operation },
-      ],
-    });
+    if (options.isNew === true) await this.#place(record, operation);
+    else {
+      const kept = await this.#parts.records.volume(record.name);
+      await this.#parts.records.change({
+        conditions: [{ key, version: kept?.version ?? 0 }],
+        puts: [
+          { key, record },
+          { key: `operation/${operation.id}`, record: operation },
+        ],
+      });
+    }
     await runOperation(this.#parts, operation, () => this.settler.settle(record.name));
+  }
+
+  /**
+   * Records a new volume. Its drive's record is written too, as it is: a removal of the drive that has not seen the volume then
+   * conflicts. Both take turns, or volumes that are created at once would conflict with each other.
+   */
+  #place(record: VolumeRecord, operation: OperationRecord): Promise<void> {
+    const driveKey = `drive/${record.drive}`;
+    return this.#parts.turnstile.enter(placingOn(record.drive), async () => {
+      const drive = await this.#parts.records.drive(record.drive);
+      if (drive?.record.state !== 'ready') {
+        const state = drive?.record.state ?? 'removed';
+        throw new Refusal('DRIVE_NOT_READY', { drive: record.drive, state });
+      }
+      const key = `volume/${record.name}`;
+      await this.#parts.records.change({
+        conditions: [
+          { key, version: 0 },
+          { key: driveKey, version: drive.version },
+        ],
+        puts: [
+          { key, record },
+          { key: driveKey, record: drive.record },
+          { key: `operation/${operation.id}`, record: operation },
+        ],
+      });
+    });
   }
 }
 
