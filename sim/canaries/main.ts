@@ -9,7 +9,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { CANARIES, type Canary } from './canaries.ts';
+import { CANARIES } from './canaries.ts';
+import type { Canary } from './canary.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Two at a time: a history keeps one core busy. */
