@@ -5,7 +5,6 @@ import { checkOwners } from './check-owners.ts';
 import { Findings } from './check-report.ts';
 import { ExtentMap } from './extent-map.ts';
 import { EXTENT_BYTES } from './geometry.ts';
-import type { Media } from './media.ts';
 import type { VolumeTable } from './volume-table.ts';
 import { Volume } from './volume.ts';
 
@@ -38,9 +37,8 @@ class State {
   codes(): string[] {
     const findings = new Findings();
     const { map, allocator, volumes } = this;
-    const media = {} as Media;
     const table = { all: () => volumes } as unknown as VolumeTable;
-    const count = checkOwners({ media, map, allocator, table, findings });
+    const count = checkOwners({ map, allocator, table, findings });
     assert.equal(count, volumes.filter((volume) => volume.slot >= 0).length);
     return findings.list.map(({ code }) => code);
   }
@@ -72,6 +70,14 @@ test('cells that are taken and nobody owns are found', () => {
   const state = new State();
   state.allocator.take();
   assert.deepEqual(state.codes(), ['CELLS_LEAKED']);
+});
+
+test('two cells of one birth are found', () => {
+  const state = new State();
+  const { era } = state.first;
+  const second = { cell: state.allocator.take(), decided: 0x00f0, data: 0x00f0, era };
+  state.map.setVersions(state.first, 0, [second, { cell: 0, decided: ALL, data: ALL, era }]);
+  assert.deepEqual(state.codes(), ['BIRTH_TWICE']);
 });
 
 test('masks that disagree are found', () => {

@@ -1,73 +1,30 @@
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { checksumOf } from '../lib/checksum.ts';
-import { DriveRig, SMALL } from '../../sim/drive-rig.ts';
-import type { CheckReport } from './check-report.ts';
-import { Geometry, planLayout } from './geometry.ts';
+import { EIO, ENXIO } from '../model/errno.ts';
+import { Prng } from '../lib/prng.ts';
+import {
+  BLOCK,
+  CELL,
+  EXTENT,
+  GEOMETRY,
+  LAYOUT,
+  OWNERS,
+  SUMS,
+  VOLUME,
+  formattedDrive,
+  found,
+  rewritePage,
+  rotPage,
+  writtenDrive,
+  wrong,
+} from '../../sim/checked-drive.ts';
+import type { DriveRig } from '../../sim/drive-rig.ts';
 import { OWNER_WORDS, PAGE_ENTRIES } from './page-format.ts';
 
-const UUID = 'a'.repeat(32);
-const SIZE_BYTES = 2 ** 20;
-const BLOCK = 4096;
-
-/** A repair opens the drive as the engine does, with its large frames and memories: a log of 7 MiB, 64 MiB of arena. */
-const { sizeBytes: driveBytes, ...shape } = {
-  ...SMALL,
-  sizeBytes: 16 * 2 ** 20,
-  logBytes: 7 * 2 ** 20,
-};
-const MEMORY_PAGES = 1024;
-const layout = planLayout({ ...shape, sizeBytes: driveBytes });
-assert.ok(layout !== undefined);
-const geometry = new Geometry(layout);
-/** The first cell goes to the first extent that is written. */
-const CELL = 0;
-const OWNERS = geometry.ownerPage(CELL);
-const SUMS = geometry.checksumPage(CELL);
-
-/** A drive with one volume whose first extents hold data, closed cleanly or killed. */
-async function made(end: 'closed' | 'killed'): Promise<DriveRig> {
-  const rig = new DriveRig(7, MEMORY_PAGES);
-  await rig.format({ sizeBytes: driveBytes, geometry: shape });
-  const store = await rig.open();
-  await rig.run(store.createVolume({ uuid: UUID, sizeBytes: SIZE_BYTES }));
-  const client = rig.client(store, UUID);
-  for (const extent of [0, 1, 2]) {
-    assert.equal(await client.write(extent * 65_536, new Uint8Array(65_536).fill(extent + 1)), 0);
-  }
-  assert.equal(await client.flush(), 0);
-  if (end === 'closed') await rig.run(store.close());
-  await rig.restart();
-  return rig;
-}
-
-/** Severity and code of each finding, once. */
-function found({ findings }: CheckReport): string[] {
-  return [...new Set(findings.map(({ severity, code }) => `${severity} ${code}`))].toSorted();
-}
-
-/** Changes both copies of a metadata page and signs them anew, as a bug would have written them. */
-function rewrite(rig: DriveRig, page: number, edit: (words: Uint32Array) => void): void {
-  const { arena } = rig;
-  const address = arena.reserve(BLOCK, BLOCK);
-  const bytes = arena.u8.subarray(address, address + BLOCK);
-  const words = arena.u32.subarray(address >>> 2, (address + BLOCK) >>> 2);
-  for (const copy of [0, 1]) {
-    const at = geometry.pageBlock(page, copy) * BLOCK;
-    rig.disk.read(at, bytes);
-    assert.notEqual(words[0], 0, 'a closed drive has both copies of what was written');
-    edit(words);
-    words[1] = 0;
-    words[1] = checksumOf(arena.memory)(address, BLOCK, page, words[4] ?? 0);
-    rig.disk.apply({ completed: 0 }, at, bytes);
-  }
-}
-
-const rotPage = (rig: DriveRig, page: number, copy: number): void =>
-  rig.rot(geometry.pageBlock(page, copy) * BLOCK + 100);
-
 test('a drive that was closed is clean, data and all', async () => {
-  const rig = await made('closed');
+  const rig = await writtenDrive('closed');
   const report = await rig.check({ data: true });
   assert.deepEqual(report.findings, []);
   assert.equal(report.summary, 'clean');
@@ -78,7 +35,7 @@ test('a drive that was closed is clean, data and all', async () => {
 });
 
 test('what a killed process left in the log is a note, and checking changes nothing', async () => {
-  const rig = await made('killed');
+  const rig = await writtenDrive('killed');
   for (let round = 0; round < 2; round++) {
     const report = await rig.check({ data: true });
     assert.ok(report.framesToReplay > 0);
@@ -90,27 +47,15 @@ test('what a killed process left in the log is a note, and checking changes noth
   }
   const store = await rig.open();
   assert.deepEqual(
-    await rig.client(store, UUID).read(65_536, BLOCK),
+    await rig.client(store, VOLUME).read(EXTENT, BLOCK),
     new Uint8Array(BLOCK).fill(2),
   );
-});
-
-test('a rotten superblock copy is a warning, and four of them are the end', async () => {
-  const rig = await made('closed');
-  rig.rot(8 + 20);
-  assert.deepEqual(found(await rig.check()), ['warning SUPERBLOCK_COPY']);
-  for (const n of [1, 2]) {
-    for (const block of geometry.superblockBlocks(n)) if (block > 0) rig.rot(block * BLOCK + 28);
-  }
-  const report = await rig.check();
-  assert.deepEqual(found(report), ['damage UNREADABLE']);
-  assert.match(report.findings[0]?.what ?? '', /all its superblocks are rotten/);
 });
 
 test('one rotten copy of a page is a warning, and repair writes it anew', async () => {
   for (const page of [0, OWNERS, SUMS]) {
     for (const copy of [0, 1]) {
-      const rig = await made('closed');
+      const rig = await writtenDrive('closed');
       rotPage(rig, page, copy);
       assert.deepEqual(
         found(await rig.check({ data: true })),
@@ -128,65 +73,55 @@ test('one rotten copy of a page is a warning, and repair writes it anew', async 
 
 test('two rotten copies of a page are damage, and repair keeps its hands off', async () => {
   for (const page of [OWNERS, SUMS]) {
-    const rig = await made('closed');
+    const rig = await writtenDrive('closed');
     rotPage(rig, page, 0);
     rotPage(rig, page, 1);
     await rig.restart();
     const report = await rig.check({ repair: true });
     assert.ok(found(report).includes('damage PAGE_LOST'), `page ${page}`);
+    assert.ok(found(report).includes('note NOT_REPAIRED'));
     assert.ok(!found(report).includes('note REPAIRED'));
   }
 });
 
-test('a rotten block is damage, where data is read', async () => {
-  const rig = await made('closed');
-  rig.rot((geometry.cellStart(CELL) + 3) * BLOCK + 77);
-  assert.equal((await rig.check()).summary, 'clean');
-  const report = await rig.check({ data: true });
-  assert.deepEqual(found(report), ['damage BLOCK_ROTTEN']);
-  assert.match(report.findings[0]?.where ?? '', new RegExp(`"${UUID}", byte ${3 * BLOCK}$`));
-});
-
-test('the right bytes in the place of another extent are damage', async () => {
-  const rig = await made('closed');
-  const bytes = new Uint8Array(BLOCK);
-  rig.disk.read(geometry.cellStart(CELL) * BLOCK, bytes);
-  rig.disk.apply({ completed: 0 }, (geometry.cellStart(CELL) + 1) * BLOCK, bytes);
-  // Both blocks hold the same bytes; their checksums differ by their place.
-  assert.deepEqual(found(await rig.check({ data: true })), []);
-  rewrite(rig, SUMS, (words) => {
-    const sums = PAGE_ENTRIES + geometry.checksumIndex(CELL);
-    words[sums + 1] = words[sums] ?? 0;
-  });
-  assert.deepEqual(found(await rig.check({ data: true })), ['damage BLOCK_ROTTEN']);
-});
-
 test('an owner that the table does not have, and masks that disagree, are found on the drive', async () => {
-  const rig = await made('closed');
-  const entry = PAGE_ENTRIES + geometry.ownerIndex(CELL) * OWNER_WORDS;
-  rewrite(rig, OWNERS, (words) => {
+  const rig = await writtenDrive('closed');
+  const entry = PAGE_ENTRIES + GEOMETRY.ownerIndex(CELL) * OWNER_WORDS;
+  rewritePage(rig, OWNERS, (words) => {
     words[entry] = 4711;
   });
   assert.ok(found(await rig.check()).includes('warning OWNER_UNKNOWN'));
-  const other = await made('closed');
-  rewrite(other, OWNERS, (words) => {
+  const other = await writtenDrive('closed');
+  rewritePage(other, OWNERS, (words) => {
     // decided without the last block, data with it; two versions, so that the masks are looked at.
     words[entry + 4] = (0x7fff | (0xffff << 16)) >>> 0;
   });
   assert.ok(found(await other.check()).includes('damage MASKS_DISAGREE'));
 });
 
+test('an owner entry that gives an extent a second cell of one birth is found, and the drive does not open', async () => {
+  const rig = await writtenDrive('closed');
+  rewritePage(rig, OWNERS, (words) => {
+    const [first, second] = [CELL, CELL + 1].map(
+      (cell) => PAGE_ENTRIES + GEOMETRY.ownerIndex(cell) * OWNER_WORDS,
+    ) as [number, number];
+    words.copyWithin(second, first, first + OWNER_WORDS);
+  });
+  assert.ok(found(await rig.check()).includes('damage BIRTH_TWICE'));
+  await rig.restart();
+  await assert.rejects(rig.open(), { code: 'DRIVE_CORRUPT' });
+});
+
 test('pages that changed lately and are in one copy are a note', async () => {
-  const rig = new DriveRig(3);
-  await rig.format({ sizeBytes: driveBytes, geometry: shape });
+  const rig = await formattedDrive();
   const store = await rig.open();
-  await rig.run(store.createVolume({ uuid: UUID, sizeBytes: SIZE_BYTES }));
-  const client = rig.client(store, UUID);
+  await rig.run(store.createVolume({ uuid: VOLUME, sizeBytes: 2 ** 20 }));
+  const client = rig.client(store, VOLUME);
   assert.equal(await client.write(0, new Uint8Array(BLOCK).fill(1)), 0);
   // The process dies between the close's checkpoint and the mirroring behind it.
   rig.machine.onOperation = (operation) => {
     const isPage =
-      operation.kind === 'read' && operation.positionBytes >= layout.directoryStart * BLOCK;
+      operation.kind === 'read' && operation.positionBytes >= LAYOUT.directoryStart * BLOCK;
     if (isPage && store.status().counters['checkpoints'] === 2)
       rig.machine.powerOff((disk) => disk.flush(Infinity));
   };
@@ -199,12 +134,99 @@ test('pages that changed lately and are in one copy are a note', async () => {
 });
 
 test('more findings of one code than are listed are counted', async () => {
-  const rig = await made('closed');
+  const rig = await writtenDrive('closed');
   for (let block = 0; block < 48; block++) {
     const cell = CELL + Math.floor(block / 16);
-    rig.rot((geometry.cellStart(cell) + (block % 16)) * BLOCK + 5);
+    rig.rot((GEOMETRY.cellStart(cell) + (block % 16)) * BLOCK + 5);
   }
   const report = await rig.check({ data: true });
   assert.equal(report.findings.length, 20);
   assert.match(report.summary, /^damaged: 48 findings/);
+});
+
+/** A drive with two volumes and a snapshot, after a few hundred changes that the seed draws, closed or killed. */
+async function worn(seed: number): Promise<DriveRig> {
+  const prng = new Prng(seed);
+  const rig = await formattedDrive(seed);
+  const store = await rig.open();
+  const uuids = [VOLUME, 'b'.repeat(32)];
+  for (const uuid of uuids) await rig.run(store.createVolume({ uuid, sizeBytes: 2 ** 20 }));
+  const clients = uuids.map((uuid) => rig.client(store, uuid));
+  const births: number[] = [];
+  for (let step = 0; step < 250; step++) {
+    const client = prng.pick(clients);
+    const block = prng.below(256);
+    const count = 1 + prng.below(Math.min(16, 256 - block));
+    const dice = prng.below(100);
+    if (dice < 70) {
+      const bytes = new Uint8Array(count * BLOCK).fill(1 + prng.below(255));
+      assert.equal(await client.write(block * BLOCK, bytes), 0);
+    } else if (dice < 85) assert.equal(await client.trim(block * BLOCK, count * BLOCK), 0);
+    else if (dice < 92) assert.equal(await client.flush(), 0);
+    else if (dice < 96 && births.length < 3) births.push(await rig.run(store.snapshot(VOLUME)));
+    else if (births.length > 0) {
+      await rig.run(store.deleteSnapshot(VOLUME, births.shift() ?? 0));
+      await rig.run(store.settled());
+    }
+  }
+  if (prng.chance(50)) await rig.run(store.close());
+  await rig.restart();
+  return rig;
+}
+
+test('drives after random work, closed or killed, are clean', async () => {
+  for (let seed = 1; seed <= 8; seed++) {
+    const rig = await worn(seed);
+    const report = await rig.check({ data: true });
+    assert.deepEqual(wrong(report), [], `seed ${seed}`);
+    assert.match(report.summary, /^clean/);
+    assert.equal(report.volumes, 2);
+    assert.ok(report.dataBlocksRead > 100);
+  }
+});
+
+test('an unreadable copy of a page is as a rotten one', async () => {
+  for (const page of [0, OWNERS, SUMS]) {
+    const rig = await writtenDrive('closed');
+    const fromBytes = GEOMETRY.pageBlock(page, 0) * BLOCK;
+    const within = { fromBytes, toBytes: fromBytes + BLOCK };
+    rig.machine.faults.add({ on: 'read', nth: 1, within, give: { kind: 'error', errno: EIO } });
+    assert.deepEqual(found(await rig.check()), ['warning PAGE_COPY']);
+  }
+});
+
+test('a drive that answers nothing more is told as such', async () => {
+  const rig = await writtenDrive('closed');
+  const within = { fromBytes: LAYOUT.logStart * BLOCK, toBytes: LAYOUT.directoryStart * BLOCK };
+  rig.machine.faults.add({ on: 'read', nth: 1, within, give: { kind: 'error', errno: ENXIO } });
+  const report = await rig.check({ repair: true });
+  assert.deepEqual(found(report), ['damage UNREADABLE', 'note NOT_REPAIRED']);
+});
+
+test('repairing a drive that needs nothing writes nothing', async () => {
+  const rig = await writtenDrive('closed');
+  let writes = 0;
+  rig.machine.onOperation = (operation) => {
+    if (operation.kind !== 'read') writes++;
+  };
+  assert.deepEqual((await rig.check({ repair: true })).findings, []);
+  assert.equal(writes, 0);
+});
+
+test('every code that the check has is found by some test', () => {
+  const folder = import.meta.dirname;
+  const files = readdirSync(folder);
+  const textOf = (pattern: RegExp): string =>
+    files
+      .filter((file) => pattern.test(file))
+      .map((file) => readFileSync(join(folder, file), 'utf8'))
+      .join('\n');
+  const codes = new Set(
+    [...textOf(/^(check|check-[a-z]+|repair)\.ts$/).matchAll(/code: '([A-Z_]+)'/g)].map(
+      ([, code]) => code ?? '',
+    ),
+  );
+  const tests = textOf(/^check.*\.test\.ts$/);
+  assert.ok(codes.size > 20);
+  for (const code of codes) assert.ok(new RegExp(`\\b${code}'`).test(tests), `${code} has no test`);
 });

@@ -1,37 +1,39 @@
 /**
  * The offline check of a drive. Reads each superblock, each copy of each metadata page and the log once, replays the log in memory, and
- * compares who owns what; on request it reads every data block too. Writes nothing, unless it is asked to repair: then it does
- * what opening the drive does (replay, checkpoint) and writes good copies over rotten ones. It never guesses and never signs anew.
+ * compares who owns what; on request it reads every data block too, in the order in which they lie. Writes nothing, unless it is
+ * asked to repair: then it does what opening the drive does (replay, checkpoint) and writes good copies over rotten ones. It
+ * never guesses and never signs anew.
  */
 
 import type { Arena } from '../lib/arena.ts';
 import { checksumOf } from '../lib/checksum.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
-import { Fault, Refusal } from '../model/errors.ts';
+import { ErrnoError } from '../model/errno.ts';
+import { Fault } from '../model/errors.ts';
 import type { Env, OpenFile } from '../env/env.ts';
+import type { IoAsync } from '../env/io-async.ts';
 import { Allocator } from './allocator.ts';
 import { checkData } from './check-data.ts';
+import { checkDirectory } from './check-directory.ts';
+import { checkLog } from './check-log.ts';
 import { checkOwners } from './check-owners.ts';
 import { checkPages } from './check-pages.ts';
-import { type CheckReport, Findings } from './check-report.ts';
+import { type CheckReport, Findings, NO_WAY_BUT_COPIES } from './check-report.ts';
+import { checkSuperblocks } from './check-superblocks.ts';
+import { checkTable } from './check-table.ts';
 import { Directory } from './directory.ts';
 import { ioAsyncOf } from './exact.ts';
 import { ExtentMap } from './extent-map.ts';
 import { openRefusal } from './format-drive.ts';
 import { Geometry } from './geometry.ts';
-import {
-  type FoundSuperblocks,
-  LOAD_BYTES,
-  Loader,
-  findSuperblocks,
-  superblockProblem,
-} from './load.ts';
-import { LogReader } from './log-reader.ts';
+import { LOAD_BYTES, Loader, findSuperblocks } from './load.ts';
+import { type LogScan, LogReader } from './log-reader.ts';
 import { type Media, newCounters } from './media.ts';
 import { PageCache } from './page-cache.ts';
 import { PageLoader } from './page-loader.ts';
-import { RECOVERY_BYTES, replayLog } from './recovery.ts';
+import { RECOVERY_BYTES, type ReplayedLog, replayLog } from './recovery.ts';
 import { repairDrive } from './repair.ts';
+import type { ReplayState } from './replay.ts';
 import { type Superblock, uuid32 } from './superblock.ts';
 import { VolumeTable } from './volume-table.ts';
 
@@ -43,13 +45,14 @@ export type CheckOptions = {
   readonly repair?: boolean;
 };
 
+/** One window for the log, then for data. */
 const WINDOW_BYTES = 256 * BLOCK_BYTES;
 /** Pages that the log's replay may change, kept in memory since nothing is written: 128 MiB. */
 const CACHE_PAGES_MAX = 32_768;
 /** What one frame of the log may load besides. */
 const ROOM_PAGES = 512;
 
-/** Throws Refusal DRIVE_BUSY when the drive is in use, DRIVE_CORRUPT never: what is wrong is in the report. */
+/** Throws a Refusal where the drive is in use or cannot be opened as a file; all that is wrong with it is in the report. */
 export async function checkDrive(env: Env, options: CheckOptions): Promise<CheckReport> {
   let file: OpenFile;
   try {
@@ -62,22 +65,19 @@ export async function checkDrive(env: Env, options: CheckOptions): Promise<Check
   try {
     await check.run();
   } catch (error) {
-    if (!(error instanceof Fault) && !(error instanceof Refusal)) throw error;
+    if (!(error instanceof ErrnoError)) throw error;
     findings.add({
       code: 'UNREADABLE',
       severity: 'damage',
       where: 'drive',
-      what:
-        error.details['problem'] === undefined ? error.message : String(error.details['problem']),
-      consequence: 'The drive cannot be opened; its volumes are served from it no more',
-      wayOut: 'Restore its volumes from other replicas or a backup; keep the drive for an analysis',
+      what: `The drive failed to answer: ${error.message}`,
+      consequence: 'The check ends here, and so would opening the drive',
+      wayOut: `See what the kernel says of the device (dmesg). ${NO_WAY_BUT_COPIES}`,
     });
   } finally {
-    await env.files.close(file.fd);
+    await ioAsyncOf(env.io).close(file.fd);
   }
-  const damaged = findings.list.some(({ severity }) => severity === 'damage');
-  if (options.repair === true && !damaged)
-    await repairDrive(env, options, check.rottenPages, findings);
+  if (options.repair === true) await repairDrive(env, { ...options, ...check.toRepair }, findings);
   return {
     path: options.path,
     findings: findings.list,
@@ -91,16 +91,21 @@ class Check {
   readonly #file: OpenFile;
   readonly #findings: Findings;
   readonly #options: CheckOptions;
+  readonly #ioAsync: IoAsync;
   readonly totals = {
     volumes: 0,
     usedCells: 0,
     freeCells: 0,
     framesToReplay: 0,
+    logBytesToReplay: 0,
     pagesRead: 0,
     dataBlocksRead: 0,
   };
-  /** Pages with one rotten copy. */
-  rottenPages: readonly number[] = [];
+  /** What has one rotten copy: metadata pages, and pages of the directory. */
+  readonly toRepair: { pages: readonly number[]; directoryPages: readonly number[] } = {
+    pages: [],
+    directoryPages: [],
+  };
 
   constructor(
     env: Env,
@@ -110,77 +115,118 @@ class Check {
     this.#file = parts.file;
     this.#findings = parts.findings;
     this.#options = parts.options;
+    this.#ioAsync = ioAsyncOf(env.io);
   }
 
+  /** Goes as far as an opening of the drive would. */
   async run(): Promise<void> {
+    const findings = this.#findings;
     const { arena } = this.#options;
-    const ioAsync = ioAsyncOf(this.#env.io);
     const scratch = arena.reserve(Math.max(LOAD_BYTES, RECOVERY_BYTES), BLOCK_BYTES);
     const checksum = checksumOf(arena.memory);
     const found = await findSuperblocks({
-      ioAsync,
+      ioAsync: this.#ioAsync,
       fd: this.#file.fd,
       words: arena.u32,
       checksum,
       scratch,
       fileBytes: this.#file.sizeBytes,
     });
-    const superblock = this.#superblocks(found);
+    const superblock = checkSuperblocks(found, this.#file.sizeBytes, findings);
+    if (superblock === undefined) return;
     const media = this.#media(superblock, checksum);
     const directory = new Directory(media.geometry.pageCount, superblock.layout.directoryPages);
-    const loader = new Loader(media, ioAsync, scratch);
-    await loader.directory(directory, superblock);
-    const pages = await checkPages(media, ioAsync, {
-      directory,
-      scratch,
-      findings: this.#findings,
-    });
+    const loader = new Loader(media, this.#ioAsync, scratch);
+    const work = { directory, loader, superblock, scratch, findings };
+    const directoryPages = await checkDirectory(media, this.#ioAsync, work);
+    if (directoryPages === undefined) return;
+    const pages = await checkPages(media, this.#ioAsync, work);
     this.totals.pagesRead = pages.read;
-    this.rottenPages = pages.rottenCopies;
+    this.toRepair.directoryPages = directoryPages;
+    this.toRepair.pages = pages.rottenCopies;
+    if (!pages.tableLost) await this.#state({ media, ...work });
+  }
 
-    const frameCount = Math.min(CACHE_PAGES_MAX, media.geometry.pageCount + ROOM_PAGES);
-    const load = new PageLoader(media, 0);
-    const cache = new PageCache(media, directory, {
-      frameCount,
-      waiterCount: PageLoader.waiterCount,
-      onReady: (waiter) => load.onReady(waiter),
-    });
-    load.start(cache);
-    const loadPage = (page: number): Promise<number> => load.load(page);
-    const map = new ExtentMap();
-    const allocator = new Allocator(superblock.layout);
-    const table = new VolumeTable(media, cache, {
-      load: loadPage,
-      nextNumber: superblock.nextVolumeNumber,
-    });
+  async #state(work: {
+    readonly media: Media;
+    readonly directory: Directory;
+    readonly loader: Loader;
+    readonly superblock: Superblock;
+    readonly scratch: number;
+  }): Promise<void> {
+    const { media, directory, loader, superblock } = work;
+    const findings = this.#findings;
+    const state = this.#states(media, directory, superblock);
+    const { map, allocator, cache, table, load } = state;
     await loader.table(directory, table);
     await loader.owners(directory, { table, map, allocator });
-    const window = arena.reserve(WINDOW_BYTES, BLOCK_BYTES);
-    const log = await replayLog(
-      { media, map, allocator, cache, table, load: loadPage },
-      {
-        ioAsync,
-        reader: new LogReader(media, ioAsync, window),
-        superblock,
-        scratch,
-        relieve: () => this.#roomLeft(cache),
-      },
-    );
-    this.totals.framesToReplay = log.scan.frames.length;
-    this.#log(log.scan.frames.length, log.voids.size, superblock);
-    this.totals.volumes = checkOwners({ media, map, allocator, table, findings: this.#findings });
+    const window = this.#options.arena.reserve(WINDOW_BYTES, BLOCK_BYTES);
+    const reader = new LogReader(media, this.#ioAsync, window);
+    const scan = await reader.scan(superblock);
+    const replayed = await this.#replay(state, { ...work, reader, scan });
+    const log = { scan, voids: replayed?.voids, superblock };
+    this.totals.framesToReplay = scan.frames.length;
+    this.totals.logBytesToReplay = checkLog(log, findings);
+    if (replayed === undefined) return;
+    checkTable(table, findings);
+    this.totals.volumes = checkOwners({ map, allocator, table, findings });
     this.totals.freeCells = allocator.freeCount;
     this.totals.usedCells = allocator.cellCount - allocator.freeCount;
     if (this.#options.data !== true) return;
-    const state = { media, ioAsync, map, table, load: loadPage, window, findings: this.#findings };
-    this.totals.dataBlocksRead = await checkData(state, log.replay.redo);
+    const isKnown = (page: number): boolean => directory.generation(page) > 0 || cache.has(page);
+    const { redo } = replayed.replay;
+    this.totals.dataBlocksRead = await checkData({
+      media,
+      ioAsync: this.#ioAsync,
+      table,
+      load,
+      isKnown,
+      window,
+      redo,
+      findings,
+    });
   }
 
-  #roomLeft(cache: PageCache): Promise<void> {
-    if (cache.dirtyCount < cache.frameCount - ROOM_PAGES) return Promise.resolve();
-    throw new Fault('DRIVE_CORRUPT', {
-      problem: `its log changes more than ${CACHE_PAGES_MAX} metadata pages, which the check does not hold in memory: open and close the drive once, then check it`,
+  /** Undefined where the log is damaged, or means pages that are lost. */
+  async #replay(
+    state: ReplayState,
+    work: { readonly reader: LogReader; readonly scan: LogScan; readonly scratch: number },
+  ): Promise<ReplayedLog | undefined> {
+    if (work.scan.damage !== undefined) return undefined;
+    const relieve = (): Promise<void> => roomLeft(state.cache);
+    try {
+      return await replayLog(state, { ...work, ioAsync: this.#ioAsync, relieve });
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      this.#findings.add({
+        code: 'LOG_NOT_REPLAYED',
+        severity: 'damage',
+        where: 'log',
+        what: `It cannot be replayed: ${String(error.details['problem'])}`,
+        consequence: 'The drive does not open',
+        wayOut: NO_WAY_BUT_COPIES,
+      });
+      return undefined;
+    }
+  }
+
+  #states(media: Media, directory: Directory, superblock: Superblock): ReplayState {
+    const pages = new PageLoader(media, 0);
+    const cache = new PageCache(media, directory, {
+      frameCount: Math.min(CACHE_PAGES_MAX, media.geometry.pageCount + ROOM_PAGES),
+      waiterCount: PageLoader.waiterCount,
+      onReady: (waiter) => pages.onReady(waiter),
     });
+    pages.start(cache);
+    const load = (page: number): Promise<number> => pages.load(page);
+    return {
+      media,
+      map: new ExtentMap(),
+      allocator: new Allocator(superblock.layout),
+      cache,
+      table: new VolumeTable(media, cache, { load, nextNumber: superblock.nextVolumeNumber }),
+      load,
+    };
   }
 
   #media(superblock: Superblock, checksum: Media['checksum']): Media {
@@ -200,43 +246,11 @@ class Check {
       stop: () => undefined,
     };
   }
+}
 
-  #superblocks(found: FoundSuperblocks): Superblock {
-    const { newest, copies } = found;
-    if (newest === undefined)
-      throw new Fault('DRIVE_CORRUPT', { problem: superblockProblem(found) });
-    if (newest.layout.sizeBytes > this.#file.sizeBytes) {
-      throw new Fault('DRIVE_CORRUPT', {
-        problem: `it is ${this.#file.sizeBytes} bytes long and was ${newest.layout.sizeBytes}: it was cut off`,
-      });
-    }
-    const names = ['0', '1', '0 (mirror)', '1 (mirror)'];
-    for (const [index, copy] of copies.entries()) {
-      // The first checkpoint after formatting is number 1: slot 0 is blank until the second.
-      if (copy.kind === 'ok' || (copy.kind === 'foreign' && newest.n === 1 && index % 2 === 0))
-        continue;
-      this.#findings.add({
-        code: 'SUPERBLOCK_COPY',
-        severity: 'warning',
-        where: `superblock ${names[index] ?? index}`,
-        what: copy.kind === 'rotten' ? 'Its checksum does not match' : 'It is missing',
-        consequence: `Superblock ${newest.n} was found in another copy; the next two checkpoints write this one anew`,
-      });
-    }
-    return newest;
-  }
-
-  #log(frames: number, voids: number, superblock: Superblock): void {
-    if (frames === 0) return;
-    this.#findings.add({
-      code: 'LOG_TO_REPLAY',
-      severity: 'note',
-      where: 'log',
-      what: `${frames} frames after checkpoint ${superblock.n} wait for the next open${superblock.clean ? '' : '; the drive was not closed cleanly'}`,
-      consequence:
-        voids === 0
-          ? 'They replay completely'
-          : `${voids} records of changes that were not flushed lack some of their data: those blocks keep their former content`,
-    });
-  }
+function roomLeft(cache: PageCache): Promise<void> {
+  if (cache.dirtyCount < cache.frameCount - ROOM_PAGES) return Promise.resolve();
+  throw new Fault('DRIVE_CORRUPT', {
+    problem: `it changes more than ${CACHE_PAGES_MAX} metadata pages, which the check does not hold in memory: open and close the drive once, then check it`,
+  });
 }

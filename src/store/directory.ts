@@ -23,6 +23,8 @@ export class Directory {
   #cursor = 0;
   /** Directory pages with changed entries. */
   readonly dirty: Set<number> = new Set();
+  /** Directory pages of which one copy only is as it should be: the next checkpoint makes the other one equal. */
+  readonly halves: Set<number> = new Set();
   /** Generation (number of the checkpoint that wrote it) and copy of each directory page; generation 0: never written. */
   readonly pageGenerations: Float64Array;
   readonly pageCopies: Uint8Array;

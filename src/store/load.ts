@@ -5,7 +5,7 @@ import { Fault } from '../model/errors.ts';
 import type { IoAsync } from '../env/io-async.ts';
 import type { Allocator } from './allocator.ts';
 import type { Directory } from './directory.ts';
-import { readExact } from './exact.ts';
+import { readReadable } from './exact.ts';
 import type { ExtentMap } from './extent-map.ts';
 import { ENTRIES_PER_DIRECTORY_PAGE, OWNERS_PER_PAGE } from './geometry.ts';
 import type { Checksum } from '../lib/checksum.ts';
@@ -58,8 +58,10 @@ function newestOf(copies: readonly ParsedSuperblock[]): Superblock | undefined {
 
 async function readCopy(place: SuperblockPlace, block: number): Promise<ParsedSuperblock> {
   if ((block + 1) * BLOCK_BYTES > place.fileBytes) return { kind: 'foreign' };
-  const range = { address: place.scratch, lengthBytes: BLOCK_BYTES };
-  await readExact(place.ioAsync, place.fd, block * BLOCK_BYTES, range);
+  const bytes = new Uint8Array(place.words.buffer);
+  const range = { address: place.scratch, lengthBytes: BLOCK_BYTES, bytes };
+  const unreadable = await readReadable(place.ioAsync, place.fd, block * BLOCK_BYTES, range);
+  if (unreadable.length > 0) return { kind: 'rotten' };
   return parseSuperblock(place.words, { address: place.scratch, checksum: place.checksum });
 }
 
@@ -92,13 +94,13 @@ export class Loader {
     // What is made for chunks that the drive may grow to was never written.
     const count = Math.ceil(this.#media.geometry.pageCount / ENTRIES_PER_DIRECTORY_PAGE);
     for (let index = 0; index < count; index++) {
+      const generations = [0, 0];
       for (const copy of [0, 1]) {
-        const block = this.#media.geometry.directoryBlock(index, copy);
-        const range = { address: this.#scratch, lengthBytes: BLOCK_BYTES };
-        await readExact(this.#ioAsync, this.#media.fd, block * BLOCK_BYTES, range);
+        await this.#read(this.#media.geometry.directoryBlock(index, copy), this.#scratch);
         if (!isPage(this.#media, this.#scratch, { magic: DIRECTORY_MAGIC, page: index })) continue;
         const w = this.#scratch >>> 2;
         const generation = this.#media.words[w + 4] ?? 0;
+        generations[copy] = generation;
         const known = directory.pageGenerations[index] ?? 0;
         if (generation > superblock.n || generation <= known) continue;
         directory.pageGenerations[index] = generation;
@@ -108,6 +110,7 @@ export class Loader {
           this.#media.words.subarray(w + PAGE_ENTRIES, w + PAGE_ENTRIES + entries.length),
         );
       }
+      if (generations[0] !== generations[1]) directory.halves.add(index);
     }
     const [low, high] = directory.digest();
     if (low !== superblock.directoryDigestLow || high !== superblock.directoryDigestHigh) {
@@ -211,9 +214,7 @@ export class Loader {
     const address = this.#scratch + place * BLOCK_BYTES;
     const first = directory.copy(page);
     for (const copy of [first, first ^ 1]) {
-      const block = this.#media.geometry.pageBlock(page, copy);
-      const range = { address, lengthBytes: BLOCK_BYTES };
-      await readExact(this.#ioAsync, this.#media.fd, block * BLOCK_BYTES, range);
+      await this.#read(this.#media.geometry.pageBlock(page, copy), address);
       const expected = { magic: PAGE_MAGIC, page, generation: directory.generation(page) };
       if (!isPage(this.#media, address, expected)) continue;
       if (copy !== first) {
@@ -224,5 +225,11 @@ export class Loader {
     }
     this.#media.counters.checksumErrors++;
     return false;
+  }
+
+  /** A block that cannot be read is as good as a rotten one: the other copy decides. */
+  async #read(block: number, address: number): Promise<void> {
+    const range = { address, lengthBytes: BLOCK_BYTES, bytes: this.#media.bytes };
+    await readReadable(this.#ioAsync, this.#media.fd, block * BLOCK_BYTES, range);
   }
 }

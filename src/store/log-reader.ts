@@ -25,6 +25,9 @@ export type Frame = {
   readonly checkpoint: number;
 };
 
+/** hole: a frame is missing that was durable; stale: the superblock is not the drive's newest. */
+export type LogDamage = { readonly kind: 'hole' | 'stale'; readonly problem: string };
+
 export type LogScan = {
   readonly frames: readonly Frame[];
   /** The highest LSN that some frame says is durable. */
@@ -32,7 +35,7 @@ export type LogScan = {
   /** Where the next frame goes. */
   readonly endBlock: number;
   /** Why this is not a log that simply ended, or undefined. */
-  readonly damage: string | undefined;
+  readonly damage: LogDamage | undefined;
 };
 
 export class LogReader {
@@ -145,7 +148,11 @@ export class LogReader {
   }
 
   /** Looks past the end for a frame that says that what is missing was durable, or that this superblock is not the newest. */
-  async #damage(superblock: Superblock, end: number, nextLsn: number): Promise<string | undefined> {
+  async #damage(
+    superblock: Superblock,
+    end: number,
+    nextLsn: number,
+  ): Promise<LogDamage | undefined> {
     const { logBlocks } = superblock.layout;
     const limit = Math.min(SCAN_BLOCKS_MAX, logBlocks);
     for (let step = 0; step < limit; step++) {
@@ -156,13 +163,17 @@ export class LogReader {
       if (frame.checkpoint > superblock.n) return stale(superblock, frame);
       if (!this.#isSalted(superblock, await this.header(at))) continue;
       if (frame.lsn > nextLsn && frame.durableLsn >= nextLsn) {
-        return `frame ${nextLsn} is missing or rotten, though frame ${frame.lsn} says that it was durable`;
+        const problem = `frame ${nextLsn} is missing or rotten, though frame ${frame.lsn} says that it was durable`;
+        return { kind: 'hole', problem };
       }
     }
     return undefined;
   }
 }
 
-function stale(superblock: Superblock, frame: Frame): string {
-  return `superblock ${superblock.n} is older than checkpoint ${frame.checkpoint}, which frame ${frame.lsn} builds on`;
+function stale(superblock: Superblock, frame: Frame): LogDamage {
+  return {
+    kind: 'stale',
+    problem: `superblock ${superblock.n} is older than checkpoint ${frame.checkpoint}, which frame ${frame.lsn} builds on`,
+  };
 }

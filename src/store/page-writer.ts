@@ -5,7 +5,7 @@
 
 import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
-import { readExact } from './exact.ts';
+import { readReadable } from './exact.ts';
 import type { IoAsync } from '../env/io-async.ts';
 import type { Directory } from './directory.ts';
 import type { Media } from './media.ts';
@@ -93,12 +93,14 @@ export class PageWriter {
   /** After the checkpoint that wrote them: their other copies become equal. */
   async mirrorDirectory(indexes: readonly number[]): Promise<void> {
     const { directory, ioAsync } = this.#options;
-    const range = { address: this.#staging, lengthBytes: BLOCK_BYTES };
-    for (const index of indexes) {
+    const range = { address: this.#staging, lengthBytes: BLOCK_BYTES, bytes: this.#media.bytes };
+    for (const index of new Set([...indexes, ...directory.halves])) {
+      directory.halves.delete(index);
       const copy = directory.pageCopies[index] ?? 0;
       const from = this.#media.geometry.directoryBlock(index, copy) * BLOCK_BYTES;
-      await readExact(ioAsync, this.#media.fd, from, range);
-      const expected = { magic: DIRECTORY_MAGIC, page: index };
+      await readReadable(ioAsync, this.#media.fd, from, range);
+      const generation = directory.pageGenerations[index] ?? 0;
+      const expected = { magic: DIRECTORY_MAGIC, page: index, generation };
       if (!isPage(this.#media, this.#staging, expected)) continue;
       await this.#write(this.#media.geometry.directoryBlock(index, copy ^ 1), this.#staging);
     }
@@ -153,8 +155,8 @@ export class PageWriter {
     const { directory, ioAsync } = this.#options;
     const generation = directory.generation(page);
     const from = this.#media.geometry.pageBlock(page, copy) * BLOCK_BYTES;
-    const range = { address: this.#staging, lengthBytes: BLOCK_BYTES };
-    await readExact(ioAsync, this.#media.fd, from, range);
+    const range = { address: this.#staging, lengthBytes: BLOCK_BYTES, bytes: this.#media.bytes };
+    await readReadable(ioAsync, this.#media.fd, from, range);
     assert(
       directory.generation(page) === generation,
       'no page is written while pages are mirrored',

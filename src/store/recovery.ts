@@ -38,16 +38,16 @@ export type RecoveryWork = {
 };
 
 export type ReplayedLog = {
-  readonly scan: LogScan;
   readonly voids: Voids;
   readonly replay: Replay;
 };
 
-/** Follows the log, judges what was not flushed, and replays it all in memory. Writes nothing by itself. */
-export async function replayLog(state: ReplayState, work: RecoveryWork): Promise<ReplayedLog> {
-  const { ioAsync, reader, superblock, scratch } = work;
-  const scan = await reader.scan(superblock);
-  if (scan.damage !== undefined) throw new Fault('DRIVE_CORRUPT', { problem: scan.damage });
+/** Judges what of a log was not flushed, and replays it all in memory. Writes nothing by itself. */
+export async function replayLog(
+  state: ReplayState,
+  work: Omit<RecoveryWork, 'superblock'> & { readonly scan: LogScan },
+): Promise<ReplayedLog> {
+  const { ioAsync, reader, scan, scratch } = work;
   const unflushed: { frame: Frame; words: Uint32Array }[] = [];
   for (const frame of scan.frames) {
     if (frame.lsn > scan.durableLsn) unflushed.push({ frame, words: await reader.records(frame) });
@@ -57,14 +57,16 @@ export async function replayLog(state: ReplayState, work: RecoveryWork): Promise
   for (const frame of scan.frames) {
     await replay.frame(frame, await reader.records(frame), work.relieve);
   }
-  replay.verify();
-  return { scan, voids, replay };
+  return { voids, replay };
 }
 
 /** Replays the log on the state that the checkpoint left, and makes the result durable before it resolves. */
 export async function recover(state: ReplayState, work: RecoveryWork): Promise<Recovered> {
   const { ioAsync, superblock, scratch } = work;
-  const { scan, voids, replay } = await replayLog(state, work);
+  const scan = await work.reader.scan(superblock);
+  if (scan.damage !== undefined) throw new Fault('DRIVE_CORRUPT', { problem: scan.damage.problem });
+  const { voids, replay } = await replayLog(state, { ...work, scan });
+  replay.verify();
   const rottenBlocks = await redo(state.media, ioAsync, { redos: replay.redos(), scratch });
   await ioAsync.flush(state.media.fd);
   let voidBlocks = 0;

@@ -45,6 +45,11 @@ export class VolumeTable {
     return this.#volumes.values();
   }
 
+  /** What each slot holds; free ones are left out. */
+  records(): Iterable<readonly [slot: number, record: TableRecord]> {
+    return this.#slots;
+  }
+
   byUuid(uuid: string): Volume | undefined {
     for (const volume of this.#volumes.values()) {
       if (volume.uuid === uuid && this.#slots.has(volume.slot)) return volume;
