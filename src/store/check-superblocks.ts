@@ -88,7 +88,7 @@ function checkCopy(
       what: `It is number ${copy.superblock.n}, and ${wanted} belongs there`,
       consequence: isNewestPair
         ? 'Power went while a checkpoint wrote the pair, or this write was lost; the other copy is used'
-        : 'A write that was reported as durable is missing: this drive may lie about its flushes',
+        : 'A checkpoint was interrupted after its first copy, and recovered from that; or a write reported as durable is missing',
     });
     return;
   }

@@ -19,6 +19,8 @@ import { RequestOrder } from './request-order.ts';
 export const PIECE_COUNT = 2048;
 /** Pieces of one request under way: a trim of a whole volume goes on in steps. */
 const PIECES_PER_REQUEST_MAX = 24;
+/** Pages of the cache for each change that looks for its own: three, and as many for readers in between. */
+const CACHE_PAGES_PER_CHANGE = 6;
 /** Blocks of scratch for writes of less than a block. */
 const SCRATCH_COUNT = 64;
 
@@ -35,6 +37,10 @@ export class Core {
   readonly #starved = new Queue<Request>();
   /** Pieces let in by the gate, to be started. */
   readonly #ready = new Queue<Piece>();
+  /** Changes that wait until fewer others look for their pages. */
+  readonly #changesWaiting = new Queue<Piece>();
+  #changing = 0;
+  readonly #changingMax: number;
   readonly #edgesWaiting = new Queue<Piece>();
   readonly #logFull = new Queue<Piece>();
   readonly #driveFull = new Queue<Piece>();
@@ -57,6 +63,7 @@ export class Core {
 
   constructor(drive: DriveState) {
     this.#drive = drive;
+    this.#changingMax = Math.max(1, Math.floor(drive.cache.frameCount / CACHE_PAGES_PER_CHANGE));
     this.#ackedLsn = drive.log.sealedLsn;
     for (let index = 0; index < PIECE_COUNT; index++) this.#pieces.push(new Piece(index));
     this.#freePieces.push(...this.#pieces.toReversed());
@@ -70,7 +77,10 @@ export class Core {
         this.#driveFull.push(piece);
         drive.flusher.require(drive.allocator.limboLsn, () => undefined);
       },
-      onTaken: (piece) => this.#taken.push(piece),
+      onTaken: (piece) => {
+        this.#endChange(piece);
+        this.#taken.push(piece);
+      },
     });
   }
 
@@ -241,8 +251,31 @@ export class Core {
 
   #start(piece: Piece): void {
     if (piece.kind === 'read') this.#reader.start(piece);
-    else if (piece.kind === 'edge') this.#startEdge(piece);
-    else this.#changer.change(piece);
+    else if (piece.kind === 'edge' && piece.scratch < 0) this.#startEdge(piece);
+    else this.#change(piece);
+  }
+
+  /**
+   * Lets a bounded number of changes look for their pages at once: each needs up to three together, and more of them than the cache
+   * has room for would take the pages from one another for ever.
+   */
+  #change(piece: Piece): void {
+    if (this.#changing >= this.#changingMax) {
+      this.#changesWaiting.push(piece);
+      return;
+    }
+    this.#changing++;
+    piece.changing = true;
+    this.#changer.change(piece);
+  }
+
+  /** The change is in a frame, or over: the next one may look for its pages. */
+  #endChange(piece: Piece): void {
+    if (!piece.changing) return;
+    piece.changing = false;
+    this.#changing--;
+    const next = this.#changesWaiting.shift();
+    if (next !== undefined) this.#ready.push(next);
   }
 
   /** A write of less than a block: the whole block is read into scratch first. */
@@ -267,12 +300,14 @@ export class Core {
     const to = this.#scratch + piece.scratch * BLOCK_BYTES + piece.edgeFrom;
     if (piece.edgeSource === 0) bytes.fill(0, to, to + piece.edgeLength);
     else bytes.copyWithin(to, piece.edgeSource, piece.edgeSource + piece.edgeLength);
-    this.#changer.change(piece);
+    piece.stage = 'start';
+    this.#change(piece);
   }
 
   #pieceOver(piece: Piece): void {
     const { request } = piece;
     assert(request !== undefined, 'a piece ends once');
+    this.#endChange(piece);
     this.#gate.leave(piece, (waiter) => this.#ready.push(waiter));
     if (piece.scratch >= 0) this.#returnScratch(piece);
     if (piece.errno !== 0) request.errno = piece.errno;

@@ -62,6 +62,8 @@ export class Piece {
   /** Where it goes on when what it waits for has come. */
   stage: 'gate' | 'start' | 'reading' | 'verify' | 'change' | 'taking' = 'gate';
   pending = 0;
+  /** It counts among the changes that look for their pages. */
+  changing = false;
   errno = 0;
   lsn = 0;
   /** Taken for this piece, not yet in any record. */
