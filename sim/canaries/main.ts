@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { Focus } from '../plan.ts';
 import { CANARIES } from './canaries.ts';
 import type { Canary } from './canary.ts';
 

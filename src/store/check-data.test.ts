@@ -52,6 +52,12 @@ test('the right bytes in the place of another block are damage', async () => {
 
 test('a block that cannot be read is damage, its neighbours are not', async () => {
   const rig = await writtenDrive('closed');
+  const store = await rig.open();
+  // Zeros, as which an unreadable block comes.
+  const errno = await rig.client(store, VOLUME).write(5 * BLOCK, new Uint8Array(BLOCK));
+  assert.equal(errno, 0);
+  await rig.run(store.close());
+  await rig.restart();
   const fromBytes = (FIRST_BLOCK + 5) * BLOCK;
   const give = { kind: 'error', errno: EIO } as const;
   // The large read fails, then the single one of this block.
@@ -64,6 +70,26 @@ test('a block that cannot be read is damage, its neighbours are not', async () =
   assert.equal(report.findings.length, 1);
   assert.match(report.findings[0]?.what ?? '', /cannot read the block/);
   assert.equal(report.dataBlocksRead, 48);
+});
+
+test('a drive of many runs is read whole, and each bad block is found once', async () => {
+  const rig = await writtenDrive('closed');
+  const store = await rig.open();
+  const client = rig.client(store, VOLUME);
+  for (let extent = 3; extent < 16; extent++) {
+    assert.equal(await client.write(extent * EXTENT, new Uint8Array(EXTENT).fill(extent + 1)), 0);
+  }
+  await rig.run(store.close());
+  await rig.restart();
+  const whole = await rig.check({ data: true });
+  assert.deepEqual([whole.summary, whole.dataBlocksRead], ['clean', 16 * 16]);
+  const wanted = [0, 7, 8, 15].map((cell) => `byte ${cell * EXTENT + (15 - cell) * BLOCK}`);
+  for (const cell of [0, 7, 8, 15]) rotBlock(rig, GEOMETRY.cellStart(cell) + 15 - cell);
+  const { findings } = await rig.check({ data: true });
+  assert.deepEqual(
+    findings.map(({ where }) => where.split(', ')[1]),
+    wanted,
+  );
 });
 
 test('cells whose checksums are lost are not read, the others are', async () => {
