@@ -34,6 +34,8 @@ export class MemoryTarget implements BlockTarget {
   fault: { readonly errno: number; readonly from: number; readonly to: number } | undefined;
   /** While true nothing is answered. */
   held = false;
+  /** While set, reads whose range touches a byte in [from, to) are not answered. */
+  late: { readonly from: number; readonly to: number } | undefined;
   inFlight = 0;
   inFlightMax = 0;
   readonly #io: Io;
@@ -41,6 +43,7 @@ export class MemoryTarget implements BlockTarget {
   readonly #onDone: OnDone;
   readonly #recordsCalls: boolean;
   #over: number[] = [];
+  #overLate: number[] = [];
 
   constructor(io: Io, onDone: OnDone, options: MemoryTargetOptions) {
     this.sizeBytes = options.sizeBytes;
@@ -60,7 +63,10 @@ export class MemoryTarget implements BlockTarget {
     const errno = this.#begin('read', offsetBytes, lengthBytes, false, false);
     if (errno === 0) this.data.copy(this.#arena, address, offsetBytes, offsetBytes + lengthBytes);
     else this.#arena.fill(0xee, address, address + lengthBytes);
-    this.#over.push(token, errno);
+    const { late } = this;
+    const isLate =
+      late !== undefined && offsetBytes < late.to && offsetBytes + lengthBytes > late.from;
+    (isLate ? this.#overLate : this.#over).push(token, errno);
   }
 
   write(
@@ -157,6 +163,10 @@ export class MemoryTarget implements BlockTarget {
   }
 
   #tell(): void {
+    if (this.late === undefined && this.#overLate.length > 0) {
+      this.#over.push(...this.#overLate);
+      this.#overLate = [];
+    }
     if (this.held || this.#over.length === 0) return;
     const over = this.#over;
     this.#over = [];

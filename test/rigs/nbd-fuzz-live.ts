@@ -56,15 +56,19 @@ export async function fuzzLive(options: {
         const answered = await client.run(seed);
         answeredCount += answered;
       } catch (error) {
+        next = options.caseCount;
         throw new Error(`case with --seed ${seed} --cases 1`, { cause: error });
       }
     }
     await client.settled();
   };
-  await Promise.all(Array.from({ length: options.clients }, work));
-  const residentGrowthBytes = process.memoryUsage.rss() - residentBytes;
-  await harness.stop();
-  return { caseCount: next, answeredCount, residentGrowthBytes };
+  try {
+    await Promise.all(Array.from({ length: options.clients }, work));
+    const residentGrowthBytes = process.memoryUsage.rss() - residentBytes;
+    return { caseCount: next, answeredCount, residentGrowthBytes };
+  } finally {
+    await harness.stop();
+  }
 }
 
 class FuzzClient {

@@ -5,75 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import * as nbd from '../../wire/nbd/constants.ts';
 import { Prng } from '../../lib/prng.ts';
+import { pattern, read, readChunks, until, write } from '../../../test/nbd-exchanges.ts';
 import { NbdHarness, type Served } from '../../../test/nbd-harness.ts';
-import { NbdRawClient, type Reply } from '../../../test/nbd-raw-client.ts';
 
 const KIB = 1024;
 const MIB = 1024 * 1024;
-
-function pattern(lengthBytes: number, seed: number): Buffer {
-  const bytes = Buffer.alloc(lengthBytes);
-  let state = seed;
-  for (let at = 0; at + 4 <= lengthBytes; at += 4) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    bytes.writeUInt32LE(state, at);
-  }
-  return bytes;
-}
-
-async function write(client: NbdRawClient, offset: number, data: Buffer, flags = 0): Promise<void> {
-  client.request({ type: nbd.CMD_WRITE, offset, data, flags, cookie: 77n });
-  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 77n, errno: 0 });
-}
-
-/** Reads with simple replies. */
-async function read(client: NbdRawClient, offset: number, length: number): Promise<Buffer> {
-  client.request({ type: nbd.CMD_READ, offset, length, cookie: 78n });
-  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 78n, errno: 0 });
-  return client.receive(length);
-}
-
-type Content = { readonly bytes: Buffer; readonly chunks: number; readonly errors: Reply[] };
-
-/** Takes the chunks of one structured reply and puts them together, checking that they are what the protocol allows. */
-async function collect(client: NbdRawClient, offset: number, length: number): Promise<Content> {
-  const bytes = Buffer.alloc(length, 0xaa);
-  const seen = new Uint8Array(length);
-  const errors: Reply[] = [];
-  let chunks = 0;
-  for (;;) {
-    const chunk = await client.reply();
-    assert.ok(chunk.kind === 'chunk');
-    if (chunk.type === nbd.REPLY_TYPE_OFFSET_DATA || chunk.type === nbd.REPLY_TYPE_OFFSET_HOLE) {
-      chunks += 1;
-      const hole = chunk.type === nbd.REPLY_TYPE_OFFSET_HOLE;
-      const at = Number(chunk.payload.readBigUInt64BE()) - offset;
-      const count = hole ? chunk.payload.readUInt32BE(8) : chunk.payload.length - 8;
-      assert.ok(at >= 0 && count > 0 && at + count <= length, 'chunks lie in the request');
-      assert.ok(!seen.subarray(at, at + count).includes(1), 'chunks do not overlap');
-      seen.fill(1, at, at + count);
-      if (hole) bytes.fill(0, at, at + count);
-      else chunk.payload.copy(bytes, at, 8);
-    } else if (chunk.type >= 0x8000) errors.push(chunk);
-    else assert.equal(chunk.type, nbd.REPLY_TYPE_NONE);
-    if ((chunk.flags & nbd.REPLY_FLAG_DONE) !== 0) break;
-  }
-  if (errors.length === 0) assert.ok(!seen.includes(0), 'all is covered');
-  return { bytes, chunks, errors };
-}
-
-function readChunks(
-  client: NbdRawClient,
-  request: { readonly offset: number; readonly length: number; readonly flags?: number },
-): Promise<Content> {
-  client.request({ type: nbd.CMD_READ, ...request });
-  return collect(client, request.offset, request.length);
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 1000 && !isSo(); tries += 1) await sleep(5);
-  assert.ok(isSo(), 'it happens within 5 s');
-}
 
 for (const kind of ['auto', 'node'] as const) {
   void suite(`NbdFrontend on ${kind}`, () => {
@@ -147,6 +83,46 @@ for (const kind of ['auto', 'node'] as const) {
         seen.add(reply.cookie);
       }
       client.destroy();
+    });
+
+    test('a reply that becomes ready while a large one is being sent waits for its end', async () => {
+      const { target, attach } = await serve();
+      pattern(MIB, 9).copy(target.data);
+      for (const structured of [false, true]) {
+        const client = await attach({ structured });
+        target.late = { from: 32 * MIB, to: 33 * MIB };
+        client.pause();
+        client.request({ type: nbd.CMD_READ, offset: 32 * MIB, length: 4096, cookie: 1n });
+        const flags = structured ? nbd.CMD_FLAG_DF : 0;
+        client.request({ type: nbd.CMD_READ, offset: 0, length: 8 * MIB, flags, cookie: 2n });
+        // Begun, and stuck in the socket.
+        await until(() => target.calls.length >= 4);
+        await sleep(20);
+        target.late = undefined;
+        harness.env.io.yieldTurn();
+        await until(() => target.inFlight === 0);
+        client.resume();
+        if (structured) {
+          const large = await client.reply();
+          assert.ok(large.kind === 'chunk' && large.cookie === 2n);
+          assert.ok(large.payload.subarray(8).equals(target.data.subarray(0, 8 * MIB)));
+          // The end of the large reply is a chunk of its own, which the small one may overtake.
+          const rest = [await client.reply(), await client.reply()];
+          assert.deepEqual(new Set(rest.map(({ cookie }) => cookie)), new Set([1n, 2n]));
+        } else {
+          for (const [cookie, length] of [
+            [2n, 8 * MIB],
+            [1n, 4096],
+          ] as const) {
+            assert.deepEqual(await client.reply(), { kind: 'simple', cookie, errno: 0 });
+            const offset = cookie === 1n ? 32 * MIB : 0;
+            const data = await client.receive(length);
+            assert.ok(data.equals(target.data.subarray(offset, offset + length)));
+          }
+        }
+        target.calls.length = 0;
+        client.destroy();
+      }
     });
 
     test('TRIM, WRITE_ZEROES, FLUSH, CACHE and FUA reach the target as they were asked', async () => {
@@ -323,137 +299,6 @@ for (const kind of ['auto', 'node'] as const) {
       assert.ok(reply.kind === 'chunk' && reply.type === nbd.REPLY_TYPE_ERROR);
       client.destroy();
       without.destroy();
-    });
-
-    test('DISC: what was asked before is answered, then the connection ends', async () => {
-      const { target, attach } = await serve();
-      const client = await attach();
-      target.held = true;
-      client.request({ type: nbd.CMD_WRITE, offset: 0, data: pattern(4096, 1), cookie: 1n });
-      client.request({ type: nbd.CMD_READ, offset: 0, length: 4096, cookie: 2n });
-      client.request({ type: nbd.CMD_DISC });
-      client.request({ type: nbd.CMD_WRITE, offset: 8192, data: pattern(4096, 1) });
-      await until(() => target.inFlight === 2);
-      await sleep(20);
-      target.held = false;
-      harness.env.io.yieldTurn();
-      assert.equal((await client.untilEnd()).length, 16 + 16 + 4096);
-      assert.equal(target.calls.length, 2, 'nothing after DISC is looked at');
-    });
-
-    test('once a connection is over, none of its requests starts', async () => {
-      const { target, attachment, attach } = await serve({ requestCountMax: 2 });
-      const client = await attach();
-      target.held = true;
-      for (let index = 0; index < 10; index += 1) {
-        client.request({ type: nbd.CMD_WRITE, offset: index * 4096, data: pattern(4096, 1) });
-      }
-      // A large one is half received when the client vanishes.
-      client.request({ type: nbd.CMD_WRITE, offset: MIB, length: 2 * MIB });
-      client.send(pattern(MIB, 1));
-      await until(() => target.inFlight === 2 && attachment.waiting.count >= 8);
-      client.destroy();
-      const other = await attach();
-      other.request({ type: nbd.CMD_WRITE, offset: 0, data: pattern(4096, 2), cookie: 5n });
-      await until(() => [...attachment.connections].some((each) => each.closed));
-      target.held = false;
-      harness.env.io.yieldTurn();
-      assert.deepEqual(await other.reply(), { kind: 'simple', cookie: 5n, errno: 0 });
-      assert.equal(target.calls.length, 3);
-      assert.ok(target.data.subarray(0, 4096).equals(pattern(4096, 2)));
-      await until(() => attachment.connections.size === 1);
-      other.destroy();
-      await until(() => attachment.isEmpty);
-    });
-
-    test('clients that do not read their replies stop only themselves', async () => {
-      const { target, attachment, attach } = await serve();
-      pattern(16 * MIB, 8).copy(target.data);
-      const lazy = await Promise.all([0, 1, 2, 3].map(() => attach()));
-      const lengths = [4096, 65_536, 262_144, 2 * MIB];
-      for (const [index, client] of lazy.entries()) {
-        client.pause();
-        for (let count = 0; count < 600; count += 1) {
-          client.request({ type: nbd.CMD_READ, length: lengths[index]!, cookie: BigInt(count) });
-        }
-      }
-      await sleep(200);
-      const busy = await attach({ structured: true });
-      for (let round = 0; round < 100; round += 1) {
-        await write(busy, 20 * MIB, pattern(100_000, round));
-        const content = await readChunks(busy, { offset: 20 * MIB, length: 100_000 });
-        assert.ok(content.bytes.equals(pattern(100_000, round)));
-      }
-      assert.ok(target.calls.length < 2000, 'what is not taken is not read');
-      // Those that take their replies in the end get them all.
-      for (const [index, client] of lazy.entries()) {
-        client.resume();
-        if (index === 3) client.destroy();
-        else {
-          for (let count = 0; count < 600; count += 1) {
-            assert.equal((await client.reply()).kind, 'simple');
-            const data = await client.receive(lengths[index]!);
-            assert.ok(data.equals(target.data.subarray(0, lengths[index])));
-          }
-        }
-      }
-      for (const client of lazy) client.destroy();
-      busy.destroy();
-      await until(() => attachment.isEmpty);
-    });
-
-    test('draining: what is under way is answered, the rest refused, then all is flushed', async () => {
-      const served = await serve();
-      const { target, attachment, attach } = served;
-      const busy = await attach();
-      const idle = await attach();
-      const negotiating = await NbdRawClient.connect(served.path);
-      await negotiating.greet();
-      target.held = true;
-      busy.request({ type: nbd.CMD_WRITE, offset: 0, data: pattern(4096, 1), cookie: 1n });
-      await until(() => target.inFlight === 1);
-      const closed = harness.frontend.close(attachment);
-      assert.equal((await idle.untilEnd()).length, 0);
-      assert.equal((await negotiating.untilEnd()).length, 0);
-      busy.request({ type: nbd.CMD_WRITE, offset: 4096, data: pattern(4096, 1), cookie: 2n });
-      const refused = await busy.reply();
-      assert.ok(refused.kind === 'simple' && refused.errno === 108 && refused.cookie === 2n);
-      target.held = false;
-      harness.env.io.yieldTurn();
-      assert.deepEqual(await busy.reply(), { kind: 'simple', cookie: 1n, errno: 0 });
-      assert.equal((await busy.untilEnd()).length, 0);
-      assert.equal(await closed, 0);
-      assert.equal(target.calls.at(-1)?.call, 'flush');
-      await assert.rejects(attach(), 'nobody listens any more');
-    });
-
-    test('draining does not wait for ever for a client that takes nothing', async () => {
-      const { attachment, attach } = await serve();
-      const client = await attach();
-      client.pause();
-      for (let count = 0; count < 100; count += 1) {
-        client.request({ type: nbd.CMD_READ, length: MIB });
-      }
-      await sleep(50);
-      const start = performance.now();
-      assert.equal(await harness.frontend.close(attachment), 0);
-      const took = performance.now() - start;
-      assert.ok(took > 3000 && took < 8000, `${took} ms`);
-      client.destroy();
-    });
-
-    test('a 65th client waits until one of the others ends', async () => {
-      const { path, attach, attachment } = await serve();
-      const clients = await Promise.all(Array.from({ length: 64 }, () => attach()));
-      const next = await NbdRawClient.connect(path);
-      await sleep(50);
-      assert.equal(attachment.connections.size, 64);
-      clients[7]!.destroy();
-      await next.greet();
-      assert.equal(attachment.connections.size, 64);
-      next.destroy();
-      for (const client of clients) client.destroy();
-      await until(() => attachment.isEmpty);
     });
 
     test('all of it ends, with nothing left over', async () => {
