@@ -68,12 +68,17 @@ export function addInstallationCommands(program: Command): void {
     .action(async (options: { yes?: boolean }, command: Command) => {
       const context = contextOf(command);
       const { directory } = context.installation;
+      const outside = drivesOutside(directory);
       await confirm(
         options.yes === true,
         `Delete "${directory}" with all drives and volumes in it?`,
       );
       await uninstall(context);
-      context.output.result({ uninstalled: true }, `Nothing is left of Holdfast in "${directory}"`);
+      const left = outside.map((at) => `\n"${at}" is left as it is: Holdfast did not make it`);
+      context.output.result(
+        { uninstalled: true, left: outside },
+        `Nothing is left of Holdfast in "${directory}"${left.join('')}`,
+      );
     });
 }
 
@@ -141,7 +146,11 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
   let exit: number | undefined;
   child.once('exit', (code) => (exit = code ?? 1));
   await ready(context, () => exit, child.pid);
-  const drives = await firstDrive(context, options);
+  const drives = await firstDrive(context, options).catch(async (error: unknown) => {
+    // Refused is not running: what was started for it ends again.
+    await down(context);
+    throw error;
+  });
   const status = await context.api.get<StatusView>('/v1/status');
   output.result(
     { ...status, driveViews: drives },
@@ -241,9 +250,17 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
     asked = true;
   });
   if (output.kind === 'text') {
-    await Promise.race([ended, ready(context, () => undefined, process.pid)]);
-    if (!asked) await firstDrive(context, options);
-    output.note(`Holdfast runs in "${installation.directory}". Ctrl-C ends it.`);
+    try {
+      await Promise.race([ended, ready(context, () => undefined, process.pid)]);
+      if (!asked) await firstDrive(context, options);
+    } catch (error) {
+      // Refused is not running, but for an end that was asked for meanwhile, which goes its way below.
+      if (!asked) {
+        await supervisor.stop();
+        throw error;
+      }
+    }
+    if (!asked) output.note(`Holdfast runs in "${installation.directory}". Ctrl-C ends it.`);
   }
   await ended;
   output.note('Ending: unmounting, then the processes in order. Ctrl-C again ends at once.');
@@ -286,6 +303,17 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Files and devices of others that are drives: they stay, with what is on them. */
+function drivesOutside(directory: string): string[] {
+  const file = path.join(directory, 'engine.json');
+  if (!fs.existsSync(file)) return [];
+  const { drives } = JSON.parse(fs.readFileSync(file, 'utf8')) as {
+    readonly drives: readonly { readonly path: string }[];
+  };
+  const own = `${path.join(directory, 'drives')}${path.sep}`;
+  return drives.map((drive) => drive.path).filter((at) => !at.startsWith(own));
 }
 
 async function uninstall(context: Context): Promise<void> {

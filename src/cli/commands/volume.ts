@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path';
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 
 import type { VolumeView } from '../../control/schemas.ts';
 import { Refusal } from '../../model/errors.ts';
@@ -161,7 +161,9 @@ function addMounting(volume: Command): void {
       'Attaches a volume, makes a file system on it if it is blank, checks it, and mounts it.',
     example: 'holdfast volume mount db --fs ext4',
   })
-    .option('--fs <type>', 'ext4 or xfs', 'ext4')
+    .addOption(
+      new Option('--fs <type>', 'its file system').choices(['ext4', 'xfs']).default('ext4'),
+    )
     .option('--at <path>', 'where (default: DIR/mnt/NAME)')
     .option('--force', 'make the file system though there is another: what it holds is lost')
     .action(
