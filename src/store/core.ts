@@ -8,10 +8,10 @@ import { BLOCK_BYTES } from '../model/block-target.ts';
 import { EINVAL, EIO, EROFS, ESHUTDOWN } from '../model/errno.ts';
 import { Changer } from './changer.ts';
 import type { DriveState } from './drive-state.ts';
-import { NONE } from './extent-map.ts';
+import type { ExtentMap } from './extent-map.ts';
 import { Gate } from './gate.ts';
-import { EXTENT_BLOCKS, EXTENT_BYTES } from './geometry.ts';
-import { Piece, Queue, Request, type Client, type PieceKind } from './piece.ts';
+import { EXTENT_BYTES } from './geometry.ts';
+import { Piece, Queue, Request, type PieceKind } from './piece.ts';
 import { Reader } from './reader.ts';
 import { RequestOrder } from './request-order.ts';
 
@@ -51,6 +51,7 @@ export class Core {
   readonly #over = new Queue<Request>();
   #inCall = false;
   #draining = false;
+  #room = false;
   /** Flushes by token, which is an index in here. */
   readonly #flushing: (Request | undefined)[] = [];
   readonly #freeFlushes: number[] = [];
@@ -85,6 +86,10 @@ export class Core {
   }
 
   // --- Requests -----------------------------------------------------------------------------------------------
+
+  get map(): ExtentMap {
+    return this.#drive.map;
+  }
 
   /** A blank request that the caller fills in and passes to {@link submit}. */
   request(): Request {
@@ -255,10 +260,7 @@ export class Core {
     else this.#change(piece);
   }
 
-  /**
-   * Lets a bounded number of changes look for their pages at once: each needs up to three together, and more of them than the cache
-   * has room for would take the pages from one another for ever.
-   */
+  /** Each change needs up to three pages at once: more of them than the cache has room for would take them from one another for ever. */
   #change(piece: Piece): void {
     if (this.#changing >= this.#changingMax) {
       this.#changesWaiting.push(piece);
@@ -365,7 +367,6 @@ export class Core {
   onRoom(): void {
     this.#room = true;
   }
-  #room = false;
 
   /** Freed cells have become usable, or none are left in limbo. */
   onSpace(): void {
@@ -418,44 +419,6 @@ export class Core {
       this.#changer.frameWritten(piece);
     }
     this.#drive.flusher.failAll();
-  }
-
-  /** For NBD's base:allocation: pairs (blocks, has data) of a client's range; returns the number of pairs. */
-  status(
-    client: Client,
-    range: { readonly first: number; readonly count: number },
-    runs: Uint32Array,
-  ): number {
-    const { map } = this.#drive;
-    let pairs = 0;
-    let lastState = -1;
-    for (let block = range.first; block < range.first + range.count;) {
-      const extent = Math.floor(block / EXTENT_BLOCKS);
-      const cell = map.single(client.volume, extent);
-      let data = cell === NONE ? 0 : map.data;
-      if (cell === -1) {
-        data = 0;
-        let decided = 0;
-        for (const version of map.versions(client.volume, extent)) {
-          if (client.volume.birthOf(version.era) > client.birthMax) continue;
-          data |= version.data & ~decided;
-          decided |= version.decided;
-        }
-      } else if (cell !== NONE && client.volume.birthOf(map.era) > client.birthMax) data = 0;
-      const end = Math.min(range.first + range.count, (extent + 1) * EXTENT_BLOCKS);
-      for (; block < end; block++) {
-        const state = (data >>> (block % EXTENT_BLOCKS)) & 1;
-        if (state !== lastState) {
-          if ((pairs + 1) * 2 > runs.length) return pairs;
-          runs[pairs * 2] = 0;
-          runs[pairs * 2 + 1] = state;
-          pairs++;
-          lastState = state;
-        }
-        runs[pairs * 2 - 2] = (runs[pairs * 2 - 2] ?? 0) + 1;
-      }
-    }
-    return pairs;
   }
 }
 

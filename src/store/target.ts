@@ -1,6 +1,7 @@
 /** A volume or snapshot as a frontend drives it: BlockTarget over Core. */
 
 import { BLOCK_BYTES, type BlockTarget } from '../model/block-target.ts';
+import { allocationOf } from './allocation.ts';
 import type { Core } from './core.ts';
 import type { Client, Request, RequestKind } from './piece.ts';
 
@@ -68,7 +69,11 @@ export class Target implements BlockTarget {
   }
 
   status(firstBlock: number, blockCount: number, runs: Uint32Array): number {
-    return this.#core.status(this.#client, { first: firstBlock, count: blockCount }, runs);
+    return allocationOf(this.#core.map, this.#client, {
+      first: firstBlock,
+      count: blockCount,
+      runs,
+    });
   }
 
   #request(kind: RequestKind, token: number): Request {
