@@ -5,32 +5,14 @@
 
 import { assert } from '../src/lib/assert.ts';
 import { EBADF, ECANCELED } from '../src/model/errno.ts';
-import {
-  INDEX_LIMIT,
-  PORT_COUNT_MAX,
-  SEGMENT_COUNT_MAX,
-  type Io,
-  type OnCompletion,
-  type Port,
-} from '../src/env/io.ts';
+import { SEGMENT_COUNT_MAX, type Io, type OnCompletion, type Port } from '../src/env/io.ts';
+import { type Handle, type OpenHandle, SimHandles } from './sim-handles.ts';
 import type { SimMachine } from './sim-machine.ts';
+import { SimMemory } from './sim-memory.ts';
 import { SimOperation } from './sim-operation.ts';
-import type { SimSocketEnd } from './sim-sockets.ts';
+import { keyOf, SimPorts } from './sim-ports.ts';
+import type { SimSocketEnd, SocketTag } from './sim-sockets.ts';
 import type { Happening, World } from './world.ts';
-
-type DiskHandle = {
-  readonly kind: 'disk';
-  readonly disk: SimOperation['disk'];
-  readonly direct: boolean;
-  readonly exclusive: boolean;
-};
-type SocketHandle = { readonly kind: 'socket'; readonly end: SimSocketEnd };
-type ListenerHandle = { readonly kind: 'listener'; readonly path: string };
-export type Handle = (DiskHandle | SocketHandle | ListenerHandle) & {
-  inFlight: number;
-  /** Called when the last operation has ended, once the descriptor is to be closed. */
-  onIdle: (() => void) | undefined;
-};
 
 type Waiting = {
   readonly operation: SimOperation;
@@ -38,25 +20,28 @@ type Waiting = {
   readonly end: (result: number) => void;
 };
 
+type Timer = {
+  readonly happening: Happening;
+  readonly complete: (result: number) => void;
+};
+
 export class SimIo implements Io {
   readonly kind = 'sim';
   readonly memory: WebAssembly.Memory;
-  readonly #bytes: Uint8Array;
+  readonly #arena: SimMemory;
   readonly #machine: SimMachine;
   readonly #world: World;
-  readonly #ports: OnCompletion[] = [];
+  readonly #ports = new SimPorts();
   readonly #hooks: (() => void)[] = [];
-  readonly #handles = new Map<number, Handle>();
-  #nextFd = 3;
+  readonly #handles: SimHandles;
   /** Submitted in this turn, not yet started. */
   #waiting: Waiting[] = [];
   readonly #running = new Map<SimOperation, Handle>();
   /** Ended, and the process does not know it yet. */
   readonly #ended = new Set<SimOperation>();
   #ready: (() => void)[] = [];
-  /** `port * INDEX_LIMIT + index` of everything in flight: rule 3 of Io. */
-  readonly #inFlight = new Set<number>();
-  readonly #timers = new Map<number, Happening>();
+  /** By {@link keyOf}. */
+  readonly #timers = new Map<number, Timer>();
   #turnScheduled = false;
   #dead = false;
   #onStop: (() => void) | undefined;
@@ -66,7 +51,8 @@ export class SimIo implements Io {
     this.#machine = machine;
     this.#world = machine.world;
     this.memory = memory;
-    this.#bytes = new Uint8Array(memory.buffer);
+    this.#arena = new SimMemory(memory);
+    this.#handles = new SimHandles((handle) => machine.onClosed(handle));
     this.#world.onSettled(this.#onSettled);
   }
 
@@ -80,11 +66,7 @@ export class SimIo implements Io {
   }
 
   port(onCompletion: OnCompletion): Port {
-    assert(this.#ports.length < PORT_COUNT_MAX, 'there are at most 255 ports');
-    this.#ports.push(onCompletion);
-    // Branded numbers are made here only.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    return (this.#ports.length - 1) as Port;
+    return this.#ports.open(onCompletion);
   }
 
   read(
@@ -138,13 +120,10 @@ export class SimIo implements Io {
       Number.isSafeInteger(positionBytes) && positionBytes >= 0,
       `a position is a place: ${positionBytes}`,
     );
-    for (let i = 0; i < segments.length; i += 2) {
-      const end = (segments[i] ?? 0) + (segments[i + 1] ?? 0);
-      assert((segments[i] ?? -1) >= 0 && end <= this.#bytes.length, 'segments lie in the arena');
-    }
-    const complete = this.#admit(tag.port, tag.index);
-    const handle = this.#handles.get(tag.fd);
-    if (handle?.kind !== 'disk' || handle.onIdle !== undefined) {
+    for (let i = 0; i < segments.length; i += 2) this.#arena.view(segments[i], segments[i + 1]);
+    const complete = this.#ports.admit(tag.port, tag.index);
+    const handle = this.#handles.usable(tag.fd);
+    if (handle?.kind !== 'disk' || (handle.readOnly && kind === 'write')) {
       this.#soon(() => complete(-EBADF));
       return;
     }
@@ -154,14 +133,14 @@ export class SimIo implements Io {
       disk,
       positionBytes,
       segments,
-      memory: this.#bytes,
+      memory: this.#arena.bytes,
     });
     handle.inFlight++;
     const end = (result: number): void => {
       // To the program a write has completed when it is told so, not before.
       operation.completed = disk.tick();
       this.#ended.delete(operation);
-      this.#release(handle);
+      this.#handles.release(handle);
       complete(result);
     };
     this.#waiting.push({ operation, handle, end });
@@ -173,7 +152,7 @@ export class SimIo implements Io {
   }
 
   connect(port: Port, index: number, path: string): void {
-    const complete = this.#admit(port, index);
+    const complete = this.#ports.admit(port, index);
     this.#machine.sockets.connect(path, {
       later: (run) => this.#later(run),
       done: (end, errno) => complete(end === undefined ? -errno : this.#adopt(end)),
@@ -181,10 +160,8 @@ export class SimIo implements Io {
   }
 
   receive(port: Port, index: number, socket: number, address: number, lengthBytes: number): void {
-    this.#machine.sockets.receive(
-      this.#socketTag(port, index, socket),
-      this.#bytes.subarray(address, address + lengthBytes),
-    );
+    const into = this.#arena.view(address, lengthBytes);
+    this.#machine.sockets.receive(this.#socketTag(port, index, socket), into);
   }
 
   send(
@@ -195,26 +172,20 @@ export class SimIo implements Io {
     first: number,
     count: number,
   ): void {
-    const tag = this.#socketTag(port, index, socket);
-    this.#machine.sockets.send(tag, this.#views(segments, first, count));
+    const views = this.#arena.views(segments, first, count);
+    this.#machine.sockets.send(this.#socketTag(port, index, socket), views);
   }
 
   trySend(socket: number, segments: Uint32Array, first: number, count: number): number {
-    const handle = this.#handles.get(socket);
-    if (handle?.kind !== 'socket' || handle.onIdle !== undefined) return -EBADF;
-    return this.#machine.sockets.trySend(handle.end, this.#views(segments, first, count));
-  }
-
-  #views(segments: Uint32Array, first: number, count: number): Uint8Array[] {
-    return Array.from({ length: count }, (_, i) => {
-      const address = segments[2 * (first + i)] ?? 0;
-      return this.#bytes.subarray(address, address + (segments[2 * (first + i) + 1] ?? 0));
-    });
+    const views = this.#arena.views(segments, first, count);
+    const handle = this.#handles.usable(socket);
+    if (handle?.kind !== 'socket') return -EBADF;
+    return this.#machine.sockets.trySend(handle.end, views);
   }
 
   /** What an operation on a socket needs: its handle, and how it ends. */
   #socketTag(port: Port, index: number, fd: number): SocketTag {
-    const complete = this.#admit(port, index);
+    const complete = this.#ports.admit(port, index);
     const handle = this.#handles.get(fd);
     if (handle !== undefined) handle.inFlight++;
     return {
@@ -222,7 +193,7 @@ export class SimIo implements Io {
       later: (run) => this.#later(run),
       done: (result) =>
         this.#soon(() => {
-          if (handle !== undefined) this.#release(handle);
+          if (handle !== undefined) this.#handles.release(handle);
           complete(result);
         }),
     };
@@ -235,40 +206,34 @@ export class SimIo implements Io {
   timer(port: Port, index: number, delayMs: number): void {
     if (this.#dead) return;
     assert(delayMs >= 1, 'a timer takes at least 1 ms');
-    const complete = this.#admit(port, index);
+    const complete = this.#ports.admit(port, index);
     const key = keyOf(port, index);
-    const fire = (result: number): void => {
+    const happening = this.#world.schedule(delayMs * 1000, () => {
       this.#timers.delete(key);
-      this.#soon(() => complete(result));
-    };
-    this.#timers.set(
-      key,
-      this.#world.schedule(delayMs * 1000, () => fire(0)),
-    );
+      this.#soon(() => complete(0));
+    });
+    this.#timers.set(key, { happening, complete });
   }
 
   cancelTimer(port: Port, index: number): void {
     const key = keyOf(port, index);
-    const happening = this.#timers.get(key);
-    if (happening === undefined) return;
-    happening.cancelled = true;
+    const timer = this.#timers.get(key);
+    if (timer === undefined) return;
+    timer.happening.cancelled = true;
     this.#timers.delete(key);
-    this.#soon(() => {
-      this.#inFlight.delete(key);
-      this.#ports[port]?.(index, -ECANCELED);
-    });
+    this.#soon(() => timer.complete(-ECANCELED));
   }
 
   close(port: Port, index: number, fd: number): void {
     if (this.#dead) return;
-    const complete = this.#admit(port, index);
-    const handle = this.#handles.get(fd);
-    if (handle === undefined || handle.onIdle !== undefined) {
+    const complete = this.#ports.admit(port, index);
+    const handle = this.#handles.usable(fd);
+    if (handle === undefined) {
       this.#soon(() => complete(-EBADF));
       return;
     }
     handle.onIdle = () => {
-      this.closeHandle(fd);
+      this.#handles.close(fd);
       this.#soon(() => complete(0));
     };
     this.#machine.sockets.cancel(handle);
@@ -311,10 +276,8 @@ export class SimIo implements Io {
     this.#soon(call);
   }
 
-  openHandle(handle: DiskHandle | SocketHandle | ListenerHandle): number {
-    const fd = this.#nextFd++;
-    this.#handles.set(fd, { ...handle, inFlight: 0, onIdle: undefined });
-    return fd;
+  openHandle(handle: OpenHandle): number {
+    return this.#handles.open(handle);
   }
 
   handle(fd: number): Handle | undefined {
@@ -322,12 +285,7 @@ export class SimIo implements Io {
   }
 
   closeHandle(fd: number): boolean {
-    const handle = this.#handles.get(fd);
-    if (handle === undefined) return false;
-    assert(handle.inFlight === 0, 'a descriptor is closed when nothing is in flight on it');
-    this.#handles.delete(fd);
-    this.#machine.onClosed(this, handle);
-    return true;
+    return this.#handles.close(fd);
   }
 
   /**
@@ -340,15 +298,15 @@ export class SimIo implements Io {
     this.#startWaiting();
     this.#die();
     for (const operation of this.#ended) operation.completed = operation.disk.tick();
-    for (const handle of this.#handles.values()) {
+    for (const handle of this.#handles.all()) {
       handle.inFlight = 0;
-      handle.onIdle = () => this.#machine.onClosed(this, handle);
+      handle.onIdle = () => this.#machine.onClosed(handle);
     }
     for (const [operation, handle] of this.#running) {
       operation.orphan();
       handle.inFlight++;
     }
-    for (const handle of this.#handles.values()) if (handle.inFlight === 0) handle.onIdle?.();
+    for (const handle of this.#handles.all()) if (handle.inFlight === 0) handle.onIdle?.();
   }
 
   /** Power is gone. */
@@ -357,33 +315,14 @@ export class SimIo implements Io {
     this.#die();
     for (const operation of this.#running.keys()) operation.powerOff(keep);
     this.#running.clear();
-    for (const handle of this.#handles.values()) this.#machine.onClosed(this, handle);
+    for (const handle of this.#handles.all()) this.#machine.onClosed(handle);
   }
 
   #die(): void {
     this.#dead = true;
     this.#ready = [];
     this.#world.offSettled(this.#onSettled);
-    for (const happening of this.#timers.values()) happening.cancelled = true;
-  }
-
-  #admit(port: Port, index: number): (result: number) => void {
-    assert(index >= 0 && index < INDEX_LIMIT, 'an index has 24 bits');
-    const key = keyOf(port, index);
-    assert(
-      !this.#inFlight.has(key),
-      `port ${port} has one operation in flight per index: ${index}`,
-    );
-    this.#inFlight.add(key);
-    return (result) => {
-      this.#inFlight.delete(key);
-      this.#ports[port]?.(index, result);
-    };
-  }
-
-  #release(handle: Handle): void {
-    handle.inFlight--;
-    if (handle.inFlight === 0) handle.onIdle?.();
+    for (const { happening } of this.#timers.values()) happening.cancelled = true;
   }
 
   /** Delivers `call` in the next turn. */
@@ -442,7 +381,7 @@ export class SimIo implements Io {
         this.#running.delete(operation);
         if (this.#dead) {
           operation.completed = disk.tick();
-          this.#release(handle);
+          this.#handles.release(handle);
           return;
         }
         this.#ended.add(operation);
@@ -450,15 +389,4 @@ export class SimIo implements Io {
       });
     }
   }
-}
-
-/** What sim-sockets.ts needs to know of an operation. `handle` is undefined for a descriptor that is not open. */
-export type SocketTag = {
-  readonly handle: Handle | undefined;
-  readonly later: (run: () => void) => void;
-  readonly done: (result: number) => void;
-};
-
-function keyOf(port: number, index: number): number {
-  return port * INDEX_LIMIT + index;
 }

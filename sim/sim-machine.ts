@@ -4,7 +4,8 @@ import type { Env, Files, OpenFile, OpenFileOptions } from '../src/env/env.ts';
 import { EAGAIN, EBADF, EEXIST, ENOENT, ENOSPC, ErrnoError } from '../src/model/errno.ts';
 import { FaultPlan, type FaultEffect } from './faults.ts';
 import { SimDisk } from './sim-disk.ts';
-import { SimIo, type Handle } from './sim-io.ts';
+import type { Handle } from './sim-handles.ts';
+import { SimIo } from './sim-io.ts';
 import { LATENCY_CALM, type Latency, type SimOperation } from './sim-operation.ts';
 import { SimSockets } from './sim-sockets.ts';
 import type { World } from './world.ts';
@@ -17,8 +18,8 @@ export type SimProcess = { readonly env: Env; readonly io: SimIo };
 
 export class SimMachine {
   readonly world: World;
-  readonly sockets: SimSockets = new SimSockets();
   readonly disks: Map<string, SimDisk> = new Map<string, SimDisk>();
+  readonly sockets: SimSockets = new SimSockets((path) => this.disks.has(path));
   readonly faults: FaultPlan = new FaultPlan();
   latency: Latency = LATENCY_CALM;
   /** Operations on drives that were started, ever. */
@@ -78,11 +79,10 @@ export class SimMachine {
     return this.faults.next(operation.kind, operation.positionBytes);
   }
 
-  onClosed(io: SimIo, handle: Handle): void {
+  onClosed(handle: Handle): void {
     this.sockets.closed(handle);
-    if (handle.kind === 'disk' && handle.exclusive && handle.disk.lock === io) {
-      handle.disk.lock = undefined;
-    }
+    if (handle.kind !== 'disk' || handle.lock === undefined) return;
+    if (handle.disk.lock === handle.lock) handle.disk.lock = undefined;
   }
 
   #files(io: SimIo): Files {
@@ -109,10 +109,14 @@ export class SimMachine {
         }),
       listen: (path) =>
         call(() => {
-          this.sockets.listen(path, io);
+          this.sockets.listen(path);
           return io.openHandle({ kind: 'listener', path });
         }),
-      remove: (path) => call(() => void this.disks.delete(path)),
+      remove: (path) =>
+        call(() => {
+          if (this.disks.delete(path) || this.sockets.remove(path)) return;
+          throw new ErrnoError({ errno: ENOENT, syscall: 'unlink', path });
+        }),
     };
   }
 
@@ -127,11 +131,12 @@ export class SimMachine {
       this.disks.set(path, disk);
     }
     if (disk === undefined) return fail(ENOENT);
-    const exclusive = options.exclusive ?? false;
+    const lock = options.exclusive ? {} : undefined;
+    if (lock !== undefined && disk.lock !== undefined) fail(EAGAIN);
     disk.reopened();
-    if (exclusive && disk.lock !== undefined && disk.lock !== io) fail(EAGAIN);
-    if (exclusive) disk.lock = io;
-    const fd = io.openHandle({ kind: 'disk', disk, direct: options.direct ?? false, exclusive });
+    disk.lock ??= lock;
+    const { direct = false, readOnly = false } = options;
+    const fd = io.openHandle({ kind: 'disk', disk, direct, readOnly, lock });
     return { fd, kind: disk.kind, sizeBytes: disk.sizeBytes, sectorBytes: disk.sectorBytes };
   }
 

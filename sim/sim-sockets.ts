@@ -1,10 +1,29 @@
 /** Unix sockets between simulated processes: streams of bytes with a bounded buffer each way. Nothing gets lost in them. */
 
-import { EADDRINUSE, EAGAIN, EBADF, ECANCELED, ECONNREFUSED, EPIPE } from '../src/model/errno.ts';
-import type { Handle, SocketTag } from './sim-io.ts';
+import {
+  EADDRINUSE,
+  EAGAIN,
+  EBADF,
+  ECANCELED,
+  ECONNREFUSED,
+  ENAMETOOLONG,
+  ENOENT,
+  EPIPE,
+  ErrnoError,
+} from '../src/model/errno.ts';
+import type { Handle } from './sim-handles.ts';
 
 /** Bytes that wait in one direction: small, so that short sends happen. */
 const BUFFER_BYTES = 64 * 1024;
+/** sockaddr_un holds 108 bytes, the last of them zero. */
+const PATH_BYTES_MAX = 107;
+
+/** An operation on a socket. `handle` is undefined for a descriptor that is not open. */
+export type SocketTag = {
+  readonly handle: Handle | undefined;
+  readonly later: (run: () => void) => void;
+  readonly done: (result: number) => void;
+};
 
 export type SimSocketEnd = {
   /** Received and not yet read. */
@@ -17,16 +36,32 @@ export type SimSocketEnd = {
 };
 
 type Listener = {
-  readonly owner: object;
   readonly backlog: SimSocketEnd[];
   acceptor: { readonly tag: SocketTag; readonly adopt: (end: SimSocketEnd) => number } | undefined;
 };
 
 export class SimSockets {
-  readonly #listeners = new Map<string, Listener>();
+  /** By path. Undefined: the file that a listener left behind. */
+  readonly #listeners = new Map<string, Listener | undefined>();
+  readonly #isFile: (path: string) => boolean;
 
-  listen(path: string, owner: object): void {
-    this.#listeners.set(path, { owner, backlog: [], acceptor: undefined });
+  /** `isFile` tells of the paths where something other than a socket is. */
+  constructor(isFile: (path: string) => boolean) {
+    this.#isFile = isFile;
+  }
+
+  listen(path: string): void {
+    const fail = (errno: number): never => {
+      throw new ErrnoError({ errno, syscall: 'listen', path });
+    };
+    if (path.length > PATH_BYTES_MAX) fail(ENAMETOOLONG);
+    if (this.#isFile(path) || this.#listeners.get(path) !== undefined) fail(EADDRINUSE);
+    this.#listeners.set(path, { backlog: [], acceptor: undefined });
+  }
+
+  /** Removes a socket's file; whether there was one. Who listens on it hears of nobody any more. */
+  remove(path: string): boolean {
+    return this.#listeners.delete(path);
   }
 
   accept(tag: SocketTag, adopt: (end: SimSocketEnd) => number): void {
@@ -50,7 +85,7 @@ export class SimSockets {
     on.later(() => {
       const listener = this.#listeners.get(path);
       if (listener === undefined) {
-        on.done(undefined, ECONNREFUSED);
+        on.done(undefined, this.#refusal(path));
         return;
       }
       const [near, far] = pair();
@@ -58,6 +93,12 @@ export class SimSockets {
       on.done(near, 0);
       this.#matchAccept(listener);
     });
+  }
+
+  /** Why nobody can connect to `path`. */
+  #refusal(path: string): number {
+    if (path.length > PATH_BYTES_MAX) return ENAMETOOLONG;
+    return this.#listeners.has(path) || this.#isFile(path) ? ECONNREFUSED : ENOENT;
   }
 
   #matchAccept(listener: Listener): void {
@@ -157,7 +198,7 @@ export class SimSockets {
   closed(handle: Handle): void {
     if (handle.kind === 'listener') {
       for (const end of this.#listeners.get(handle.path)?.backlog ?? []) this.#end(end);
-      this.#listeners.delete(handle.path);
+      this.#listeners.set(handle.path, undefined);
     }
     if (handle.kind === 'socket') this.#end(handle.end);
   }

@@ -1,5 +1,6 @@
 /**
- * What every maker of `env.io` must do, rule by rule of env/io.ts. Looped over io_uring, Node's calls and the simulator.
+ * What every maker of `env.io` must do, rule by rule of env/io.ts. Looped over io_uring, Node's calls and the simulator
+ * (io-compliance.test.ts of src/env/uring, src/env/node and sim), each with all parts: memory, files, depth, timers, turns, close, sockets.
  */
 
 import assert from 'node:assert/strict';
@@ -58,6 +59,34 @@ function memoryCompliance(check: Check): void {
     assert.ok(trial.bytes.length >= COMPLIANCE_MEMORY_BYTES);
     assert.throws(() => trial.io.memory.grow(1));
     await trial.sleep(1);
+  });
+
+  check('an address range outside the arena throws', async (trial) => {
+    const { io, bytes } = trial;
+    const fd = await makeFile(trial, 'outside', BLOCK);
+    const sockets = await trial.connection();
+    const port = io.port(() => assert.fail('nothing was started'));
+    const end = bytes.length;
+    for (const [address, lengthBytes] of [
+      [end, 1],
+      [end - 1, 2],
+      [0, end + 1],
+    ] as const) {
+      const segments = Uint32Array.of(0, 1, address, lengthBytes);
+      assert.throws(() => io.read(port, 1, fd, 0, address, lengthBytes));
+      assert.throws(() => io.write(port, 1, fd, 0, address, lengthBytes));
+      assert.throws(() => io.writev(port, 1, fd, 0, segments, 0, 2));
+      assert.throws(() => io.receive(port, 1, sockets.client, address, lengthBytes));
+      assert.throws(() => io.send(port, 1, sockets.client, segments, 0, 2));
+      assert.throws(() => io.trySend(sockets.client, segments, 0, 2));
+    }
+    for (const fdUnused of [sockets.server, sockets.listener]) {
+      assert.equal(await trial.close(fdUnused), 0);
+    }
+    // A bug ends the process: these may count as in use for ever, so nobody waits for their end.
+    const deaf = io.port(() => {});
+    io.close(deaf, 1, fd);
+    io.close(deaf, 2, sockets.client);
   });
 }
 

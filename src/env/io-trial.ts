@@ -15,6 +15,8 @@ export type TrialSetup = {
   path(name: string): string;
   /** Called when the test is over. */
   cleanUp(): Promise<void>;
+  /** Where time stands still by itself: lets the simulator's world go on until `work` is settled. Real Envs have none. */
+  drive?<T>(work: Promise<T>): Promise<T>;
 };
 
 export type MakeTrialSetup = () => Promise<TrialSetup>;
@@ -25,6 +27,7 @@ export class Trial {
   readonly io: Io;
   readonly port: Port;
   readonly path: (name: string) => string;
+  readonly #drive: <T>(work: Promise<T>) => Promise<T>;
   readonly #waiters = new Map<number, (result: number) => void>();
   #indexNext = 0;
   #submitting = false;
@@ -34,6 +37,7 @@ export class Trial {
     this.env = setup.env;
     this.io = setup.env.io;
     this.path = (name) => setup.path(name);
+    this.#drive = (work) => setup.drive?.(work) ?? work;
     this.port = this.io.port((index, result) => this.#onCompletion(index, result));
   }
 
@@ -113,6 +117,12 @@ export class Trial {
 
   /** Runs the reactor around `body`, then checks that each completion was due and nothing is left over. */
   async run(body: (trial: Trial) => Promise<void>): Promise<void> {
+    await this.#drive(this.#runReactor(body));
+    if (this.#failure !== undefined) throw this.#failure;
+    assert.equal(this.#waiters.size, 0, 'every operation has completed');
+  }
+
+  async #runReactor(body: (trial: Trial) => Promise<void>): Promise<void> {
     const running = this.io.run();
     try {
       // Whichever ends first: a reactor that throws never ends the body.
@@ -124,8 +134,6 @@ export class Trial {
       this.io.stop();
     }
     await running;
-    if (this.#failure !== undefined) throw this.#failure;
-    assert.equal(this.#waiters.size, 0, 'every operation has completed');
   }
 
   #onCompletion(index: number, result: number): void {

@@ -7,7 +7,14 @@ import fs from 'node:fs';
 
 import { assert } from '../../lib/assert.ts';
 import { EBADF, ECANCELED } from '../../model/errno.ts';
-import { type Io, type OnCompletion, type Port, INDEX_LIMIT, PORT_COUNT_MAX } from '../io.ts';
+import {
+  type Io,
+  type OnCompletion,
+  type Port,
+  INDEX_LIMIT,
+  PORT_COUNT_MAX,
+  SEGMENT_COUNT_MAX,
+} from '../io.ts';
 import { Descriptors, NONE } from '../descriptors.ts';
 import { errnoOf } from './errno-of.ts';
 import { NodeSockets, SOCKET_FIRST } from './node-sockets.ts';
@@ -62,7 +69,8 @@ export class NodeIo implements Io {
     address: number,
     lengthBytes: number,
   ): void {
-    const end = this.#startFile(tagOf(port, index), fd, address + lengthBytes);
+    this.#checkRange(address, lengthBytes);
+    const end = this.#startFile(tagOf(port, index), fd);
     if (end !== undefined) fs.read(fd, this.#bytes, address, lengthBytes, positionBytes, end);
   }
 
@@ -74,7 +82,8 @@ export class NodeIo implements Io {
     address: number,
     lengthBytes: number,
   ): void {
-    const end = this.#startFile(tagOf(port, index), fd, address + lengthBytes);
+    this.#checkRange(address, lengthBytes);
+    const end = this.#startFile(tagOf(port, index), fd);
     if (end !== undefined) fs.write(fd, this.#bytes, address, lengthBytes, positionBytes, end);
   }
 
@@ -87,18 +96,13 @@ export class NodeIo implements Io {
     first: number,
     count: number,
   ): void {
-    const end = this.#startFile(tagOf(port, index), fd, 0);
-    if (end === undefined) return;
-    const views: Uint8Array[] = [];
-    for (let i = 2 * first; i < 2 * (first + count); i += 2) {
-      assert(segments[i]! + segments[i + 1]! <= this.#bytes.length, 'segments lie in the arena');
-      views.push(this.#bytes.subarray(segments[i], segments[i]! + segments[i + 1]!));
-    }
-    fs.writev(fd, views, positionBytes, end);
+    const views = this.#views(segments, first, count);
+    const end = this.#startFile(tagOf(port, index), fd);
+    if (end !== undefined) fs.writev(fd, views, positionBytes, end);
   }
 
   flush(port: Port, index: number, fd: number): void {
-    const end = this.#startFile(tagOf(port, index), fd, 0);
+    const end = this.#startFile(tagOf(port, index), fd);
     if (end !== undefined) fs.fdatasync(fd, end);
   }
 
@@ -111,7 +115,7 @@ export class NodeIo implements Io {
   }
 
   receive(port: Port, index: number, socket: number, address: number, lengthBytes: number): void {
-    assert(address + lengthBytes <= this.#bytes.length, 'receives end in the arena');
+    this.#checkRange(address, lengthBytes);
     this.#sockets.receive(tagOf(port, index), socket, address, lengthBytes);
   }
 
@@ -123,11 +127,11 @@ export class NodeIo implements Io {
     first: number,
     count: number,
   ): void {
-    this.#sockets.send(tagOf(port, index), socket, segments, first, count);
+    this.#sockets.send(tagOf(port, index), socket, this.#views(segments, first, count));
   }
 
   trySend(socket: number, segments: Uint32Array, first: number, count: number): number {
-    return this.#sockets.trySend(socket, segments, first, count);
+    return this.#sockets.trySend(socket, this.#views(segments, first, count));
   }
 
   timer(port: Port, index: number, delayMs: number): void {
@@ -195,13 +199,23 @@ export class NodeIo implements Io {
     onStop?.();
   }
 
+  #checkRange(address: number, lengthBytes: number): void {
+    const inside = address >= 0 && lengthBytes >= 0 && address + lengthBytes <= this.#bytes.length;
+    assert(inside, 'transfers lie in the arena');
+  }
+
+  #views(segments: Uint32Array, first: number, count: number): Uint8Array[] {
+    assert(count >= 1 && count <= SEGMENT_COUNT_MAX, 'a segment list has 1 to 256 segments');
+    const views: Uint8Array[] = [];
+    for (let i = 2 * first; i < 2 * (first + count); i += 2) {
+      this.#checkRange(segments[i]!, segments[i + 1]!);
+      views.push(this.#bytes.subarray(segments[i], segments[i]! + segments[i + 1]!));
+    }
+    return views;
+  }
+
   /** Counts an operation on a file in and returns what ends it, or undefined if it ended already. */
-  #startFile(
-    tag: number,
-    fd: number,
-    endAddress: number,
-  ): ((error: Error | null, count?: number) => void) | undefined {
-    assert(endAddress <= this.#bytes.length, 'transfers lie in the arena');
+  #startFile(tag: number, fd: number): ((error: Error | null, count?: number) => void) | undefined {
     if (fd >= SOCKET_FIRST || !this.#descriptors.admit(fd)) {
       this.#end(tag, -EBADF);
       return undefined;

@@ -109,7 +109,8 @@ export class NodeSockets {
     this.#receiveNow(connection);
   }
 
-  send(tag: number, fd: number, segments: Uint32Array, first: number, count: number): void {
+  /** `views` are of the arena, at least one. */
+  send(tag: number, fd: number, views: readonly Uint8Array[]): void {
     const connection = this.#connection(fd);
     const refusal = refusalOf(connection);
     if (connection === undefined || refusal !== 0) {
@@ -120,12 +121,9 @@ export class NodeSockets {
     const { socket } = connection;
     let sizeBytes = 0;
     socket.cork();
-    for (let i = 2 * first; i < 2 * (first + count); i += 2) {
-      const lengthBytes = segments[i + 1]!;
-      sizeBytes += lengthBytes;
-      const view = this.#bytes.subarray(segments[i], segments[i]! + lengthBytes);
-      const last = i === 2 * (first + count) - 2;
-      if (!last) socket.write(view);
+    for (const [i, view] of views.entries()) {
+      sizeBytes += view.length;
+      if (i < views.length - 1) socket.write(view);
       else {
         socket.write(view, (error) => {
           connection.sending = false;
@@ -138,16 +136,12 @@ export class NodeSockets {
   }
 
   /** Takes a copy of everything, or nothing while an earlier copy is still on its way. */
-  trySend(fd: number, segments: Uint32Array, first: number, count: number): number {
+  trySend(fd: number, views: readonly Uint8Array[]): number {
     const connection = this.#connection(fd);
     const refusal = refusalOf(connection);
     if (connection === undefined || refusal !== 0) return -refusal;
     if (connection.socket.writableLength > 0) return -EAGAIN;
-    const parts: Uint8Array[] = [];
-    for (let i = 2 * first; i < 2 * (first + count); i += 2) {
-      parts.push(this.#bytes.subarray(segments[i], segments[i]! + segments[i + 1]!));
-    }
-    const copy = Buffer.concat(parts);
+    const copy = Buffer.concat(views);
     connection.socket.write(copy);
     return copy.length;
   }
