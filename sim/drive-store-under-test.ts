@@ -54,7 +54,6 @@ export const driveStoreUnderTest: StoreUnderTest = {
 /** A power cut tears copies that nothing refers to yet. */
 const TORN_BY_CUTS: ReadonlySet<string> = new Set([
   'SUPERBLOCK_COPY',
-  'SUPERBLOCK_OLD',
   'DIRECTORY_COPY',
   'PAGE_COPY',
 ]);

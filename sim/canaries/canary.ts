@@ -8,7 +8,7 @@ import type { Focus } from '../plan.ts';
 export type Patch = { readonly file: string; readonly find: string; readonly replace: string };
 
 export type Canary = {
-  /** As numbered in drive-store.md. */
+  /** As numbered in drive-store.md; from 29 on, what came later. */
   readonly number: number;
   readonly name: string;
   /** The kind of history that finds it soonest. */

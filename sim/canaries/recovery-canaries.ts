@@ -93,7 +93,7 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
     number: 13,
     name: 'serve before the final checkpoint',
     focus: 'recovery',
-    patches: [patch('open-drive.ts', 'if (!drive.ownersLost) await checkpointer.run();', '')],
+    patches: [patch('open-drive.ts', '    await checkpointer.run();\n', '')],
   },
   {
     number: 22,
@@ -194,5 +194,11 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
       ),
       patch('flusher.ts', '#virgin = true;', '#virgin = false;'),
     ],
+  },
+  {
+    number: 29,
+    name: 'leave a half-written pair of superblocks as it is',
+    focus: 'recovery',
+    patches: [patch('superblock-writer.ts', 'if (bad.length === 0) return 0;', 'return 0;')],
   },
 ];

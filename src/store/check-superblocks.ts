@@ -87,8 +87,8 @@ function checkCopy(
       where,
       what: `It is number ${copy.superblock.n}, and ${wanted} belongs there`,
       consequence: isNewestPair
-        ? 'Power went while a checkpoint wrote the pair, or this write was lost; the other copy is used'
-        : 'A checkpoint was interrupted after its first copy, and recovered from that; or a write reported as durable is missing',
+        ? 'Power went while a checkpoint wrote the pair, or this write was lost; the other copy is used, and the next opening writes this one anew'
+        : 'A write that the drive reported as durable is missing; the newer pair is used, and the next opening writes this one anew',
     });
     return;
   }
@@ -100,6 +100,6 @@ function checkCopy(
       copy.kind === 'rotten'
         ? 'It does not verify, or cannot be read: rot, or a write that a power cut tore'
         : 'There is none',
-    consequence: `Superblock ${newest.n} is good in another copy and is used; the next two checkpoints write this one anew`,
+    consequence: `Superblock ${newest.n} is good in another copy and is used; the next opening writes this one anew`,
   });
 }

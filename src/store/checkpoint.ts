@@ -5,14 +5,14 @@
  * fdatasync -> only now the log before the tail is free and the old copies may be overwritten.
  */
 
-import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { Fault } from '../model/errors.ts';
 import type { IoAsync } from '../env/io-async.ts';
 import type { DriveState } from './drive-state.ts';
 import type { Layout } from './geometry.ts';
 import type { PageWriter } from './page-writer.ts';
-import { formatSuperblock, type Superblock } from './superblock.ts';
+import { writeSuperblock } from './superblock-writer.ts';
+import type { Superblock } from './superblock.ts';
 
 /** Pages mirrored after each checkpoint; when the drive is idle, all of them. */
 const MIRROR_PAGES = 64;
@@ -79,7 +79,7 @@ export class Checkpointer {
       directoryDigestHigh: high,
       nextVolumeNumber: this.#parts.nextVolumeNumber(),
     };
-    await writeSuperblock({ drive, ioAsync, address: this.#block, superblock });
+    await writeSuperblock({ media, ioAsync, address: this.#block, superblock });
     await this.#flush();
     this.#superblock = superblock;
     log.checkpoint = n;
@@ -138,31 +138,5 @@ export class Checkpointer {
       throw error;
     }
     media.counters.fdatasyncs++;
-  }
-}
-
-/** Writes a superblock and its mirror; the caller flushes before and after. */
-export async function writeSuperblock(work: {
-  readonly drive: Pick<DriveState, 'media'>;
-  readonly ioAsync: IoAsync;
-  readonly address: number;
-  readonly superblock: Superblock;
-}): Promise<void> {
-  const { media } = work.drive;
-  assert(work.superblock.n > 0, 'superblocks are numbered from 1');
-  formatSuperblock(media.words, work.superblock, {
-    address: work.address,
-    checksum: media.checksum,
-  });
-  const slot = work.superblock.n % 2;
-  const end = work.superblock.layout.sizeBytes / BLOCK_BYTES - 2 + slot;
-  const range = { address: work.address, lengthBytes: BLOCK_BYTES };
-  try {
-    await Promise.all(
-      [slot, end].map((block) => work.ioAsync.write(media.fd, block * BLOCK_BYTES, range)),
-    );
-  } catch (error) {
-    media.stop(`write of a superblock failed (${String(error)})`);
-    throw error;
   }
 }

@@ -18,7 +18,13 @@ import { ExtentMap } from './extent-map.ts';
 import { Flusher } from './flusher.ts';
 import { openRefusal } from './format-drive.ts';
 import { EXTENT_BYTES, Geometry } from './geometry.ts';
-import { findSuperblocks, LOAD_BYTES, Loader, superblockProblem } from './load.ts';
+import {
+  findSuperblocks,
+  type FoundSuperblocks,
+  LOAD_BYTES,
+  Loader,
+  superblockProblem,
+} from './load.ts';
 import { LogReader } from './log-reader.ts';
 import { Log, type LogStart } from './log.ts';
 import { newCounters, type Media } from './media.ts';
@@ -28,6 +34,7 @@ import { PageWriter } from './page-writer.ts';
 import { Payloads } from './payloads.ts';
 import { recover, RECOVERY_BYTES, type Recovered } from './recovery.ts';
 import { SoftTrims } from './soft-trims.ts';
+import { mendSuperblock } from './superblock-writer.ts';
 import { uuid32, type Superblock } from './superblock.ts';
 import { TurnKeeper } from './turn-keeper.ts';
 import { VolumeTable } from './volume-table.ts';
@@ -126,6 +133,7 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
     ioAsync,
     scratch,
     superblock: newest,
+    copies: found.copies,
     limits,
     startUs,
     path: options.path,
@@ -168,6 +176,8 @@ type Assembly = {
   readonly ioAsync: IoAsync;
   readonly scratch: number;
   readonly superblock: Superblock;
+  /** Of the superblock, as they were found. */
+  readonly copies: FoundSuperblocks['copies'];
   readonly limits: DriveLimits;
   readonly startUs: number;
   readonly path: string;
@@ -223,7 +233,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     onRoom: () => core?.onRoom(),
   };
   const log = new Log(media, {
-    ...limitsOf(limits),
+    frameBlocksMax: limits.frameBlocksMax,
     memoryBlocks: limits.logMemoryBlocks,
     start,
     events,
@@ -272,7 +282,11 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     opened,
   );
   turns.start(checkpointer);
-  if (!drive.ownersLost) await checkpointer.run();
+  // A drive that is only read stays as it is.
+  if (!drive.ownersLost) {
+    await mendSuperblock({ media, ioAsync, address: scratch, superblock }, work.copies);
+    await checkpointer.run();
+  }
   const recovery = {
     ms: (env.io.nowUs() - work.startUs) / 1000,
     replayedFrames: recovered.scan.frames.length,
@@ -281,10 +295,6 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     rottenBlocks: recovered.rottenBlocks,
   };
   return { env, path: work.path, drive, core, table, checkpointer, turns, recovery, scratch };
-}
-
-function limitsOf(limits: DriveLimits): { readonly frameBlocksMax: number } {
-  return { frameBlocksMax: limits.frameBlocksMax };
 }
 
 function logStart(superblock: Superblock, recovered: Recovered, random: Uint32Array): LogStart {

@@ -34,8 +34,7 @@ export async function repairDrive(env: Env, work: RepairWork, findings: Findings
   for (const page of work.pages) drive.directory.unmirror(page);
   for (const page of work.directoryPages) drive.directory.halves.add(page);
   await checkpointer.mirror();
-  // Two checkpoints: one for each superblock slot.
-  await checkpointer.run();
+  // Opening made the newest pair of superblocks whole and wrote the other one; both say now that the drive was closed.
   await checkpointer.run({ clean: true });
   turns.stop();
   await ioAsyncOf(env.io).close(drive.media.fd);
