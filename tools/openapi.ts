@@ -15,7 +15,7 @@ import type { ControlParts } from '../src/control/parts.ts';
 import { RecordsStore } from '../src/control/records-store.ts';
 import { openRest } from '../src/control/rest.ts';
 import { StatusReader } from '../src/control/status.ts';
-import { packageVersion } from '../src/control/version.ts';
+import { packageVersion } from '../src/env/node/package-version.ts';
 import { Volumes } from '../src/control/volumes.ts';
 import { Turnstile } from '../src/lib/turnstile.ts';
 import { SqliteStore } from '../src/metadata/sqlite-store.ts';

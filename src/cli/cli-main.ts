@@ -2,7 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 
-import { packageVersion } from '../control/version.ts';
+import { packageVersion } from '../env/node/package-version.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { addDriveCommands } from './commands/drive.ts';

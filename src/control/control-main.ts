@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { packageVersion } from '../env/node/package-version.ts';
 import { MadeLog } from '../attacher/made-log.ts';
 import { type Log, jsonLog } from '../lib/json-log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
@@ -17,7 +18,6 @@ import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
 import { StatusReader } from './status.ts';
-import { packageVersion } from './version.ts';
 import { Volumes } from './volumes.ts';
 
 /** Runs control until it is told to end. Returns the exit status. */

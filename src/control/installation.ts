@@ -1,14 +1,10 @@
 /** Where an installation keeps what: docs/architecture.md, "One installation on disk". */
 
-import { createHash } from 'node:crypto';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 
+import { makeRunDirectory, runDirectoryOf } from '../env/node/run-directory.ts';
 import { Refusal } from '../model/errors.ts';
-
-/** Sockets have paths of at most 107 bytes; `nbd/` and 32 digits with an ending take 42. */
-const RUN_PATH_BYTES_MAX = 60;
 
 export type Installation = {
   /** DIR, absolute. */
@@ -33,17 +29,6 @@ export function installationAt(directory: string): Installation {
     attacherSocket: path.join(runDirectory, 'attacher.sock'),
     logDirectory: path.join(absolute, 'log'),
   };
-}
-
-function runDirectoryOf(directory: string): string {
-  const own = path.join(directory, 'run');
-  try {
-    return fs.realpathSync(own);
-  } catch {
-    if (Buffer.byteLength(own) <= RUN_PATH_BYTES_MAX) return own;
-    const name = createHash('sha256').update(directory).digest('hex').slice(0, 12);
-    return path.join(os.tmpdir(), `holdfast-${name}`);
-  }
 }
 
 const FILES = ['state.db', 'engine.json', 'lock'] as const;
@@ -97,13 +82,11 @@ export function makeDirectories(installation: Installation): void {
   }
 }
 
-function make({ directory, runDirectory }: Installation): void {
+function make({ directory }: Installation): void {
   for (const name of ['', 'drives', 'mnt', 'log']) {
     fs.mkdirSync(path.join(directory, name), { recursive: true, mode: 0o700 });
   }
-  fs.mkdirSync(path.join(runDirectory, 'nbd'), { recursive: true, mode: 0o700 });
-  const own = path.join(directory, 'run');
-  if (runDirectory !== own && !fs.existsSync(own)) fs.symlinkSync(runDirectory, own);
+  makeRunDirectory(directory);
 }
 
 /** Replaces a file as a whole, durably: a crash leaves the old or the new one. */

@@ -5,65 +5,32 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 
+import { openEnv } from '../env/node/open-env.ts';
+import { packageVersion } from '../env/node/package-version.ts';
 import { applyProcessGuards } from '../env/node/process-guards.ts';
-import { type EnvOptions, openEnv } from '../env/node/open-env.ts';
+import { EXIT_USAGE, type RoleFlags, openRole } from '../env/node/role-process.ts';
+import { makeRunDirectory } from '../env/node/run-directory.ts';
 import { Arena } from '../lib/arena.ts';
-import { type Log, jsonLog } from '../lib/json-log.ts';
+import type { Log } from '../lib/json-log.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { ENGINE_MEMORY_BYTES, Engine } from './engine.ts';
 import type { DriveListEntry } from './drives.ts';
 
-const EXIT_USAGE = 2;
-/** sysexits.h: EX_SOFTWARE. */
-const EXIT_BUG = 70;
-
 /** Runs the engine until it is told to end. Returns the exit status. */
 export async function engineMain(argv: readonly string[]): Promise<number> {
-  const log = jsonLog('engine', {
-    wallMs: () => Date.now(),
-    write: (line) => process.stderr.write(line),
-  });
-  const flags = parseFlags(argv, log);
-  if (flags === undefined) return EXIT_USAGE;
-  const die = (error: unknown): never => {
-    log('error', 'bug', { error: error instanceof Error ? error.stack : String(error) });
-    process.exit(EXIT_BUG);
-  };
-  process.on('uncaughtException', die);
-  process.on('unhandledRejection', die);
-  return run(flags, log);
+  const { log, flags } = openRole('engine', argv);
+  return flags === undefined ? EXIT_USAGE : run(flags, log);
 }
 
-type Flags = { readonly dataDirectory: string; readonly io: EnvOptions['io'] };
-
-function parseFlags(argv: readonly string[], log: Log): Flags | undefined {
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: { data: { type: 'string' }, io: { type: 'string', default: 'auto' } },
-    });
-    const { data, io } = values;
-    if (data === undefined) throw new Error('--data DIR is needed');
-    if (io !== 'auto' && io !== 'io_uring' && io !== 'node') {
-      throw new Error(`--io is auto, io_uring or node, not "${io}"`);
-    }
-    return { dataDirectory: path.resolve(data), io };
-  } catch (error) {
-    log('error', 'usage', { error: error instanceof Error ? error.message : String(error) });
-    return undefined;
-  }
-}
-
-async function run(flags: Flags, log: Log): Promise<number> {
+async function run(flags: RoleFlags, log: Log): Promise<number> {
   const env = openEnv({ io: flags.io, memoryBytes: ENGINE_MEMORY_BYTES + 65_536 });
   const warnings = applyProcessGuards({ io: env.io, ioFlusher: true });
   for (const warning of warnings) log('warning', warning);
   const engine = new Engine(env, {
     arena: new Arena(env.io.memory),
     log,
-    version: readVersion(),
+    version: packageVersion(),
     io: { ...env.ioChoice },
     warnings,
     processStats: makeProcessStats(),
@@ -93,15 +60,6 @@ async function run(flags: Flags, log: Log): Promise<number> {
   return 0;
 }
 
-/** DIR/run, or what it points to: sockets have paths of at most 107 bytes. */
-function makeRunDirectory(dataDirectory: string): string {
-  const link = path.join(dataDirectory, 'run');
-  fs.mkdirSync(link, { recursive: true, mode: 0o700 });
-  const directory = fs.realpathSync(link);
-  fs.mkdirSync(path.join(directory, 'nbd'), { recursive: true, mode: 0o700 });
-  return directory;
-}
-
 /** engine.json: {"version":1,"drives":[{"driveId","path"}]}. No file is no drives; a file that is none is a reason not to start. */
 function readDriveList(file: string): DriveListEntry[] {
   let text: string;
@@ -127,15 +85,6 @@ function readDriveList(file: string): DriveListEntry[] {
     }
     return { driveId: entry.driveId, path: entry.path };
   });
-}
-
-function readVersion(): string {
-  const text = fs.readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const manifest: unknown = JSON.parse(text);
-  if (typeof manifest === 'object' && manifest !== null && 'version' in manifest) {
-    return String(manifest.version);
-  }
-  return 'unknown';
 }
 
 function makeProcessStats(): () => JsonObject {

@@ -1,7 +1,7 @@
 /** What every maker of `Env.files` must do. Looped over Node's and the simulator's. */
 
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
+import { suite } from 'node:test';
 
 import {
   EADDRINUSE,
@@ -12,25 +12,13 @@ import {
   ENOENT,
   ErrnoError,
 } from '../model/errno.ts';
-import { type MakeTrialSetup, Trial } from './io-trial.ts';
+import { type MakeTrialSetup, checksWith } from './io-trial.ts';
 
-/** A hang guard, no claim of speed. */
-const HANG_MS = 60_000;
 const SIZE_BYTES = 1_048_576;
 
 /** Declares the suite. `makeSetup` is called once for each test. */
 export function filesCompliance(name: string, makeSetup: MakeTrialSetup): void {
-  const check = (title: string, body: (trial: Trial) => Promise<void>): void => {
-    test(title, { timeout: HANG_MS }, async () => {
-      const setup = await makeSetup();
-      try {
-        await new Trial(setup).run(body);
-      } finally {
-        await setup.cleanUp();
-      }
-    });
-  };
-
+  const check = checksWith(makeSetup);
   suite(`env.files: ${name}`, () => {
     check('open tells what it opened', async (trial) => {
       const { files } = trial.env;

@@ -12,14 +12,12 @@ import {
   ENOENT,
   EPIPE,
 } from '../model/errno.ts';
-import { type Trial, checkPattern, fillPattern } from './io-trial.ts';
+import { type Check, type Trial, checkPattern, fillPattern } from './io-trial.ts';
 
 const CHUNK = 65_536;
 const STREAM_BYTES = 4_194_304;
 /** More than any socket buffer holds. */
 const FILL_BYTES_MAX = 67_108_864;
-
-type Check = (name: string, body: (trial: Trial) => Promise<void>) => void;
 
 /** Declares the tests with `check`. */
 export function socketCompliance(check: Check): void {

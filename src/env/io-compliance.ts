@@ -4,11 +4,18 @@
  */
 
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
+import { suite } from 'node:test';
 
 import { EBADF, ECANCELED } from '../model/errno.ts';
 import { socketCompliance } from './io-compliance-sockets.ts';
-import { type MakeTrialSetup, Trial, checkPattern, fillPattern } from './io-trial.ts';
+import {
+  type Check,
+  type MakeTrialSetup,
+  type Trial,
+  checkPattern,
+  checksWith,
+  fillPattern,
+} from './io-trial.ts';
 import { SEGMENT_COUNT_MAX } from './io.ts';
 
 /** Bytes of arena that the suites use: `makeSetup` gives an Env with at least as much. */
@@ -16,26 +23,13 @@ export const COMPLIANCE_MEMORY_BYTES = 16_777_216;
 
 const BLOCK = 4096;
 const FAR: readonly number[] = [0, 2 ** 31 - BLOCK, 2 ** 31, 2 ** 32 - BLOCK, 2 ** 32 + BLOCK];
-/** A hang guard, no claim of speed. */
-const HANG_MS = 60_000;
 const DEPTH = 512;
 /** Four times the entries of the io_uring maker's ring, in one turn. */
 const FLOOD = 4096;
 
-type Check = (name: string, body: (trial: Trial) => Promise<void>) => void;
-
 /** Declares the suite. `makeSetup` is called once for each test. */
 export function ioCompliance(name: string, makeSetup: MakeTrialSetup): void {
-  const check: Check = (title, body) => {
-    test(title, { timeout: HANG_MS }, async () => {
-      const setup = await makeSetup();
-      try {
-        await new Trial(setup).run(body);
-      } finally {
-        await setup.cleanUp();
-      }
-    });
-  };
+  const check = checksWith(makeSetup);
   suite(`env.io: ${name}`, () => {
     memoryCompliance(check);
     fileCompliance(check);

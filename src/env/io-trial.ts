@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 
 import type { Env } from './env.ts';
 import type { Io, Port } from './io.ts';
@@ -20,6 +21,26 @@ export type TrialSetup = {
 };
 
 export type MakeTrialSetup = () => Promise<TrialSetup>;
+
+/** Declares one test of a compliance suite. */
+export type Check = (title: string, body: (trial: Trial) => Promise<void>) => void;
+
+/** A hang guard, no claim of speed. */
+const HANG_MS = 60_000;
+
+/** Each test that the result declares has a setup of its own. */
+export function checksWith(makeSetup: MakeTrialSetup): Check {
+  return (title, body) => {
+    test(title, { timeout: HANG_MS }, async () => {
+      const setup = await makeSetup();
+      try {
+        await new Trial(setup).run(body);
+      } finally {
+        await setup.cleanUp();
+      }
+    });
+  };
+}
 
 /** One port of an Io whose completions can be awaited, and a folder of its own. */
 export class Trial {

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { makeRunDirectory, runDirectoryOf } from './run-directory.ts';
+
+/** A fresh folder with a path that is too long for sockets in it, or is not. */
+function folder(t: { after(end: () => void): void }, nameBytes: number): string {
+  const base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'hf-run-')));
+  t.after(() => fs.rmSync(base, { recursive: true, force: true }));
+  return path.join(base, 'd'.repeat(nameBytes));
+}
+
+test('a short path has its run directory in it', (t) => {
+  const directory = folder(t, 4);
+  assert.equal(runDirectoryOf(directory), path.join(directory, 'run'));
+  assert.ok(!fs.existsSync(directory), 'asking makes nothing');
+  assert.equal(makeRunDirectory(directory), path.join(directory, 'run'));
+  assert.equal(makeRunDirectory(directory), path.join(directory, 'run'));
+  assert.ok(fs.statSync(path.join(directory, 'run', 'nbd')).isDirectory());
+});
+
+test('a long path has a link, which is made again where it leads nowhere', (t) => {
+  const directory = folder(t, 100);
+  const made = makeRunDirectory(directory);
+  t.after(() => fs.rmSync(made, { recursive: true, force: true }));
+  assert.ok(made.length < 60);
+  assert.equal(fs.readlinkSync(path.join(directory, 'run')), made);
+  assert.equal(runDirectoryOf(directory), made);
+
+  fs.rmSync(made, { recursive: true });
+  assert.equal(makeRunDirectory(directory), made);
+  assert.ok(fs.statSync(path.join(directory, 'run', 'nbd')).isDirectory());
+
+  const moved = `${directory}-moved`;
+  fs.renameSync(directory, moved);
+  fs.rmSync(made, { recursive: true });
+  const remade = makeRunDirectory(moved);
+  t.after(() => fs.rmSync(remade, { recursive: true, force: true }));
+  assert.notEqual(remade, made);
+  assert.equal(fs.realpathSync(path.join(moved, 'run')), remade);
+});
