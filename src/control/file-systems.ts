@@ -83,20 +83,24 @@ export async function checkXfs({ volume, device }: VolumeDevice): Promise<string
   throw failed(volume, `${describeExit('xfs_repair -n', result)}; ${remedy}`);
 }
 
-/** Makes a mounted file system as large as its device has become. One that is as large already stays as it is. */
+/**
+ * Makes a mounted file system as large as its device has become; one that is as large already stays as it is. `later`: the kernel
+ * does not let this process, and the next mount grows it. Throws FILE_SYSTEM_NOT_GROWN.
+ */
 export async function growMounted(
   { volume, device }: VolumeDevice,
   options: { readonly fsType: FsType; readonly path: string },
-): Promise<void> {
+): Promise<'grown' | 'later'> {
   const { fsType, path } = options;
   const [program, target] = fsType === 'ext4' ? ['resize2fs', device] : ['xfs_growfs', path];
   const result = await runProgram(program, target);
-  if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
-  if (result.status === 0) return;
-  const remedy = result.output.includes('Permission denied')
-    ? '; the kernel wants CAP_SYS_RESOURCE for a mounted ext4, so unmount it, and it grows when it is mounted again'
-    : '';
-  throw failed(volume, `${describeExit(program, result)}${remedy}`);
+  if (result.kind === 'missing') {
+    throw notGrown(volume, notInstalled(program, TABLE[fsType].package));
+  }
+  if (result.status === 0) return 'grown';
+  // ext4 grows while it is mounted only for those who have CAP_SYS_RESOURCE, which containers lack.
+  if (fsType === 'ext4' && result.output.includes('Permission denied')) return 'later';
+  throw notGrown(volume, describeExit(program, result));
 }
 
 /** The same for an ext4 that is not mounted, after a check. */
@@ -114,7 +118,15 @@ export function failed(volume: string, problem: string): Fault {
 
 /** What a mount fails with when a program is not installed; names the Debian package. */
 export function missing(volume: string, program: string, debianPackage: string): Fault {
-  return failed(volume, `${program} is not installed (apt install ${debianPackage})`);
+  return failed(volume, notInstalled(program, debianPackage));
+}
+
+function notInstalled(program: string, debianPackage: string): string {
+  return `${program} is not installed (apt install ${debianPackage})`;
+}
+
+function notGrown(volume: string, problem: string): Fault {
+  return new Fault('FILE_SYSTEM_NOT_GROWN', { volume, problem });
 }
 
 function describeExit(

@@ -133,16 +133,16 @@ export async function growUnmounted(target: VolumeDevice, fsType: FsType): Promi
   if (fsType === 'ext4') await growUnmountedExt4(target);
 }
 
-/** Makes the file system mounted at `path` as large as its device. */
+/** Makes the file system mounted at `path` as large as its device, or tells that the next mount will. */
 export async function growFileSystem(
   target: VolumeDevice,
   options: { readonly fsType: FsType; readonly path: string },
-): Promise<void> {
+): Promise<'grown' | 'later'> {
   const path = await resolve(options.path);
   if (mountAt(path)?.source !== target.device) {
     throw new Refusal('VOLUME_NOT_MOUNTED', { volume: target.volume });
   }
-  await growMounted(target, { fsType: options.fsType, path });
+  return growMounted(target, { fsType: options.fsType, path });
 }
 
 async function runMount(

@@ -94,7 +94,17 @@ export const Volume = Type.Object({
       connections: Nullable(Type.Integer()),
     }),
   ),
-  mount: Nullable(Type.Object({ path: Type.String(), fs: Type.String(), state: Type.String() })),
+  mount: Nullable(
+    Type.Object({
+      path: Type.String(),
+      fs: Type.String(),
+      state: Type.String(),
+      growsAtNextMount: Type.Boolean({
+        description:
+          'The file system is smaller than the volume: the kernel grows a mounted ext4 only for those who have CAP_SYS_RESOURCE',
+      }),
+    }),
+  ),
 });
 
 export const Operation = Type.Object({

@@ -53,7 +53,15 @@ export function viewVolume(record: VolumeRecord, status: JsonObject | undefined)
             device: attachment.device ?? null,
             connections: numberOr(status?.['connections']),
           },
-    mount: mount === undefined ? null : { path: mount.path, fs: mount.fsType, state: mount.state },
+    mount:
+      mount === undefined
+        ? null
+        : {
+            path: mount.path,
+            fs: mount.fsType,
+            state: mount.state,
+            growsAtNextMount: mount.growsAtNextMount,
+          },
   };
 }
 

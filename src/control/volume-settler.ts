@@ -156,8 +156,11 @@ export class VolumeSettler {
       }
       const at = await mountFileSystem(target, { fsType, path: mount.path, made });
       onStep('volume.mount: mounted');
-      await growFileSystem(target, { fsType, path: at });
-      await this.#put({ ...volume, mount: { ...mount, force: false, path: at, state: 'mounted' } });
+      const growsAtNextMount = (await growFileSystem(target, { fsType, path: at })) === 'later';
+      await this.#put({
+        ...volume,
+        mount: { ...mount, force: false, path: at, state: 'mounted', growsAtNextMount },
+      });
     } catch (error) {
       if (!isPassing(error)) await this.#undoMount(volume, mount);
       throw error;
@@ -203,7 +206,9 @@ export class VolumeSettler {
         onStep('volume.resize: device');
         if (mount?.state === 'mounted') {
           const target = { volume: volume.name, device: attachment.device };
-          await growFileSystem(target, { fsType: mount.fsType, path: mount.path });
+          const { fsType, path: at } = mount;
+          const growsAtNextMount = (await growFileSystem(target, { fsType, path: at })) === 'later';
+          resized = { ...resized, mount: { ...mount, growsAtNextMount } };
         }
       }
       await this.#put({ ...resized, resizeToBytes: undefined });

@@ -187,6 +187,7 @@ export class Volumes {
         fsType: wish.fsType,
         force: wish.force,
         state: 'mounting' as const,
+        growsAtNextMount: false,
         attached: attachment === undefined,
       };
       await this.#want('volume.mount', { ...attaching, mount });

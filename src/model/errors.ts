@@ -153,6 +153,15 @@ const VOLUME = {
     wayOut: 'holdfast volume attach NAME --nbd works without mounting',
   }),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
+  FILE_SYSTEM_NOT_GROWN: row(
+    500,
+    'later',
+    'Cannot grow the file system on volume "{volume}": {problem}',
+    {
+      wayOut:
+        'The volume itself has its size: unmount and mount it, which grows its file system too (holdfast volume unmount NAME)',
+    },
+  ),
 } as const satisfies Record<string, ErrorRow>;
 
 const INSTALLATION = {

@@ -48,6 +48,8 @@ export type MountRecord = {
   readonly state: 'mounting' | 'mounted' | 'unmounting';
   /** The mount attached the volume, and an unmount detaches it. */
   readonly attached: boolean;
+  /** The volume has grown, and its mounted file system was not allowed to follow. */
+  readonly growsAtNextMount: boolean;
 };
 
 export type OperationRecord = {

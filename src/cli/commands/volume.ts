@@ -52,7 +52,11 @@ function addCreateAndRemove(volume: Command): void {
     .action(async (name: string, options: { size: string }, command: Command) => {
       const { api, output } = contextOf(command);
       const view = await api.patch<VolumeView>(path(name), { sizeBytes: parseSize(options.size) });
-      output.result(view, `Volume "${name}" has ${formatSizeExact(view.sizeBytes)}`);
+      const later =
+        view.mount?.growsAtNextMount === true
+          ? `. Its file system grows at the next mount, since the kernel wants CAP_SYS_RESOURCE while it is mounted: holdfast volume unmount ${name}`
+          : '';
+      output.result(view, `Volume "${name}" has ${formatSizeExact(view.sizeBytes)}${later}`);
     });
   addCommand(volume, 'rm <name>', {
     purpose: 'Removes a volume and everything on it. It must not be attached.',
