@@ -31,7 +31,7 @@ export type EngineOptions = {
   /** How the engine does I/O, and what the kernel refused it, for `hello`. */
   readonly io: JsonObject;
   readonly warnings: readonly string[];
-  /** Memory, CPU and event loop of the process, for `stats`. */
+  /** Memory and CPU of the process, for `stats`. */
   readonly processStats: () => JsonObject;
   /** Directory of engine.sock and nbd/. */
   readonly runDirectory: string;
