@@ -12,8 +12,8 @@ import { findLeaks } from './rigs/control-leaks.ts';
 import { type ControlRig, processesOf } from './rigs/control-rig.ts';
 
 const CLIENTS = 16;
-/** The engine tells of 128 at once, and the search for leaks asks once. */
-const VOLUMES = 120;
+/** More than two answers of the engine, which tells of 128 at once. */
+const VOLUMES = 280;
 const SIZE_BYTES = 4 * 2 ** 20;
 let rig: ControlRig;
 

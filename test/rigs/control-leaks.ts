@@ -54,7 +54,7 @@ async function driveLeaks(rig: ControlRig, drives: readonly DriveView[]): Promis
 }
 
 async function volumeLeaks(rig: ControlRig, volumes: readonly VolumeView[]): Promise<string[]> {
-  const { volumes: there } = await rig.engine.call('volume.list', {});
+  const there = await volumesOfEngine(rig);
   const { devices } = await rig.attacher.call('list', {});
   const attached = volumes.flatMap(({ attachment }) => (attachment === null ? [] : [attachment]));
   const sockets = fs.readdirSync(path.join(rig.installation.runDirectory, 'nbd'));
@@ -69,7 +69,7 @@ async function volumeLeaks(rig: ControlRig, volumes: readonly VolumeView[]): Pro
     ...unsettled.map((volume) => `not at rest: ${JSON.stringify(volume)}`),
     ...compare(
       'volumes',
-      entries(there).map((each) => `${String(each['uuid'])} ${String(each['sizeBytes'])}`),
+      there.map((each) => `${String(each['uuid'])} ${String(each['sizeBytes'])}`),
       volumes.map(({ id, sizeBytes }) => `${id} ${sizeBytes}`),
     ),
     ...compare(
@@ -93,6 +93,19 @@ async function volumeLeaks(rig: ControlRig, volumes: readonly VolumeView[]): Pro
       onDevices.map(({ attachId }) => attachId),
     ),
   ];
+}
+
+/** All of them, answer by answer. */
+async function volumesOfEngine(rig: ControlRig): Promise<Record<string, unknown>[]> {
+  const volumes: Record<string, unknown>[] = [];
+  for (let more: unknown = true; more === true;) {
+    const [after] = ids(volumes.slice(-1), 'uuid');
+    const args = after === undefined ? {} : { after };
+    const answer = await rig.engine.call('volume.list', args);
+    volumes.push(...entries(answer['volumes']));
+    more = answer['more'];
+  }
+  return volumes;
 }
 
 function mountLeaks(rig: ControlRig, volumes: readonly VolumeView[]): string[] {
