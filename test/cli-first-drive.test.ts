@@ -1,10 +1,12 @@
 /** The first `up` and the drive that it makes, and what `uninstall` says of drives that are not its own. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
+import { until } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
 import { processesOf } from './rigs/control-rig.ts';
 
@@ -13,16 +15,43 @@ const rig = new CliRig();
 
 after(() => rig.close());
 
-for (const how of ['--detach', 'in the foreground']) {
-  test(`up ${how} that is refused its drive leaves nothing running`, async () => {
-    const words = how === '--detach' ? ['up', how, ...TOO_LARGE] : ['up', ...TOO_LARGE];
-    const refused = await rig.run(words);
+for (const how of [['--detach'], [], ['--output', 'json']]) {
+  test(`up ${how.join(' ')} that is refused its drive leaves nothing running`, async () => {
+    const refused = await rig.run(['up', ...how, ...TOO_LARGE]);
     assert.equal(refused.code, 1);
     assert.match(refused.err, /it needs 1 PiB, and .* are free/);
     assert.match(refused.err, /--drive-size 2GiB/);
     assert.deepEqual(processesOf(rig.directory), []);
     assert.equal((await rig.run(['status'])).code, 3);
   });
+}
+
+test('up --output json in the foreground answers when it is ready, as --detach does', async () => {
+  const sizes = ['--sparse', '--drive-size', '1GiB'];
+  const child = rig.start(['up', '--output', 'json', ...sizes]);
+  let out = '';
+  child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  const exit = once(child, 'exit');
+  await until(() => out.endsWith('}\n') || child.exitCode !== null);
+  const answer = JSON.parse(out);
+  assert.deepEqual(shapeOf(answer.driveViews), { default: 2 ** 30 });
+  assert.equal(answer.processes.engine.state, 'running');
+  const listed: unknown = JSON.parse((await rig.run(['drive', 'ls', '--output', 'json'])).out);
+  assert.deepEqual(shapeOf(listed), { default: 2 ** 30 });
+
+  child.kill('SIGINT');
+  assert.deepEqual(await exit, [0, null]);
+  assert.deepEqual(processesOf(rig.directory), []);
+  const detached = await rig.up();
+  assert.deepEqual(Object.keys(detached), Object.keys(answer));
+  assert.deepEqual(shapeOf(detached['driveViews']), { default: 2 ** 30 });
+  await rig.json('uninstall', '--yes');
+});
+
+/** Names and sizes of drives. */
+function shapeOf(drives: unknown): Record<string, number> {
+  assert.ok(Array.isArray(drives));
+  return Object.fromEntries(drives.map(({ name, sizeBytes }) => [name, sizeBytes]));
 }
 
 test('up after a refused one makes the drive that is asked for now', async () => {

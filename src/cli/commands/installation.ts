@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 
 import type { DriveView, StatusView } from '../../control/schemas.ts';
 import { readMounts } from '../../attacher/mount-table.ts';
@@ -28,17 +28,20 @@ const DRIVE_SIZE = '10GiB';
 const READY_MS_MAX = 60_000;
 const DOWN_MS_MAX = 90_000;
 
-type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean };
+type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean; supervise?: boolean };
 
 export function addInstallationCommands(program: Command): void {
   addCommand(program, 'up', {
     purpose:
-      'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet.',
+      'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet. Says when it is ready, and runs until Ctrl-C.',
     example: 'holdfast up --detach --drive-size 1GiB',
   })
     .option('--detach', 'return when it is ready, and leave it running')
     .option('--drive-size <size>', 'size of the first drive', DRIVE_SIZE)
     .option('--sparse', 'let the first drive grow as it fills')
+    .addOption(
+      new Option('--supervise', 'what --detach starts: it waits and makes the drive').hideHelp(),
+    )
     .action(async (options: UpOptions, command: Command) => up(contextOf(command), options));
   addCommand(program, 'down', {
     purpose:
@@ -127,16 +130,7 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
   makeDirectories(installation);
   const log = fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
   const main = new URL('../../main.ts', import.meta.url).pathname;
-  const words = [
-    'up',
-    '--data',
-    installation.directory,
-    '--drive-size',
-    options.driveSize ?? DRIVE_SIZE,
-    '--output',
-    'json',
-  ];
-  if (options.sparse === true) words.push('--sparse');
+  const words = ['up', '--data', installation.directory, '--output', 'json', '--supervise'];
   const child = spawn(process.execPath, [main, ...words], {
     detached: true,
     stdio: ['ignore', log, log],
@@ -146,16 +140,22 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
   let exit: number | undefined;
   child.once('exit', (code) => (exit = code ?? 1));
   await ready(context, () => exit, child.pid);
-  const drives = await firstDrive(context, options).catch(async (error: unknown) => {
+  const view = await firstView(context, options).catch(async (error: unknown) => {
     // Refused is not running: what was started for it ends again.
     await down(context);
     throw error;
   });
+  output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
+}
+
+/** What an `up` answers: the status, and the drives, of which it makes the first. */
+async function firstView(
+  context: Context,
+  options: UpOptions,
+): Promise<StatusView & { readonly driveViews: DriveView[] }> {
+  const driveViews = await firstDrive(context, options);
   const status = await context.api.get<StatusView>('/v1/status');
-  output.result(
-    { ...status, driveViews: drives },
-    `Holdfast runs in "${installation.directory}" (I/O: ${status.io.kind})`,
-  );
+  return { ...status, driveViews };
 }
 
 /** Waits until control answers and the engine is connected. */
@@ -249,10 +249,12 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   const ended = askedToEnd(supervisor).then(() => {
     asked = true;
   });
-  if (output.kind === 'text') {
+  if (options.supervise !== true) {
     try {
       await Promise.race([ended, ready(context, () => undefined, process.pid)]);
-      if (!asked) await firstDrive(context, options);
+      const view = asked ? undefined : await firstView(context, options);
+      // People are told on standard error, which is no answer: it has not ended.
+      if (!asked && output.kind === 'json') output.result(view, '');
     } catch (error) {
       // Refused is not running, but for an end that was asked for meanwhile, which goes its way below.
       if (!asked) {
