@@ -8,10 +8,10 @@ import { after, before, test } from 'node:test';
 import type { VolumeView } from '../src/control/schemas.ts';
 import { whyNot } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
+import { hasSysResource, sizeOfMounted } from './rigs/grown-size.ts';
 
 const BEFORE_BYTES = 64 * 2 ** 20;
 const AFTER_BYTES = 128 * 2 ** 20;
-const CAP_SYS_RESOURCE = 24n;
 const rig = new CliRig();
 
 before(async () => {
@@ -19,17 +19,6 @@ before(async () => {
 });
 
 after(() => rig.close());
-
-/** Whether this process, and so those that it starts, may do what root may. */
-function has(capability: bigint): boolean {
-  const [, bits = '0'] = /^CapEff:\s*(\w+)$/m.exec(fs.readFileSync('/proc/self/status', 'utf8'))!;
-  return ((BigInt(`0x${bits}`) >> capability) & 1n) === 1n;
-}
-
-function sizeOf(mountPoint: string): number {
-  const { bsize, blocks } = fs.statfsSync(mountPoint);
-  return bsize * blocks;
-}
 
 async function viewOf(...words: string[]): Promise<VolumeView> {
   // The CLI prints views.
@@ -40,7 +29,7 @@ async function viewOf(...words: string[]): Promise<VolumeView> {
 for (const fsType of ['ext4', 'xfs']) {
   const skip = whyNot(`mkfs.${fsType}`);
   // xfs grows for root, whatever else root may not do.
-  const atOnce = fsType === 'xfs' || has(CAP_SYS_RESOURCE);
+  const atOnce = fsType === 'xfs' || hasSysResource();
   test(
     `a mounted ${fsType} grows with its volume`,
     skip === undefined ? {} : { skip },
@@ -51,13 +40,13 @@ for (const fsType of ['ext4', 'xfs']) {
       assert.equal(mount?.growsAtNextMount, false);
       const at = mount.path;
       fs.writeFileSync(path.join(at, 'witness'), 'was here');
-      const was = sizeOf(at);
+      const was = sizeOfMounted(at);
       const size = String(large * AFTER_BYTES);
 
       const resized = await viewOf('resize', fsType, '--size', size);
       assert.equal(resized.sizeBytes, Number(size));
       assert.equal(resized.mount?.growsAtNextMount, !atOnce);
-      assert.equal(sizeOf(at) > was, atOnce);
+      assert.equal(sizeOfMounted(at) > was, atOnce);
       const again = await rig.run(['volume', 'resize', fsType, '--size', size]);
       assert.equal(again.code, 0);
       if (!atOnce) assert.match(again.out, /grows at the next mount.*volume unmount ext4/);
@@ -65,7 +54,7 @@ for (const fsType of ['ext4', 'xfs']) {
       await viewOf('unmount', fsType);
       const mounted = await viewOf('mount', fsType, '--fs', fsType);
       assert.equal(mounted.mount?.growsAtNextMount, false);
-      assert.ok(sizeOf(at) > was);
+      assert.ok(sizeOfMounted(at) > was);
       assert.equal(fs.readFileSync(path.join(at, 'witness'), 'utf8'), 'was here');
       await viewOf('unmount', fsType);
     },
