@@ -60,7 +60,8 @@ export function viewVolume(record: VolumeRecord, status: JsonObject | undefined)
             path: mount.path,
             fs: mount.fsType,
             state: mount.state,
-            growsAtNextMount: mount.growsAtNextMount,
+            // Records of the first development versions lack it.
+            growsAtNextMount: mount.growsAtNextMount ?? false,
           },
   };
 }

@@ -49,7 +49,7 @@ export type MountRecord = {
   /** The mount attached the volume, and an unmount detaches it. */
   readonly attached: boolean;
   /** The volume has grown, and its mounted file system was not allowed to follow. */
-  readonly growsAtNextMount: boolean;
+  readonly growsAtNextMount?: boolean;
 };
 
 export type OperationRecord = {

@@ -140,8 +140,9 @@ export class UringIo implements Io {
     count: number,
   ): void {
     const tag = tagOf(port, index);
-    if (!this.#reactor.admit(fd, tag)) return;
+    // Before it counts: a range outside of the arena throws and leaves nothing in flight.
     const list = this.#reactor.scratch().segments(segments, first, count);
+    if (!this.#reactor.admit(fd, tag)) return;
     const at = this.#reactor.entry(OP_WRITEV, fd, tag, KIND_FILE);
     this.#reactor.position(at, positionBytes);
     this.#reactor.pointAt(at, list, count);
@@ -197,9 +198,9 @@ export class UringIo implements Io {
     count: number,
   ): void {
     const tag = tagOf(port, index);
-    if (!this.#reactor.admit(socket, tag)) return;
     const scratch = this.#reactor.scratch();
     const message = scratch.message(scratch.segments(segments, first, count), count);
+    if (!this.#reactor.admit(socket, tag)) return;
     const at = this.#reactor.entry(OP_SENDMSG, socket, tag, KIND_SOCKET);
     this.#reactor.pointAt(at, message, 1);
     this.#sqe[at + 7] = MSG_NOSIGNAL;
