@@ -48,6 +48,26 @@ export async function writtenDrive(end: 'closed' | 'killed'): Promise<DriveRig> 
   return rig;
 }
 
+/** A drive whose process died between the checkpoint of a clean close and the mirroring behind it. */
+export async function unmirroredDrive(): Promise<DriveRig> {
+  const rig = await formattedDrive();
+  const store = await rig.open();
+  await rig.run(store.createVolume({ uuid: VOLUME, sizeBytes: VOLUME_BYTES }));
+  const client = rig.client(store, VOLUME);
+  assert.equal(await client.write(0, new Uint8Array(BLOCK).fill(1)), 0);
+  rig.machine.onOperation = (operation) => {
+    const isPage =
+      operation.kind === 'read' && operation.positionBytes >= LAYOUT.directoryStart * BLOCK;
+    if (isPage && store.status().counters['checkpoints'] === 2)
+      rig.machine.powerOff((disk) => disk.flush(Infinity));
+  };
+  const closing = store.close();
+  closing.catch(() => undefined);
+  await assert.rejects(rig.run(closing), /nothing is left to happen/);
+  await rig.restart();
+  return rig;
+}
+
 /** One more life of the drive: opened, `work` done, and left to be killed once the log says what is durable. */
 export async function killedAfter(
   rig: DriveRig,

@@ -93,7 +93,7 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
     number: 13,
     name: 'serve before the final checkpoint',
     focus: 'recovery',
-    patches: [patch('open-drive.ts', '    await checkpointer.run();\n', '')],
+    patches: [patch('open-drive.ts', '      await checkpointer.run();\n', '')],
   },
   {
     number: 22,

@@ -21,21 +21,18 @@ export type DirectoryToCheck = {
   readonly findings: Findings;
 };
 
-/** Fills the directory. Returns its pages of which one copy is rotten, or undefined where it cannot be known. */
+/** Fills the directory. Returns whether it is known. */
 export async function checkDirectory(
   media: Media,
   ioAsync: IoAsync,
   work: DirectoryToCheck,
-): Promise<readonly number[] | undefined> {
+): Promise<boolean> {
   const { findings } = work;
-  const rotten: number[] = [];
   const count = Math.ceil(media.geometry.pageCount / ENTRIES_PER_DIRECTORY_PAGE);
   for (let index = 0; index < count; index++) {
     const copies = [0, 1].map((copy) => media.geometry.directoryBlock(index, copy));
-    let bad = 0;
     for (const block of copies) {
       if (await isSound(media, ioAsync, { block, index, scratch: work.scratch })) continue;
-      bad++;
       findings.add({
         code: 'DIRECTORY_COPY',
         severity: 'warning',
@@ -45,11 +42,10 @@ export async function checkDirectory(
         wayOut: 'holdfast drive check --repair writes it anew; so does the next opening',
       });
     }
-    if (bad > 0) rotten.push(index);
   }
   try {
     await work.loader.directory(work.directory, work.superblock);
-    return rotten;
+    return true;
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     findings.add({
@@ -60,7 +56,7 @@ export async function checkDirectory(
       consequence: 'The drive does not open: which copies of its metadata pages count is not known',
       wayOut: NO_WAY_BUT_COPIES,
     });
-    return undefined;
+    return false;
   }
 }
 

@@ -11,6 +11,9 @@ import { PAGE_MAGIC, isPage } from './page-format.ts';
 /** Pages read at once, both copies of each: 256 KiB. */
 const BATCH_PAGES = 32;
 
+/** `Checkpointer.mirror`, as `TurnKeeper` calls it. */
+const BY_ITSELF = 'once it has been open without a change for a minute, and under load by and by';
+
 export type PagesToCheck = {
   readonly directory: Directory;
   /** 64 blocks of arena memory. */
@@ -20,8 +23,6 @@ export type PagesToCheck = {
 
 export type PagesChecked = {
   readonly read: number;
-  /** Pages of which one copy is rotten and the other good. */
-  readonly rottenCopies: readonly number[];
   /** A page of the volume table is lost: the drive does not open. */
   readonly tableLost: boolean;
 };
@@ -51,7 +52,6 @@ class PagesCheck {
   readonly #media: Media;
   readonly #ioAsync: IoAsync;
   readonly #work: PagesToCheck;
-  readonly #rottenCopies: number[] = [];
   #read = 0;
   #unmirrored = 0;
   #tableLost = false;
@@ -115,7 +115,6 @@ class PagesCheck {
     page: number,
     at: { readonly current: number; readonly named: Copy; readonly other: Copy },
   ): void {
-    this.#rottenCopies.push(page);
     const rotten = at.named === 'good' ? at.other : at.named;
     const copy = at.named === 'good' ? at.current ^ 1 : at.current;
     this.#work.findings.add({
@@ -128,7 +127,7 @@ class PagesCheck {
           : 'is not of the generation that the directory names: a write was lost'
       }`,
       consequence: 'The other copy is good and is used',
-      wayOut: 'holdfast drive check --repair writes it anew; so does the next change of the page',
+      wayOut: `The drive writes it anew ${BY_ITSELF}; holdfast drive check --repair does it now`,
     });
   }
 
@@ -154,11 +153,12 @@ class PagesCheck {
         code: 'PAGES_UNMIRRORED',
         severity: 'note',
         where: 'metadata',
-        what: `${this.#unmirrored} pages changed lately and are in one copy so far`,
-        consequence: 'The drive makes the other ones equal as soon as it has nothing else to do',
+        what: `${this.#unmirrored} pages are in one copy: the drive was not closed, or not to the end, after they changed`,
+        consequence: 'Rot in that copy would lose the page',
+        wayOut: `The drive makes the other copies equal ${BY_ITSELF}; holdfast drive check --repair does it now`,
       });
     }
-    return { read: this.#read, rottenCopies: this.#rottenCopies, tableLost: this.#tableLost };
+    return { read: this.#read, tableLost: this.#tableLost };
   }
 }
 

@@ -77,7 +77,7 @@ export async function checkDrive(env: Env, options: CheckOptions): Promise<Check
   } finally {
     await ioAsyncOf(env.io).close(file.fd);
   }
-  if (options.repair === true) await repairDrive(env, { ...options, ...check.toRepair }, findings);
+  if (options.repair === true) await repairDrive(env, options, findings);
   return {
     path: options.path,
     findings: findings.list,
@@ -100,11 +100,6 @@ class Check {
     logBytesToReplay: 0,
     pagesRead: 0,
     dataBlocksRead: 0,
-  };
-  /** What has one rotten copy: metadata pages, and pages of the directory. */
-  readonly toRepair: { pages: readonly number[]; directoryPages: readonly number[] } = {
-    pages: [],
-    directoryPages: [],
   };
 
   constructor(
@@ -138,12 +133,9 @@ class Check {
     const directory = new Directory(media.geometry.pageCount, superblock.layout.directoryPages);
     const loader = new Loader(media, this.#ioAsync, scratch);
     const work = { directory, loader, superblock, scratch, findings };
-    const directoryPages = await checkDirectory(media, this.#ioAsync, work);
-    if (directoryPages === undefined) return;
+    if (!(await checkDirectory(media, this.#ioAsync, work))) return;
     const pages = await checkPages(media, this.#ioAsync, work);
     this.totals.pagesRead = pages.read;
-    this.toRepair.directoryPages = directoryPages;
-    this.toRepair.pages = pages.rottenCopies;
     if (!pages.tableLost) await this.#state({ media, ...work });
   }
 

@@ -5,6 +5,7 @@
  * fdatasync -> only now the log before the tail is free and the old copies may be overwritten.
  */
 
+import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { Fault } from '../model/errors.ts';
 import type { IoAsync } from '../env/io-async.ts';
@@ -14,7 +15,7 @@ import type { PageWriter } from './page-writer.ts';
 import { writeSuperblock } from './superblock-writer.ts';
 import type { Superblock } from './superblock.ts';
 
-/** Pages mirrored after each checkpoint; when the drive is idle, all of them. */
+/** Pages mirrored at once: so many after each checkpoint, all of them when the drive is idle. */
 const MIRROR_PAGES = 64;
 
 export type CheckpointParts = {
@@ -32,6 +33,9 @@ export class Checkpointer {
   readonly #block: number;
   #superblock: Superblock;
   #running: Promise<void> | undefined;
+  /** Checkpoints that wait for what is running. */
+  #waiting = 0;
+  #isWanted = false;
 
   constructor(parts: CheckpointParts, superblock: Superblock) {
     this.#parts = parts;
@@ -49,11 +53,26 @@ export class Checkpointer {
 
   /** Makes a checkpoint, after the one under way. Rejects with a Fault when the drive stops. */
   async run(options: { readonly clean?: boolean; readonly layout?: Layout } = {}): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    this.#waiting++;
+    try {
+      while (this.#running !== undefined) await this.#running;
+    } finally {
+      this.#waiting--;
+    }
     this.#running = this.#run(options).finally(() => {
       this.#running = undefined;
     });
     await this.#running;
+  }
+
+  /** A checkpoint is due: mirroring makes way for it. */
+  makeWay(): void {
+    this.#isWanted = true;
+  }
+
+  /** Resolves once nothing is under way any more. */
+  async settled(): Promise<void> {
+    while (this.#running !== undefined) await this.#running.catch(() => undefined);
   }
 
   async #run(options: { readonly clean?: boolean; readonly layout?: Layout }): Promise<void> {
@@ -91,17 +110,56 @@ export class Checkpointer {
     else await pageWriter.mirror(MIRROR_PAGES);
   }
 
-  /** Mirrors what is left, for a drive with nothing else to do. */
-  async mirror(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
-    this.#running = this.#mirror().finally(() => {
-      this.#running = undefined;
-    });
+  /**
+   * Makes copies of pages equal, for a drive with nothing else to do: of those that are known to differ, then of those that comparing them
+   * in at most `comparisons` steps finds. Each step reads up to 256 KiB. Resolves with whether it went through all pages; a checkpoint
+   * that is due ends it early. Not while a checkpoint is under way.
+   */
+  async mirror(comparisons: number): Promise<boolean> {
+    assert(this.#running === undefined, 'mirroring does not wait for a checkpoint');
+    this.#isWanted = false;
+    let isThrough = false;
+    this.#running = this.#mirror(comparisons)
+      .then((through) => {
+        isThrough = through;
+      })
+      .finally(() => {
+        this.#running = undefined;
+      });
     await this.#running;
+    return isThrough;
   }
 
-  async #mirror(): Promise<void> {
-    while ((await this.#parts.pageWriter.mirror(MIRROR_PAGES)) > 0) this.#check();
+  async #mirror(comparisons: number): Promise<boolean> {
+    const { pageWriter } = this.#parts;
+    let marked = MIRROR_PAGES;
+    for (let step = 0; ; step++) {
+      // Looking for marked pages goes through the flags of all: it is worth it for some of them.
+      if (marked >= MIRROR_PAGES) {
+        if (!(await this.#mirrorMarked())) return false;
+        marked = 0;
+      }
+      if (step === comparisons || this.#hasToMakeWay) break;
+      const more = await pageWriter.compareCopies();
+      this.#check();
+      if (more === undefined) return await this.#mirrorMarked();
+      marked += more;
+    }
+    await this.#mirrorMarked();
+    return false;
+  }
+
+  /** Whether all of them are mirrored. */
+  async #mirrorMarked(): Promise<boolean> {
+    while (!this.#hasToMakeWay) {
+      this.#check();
+      if ((await this.#parts.pageWriter.mirror(MIRROR_PAGES)) === 0) return true;
+    }
+    return false;
+  }
+
+  get #hasToMakeWay(): boolean {
+    return this.#isWanted || this.#waiting > 0;
   }
 
   /** Waits until everything up to frame `lsn` is durable and in its place. */

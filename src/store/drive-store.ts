@@ -367,6 +367,8 @@ export class DriveStore {
     if (drive.media.fault === undefined && !drive.ownersLost)
       await checkpointer.run({ clean: true });
     turns.stop();
+    // On a drive that has stopped, a checkpoint or mirroring may be about to notice.
+    await checkpointer.settled();
     // A mark may still be on its way to the log: this close waits for it.
     await ioAsyncOf(env.io).close(drive.media.fd);
   }

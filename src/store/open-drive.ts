@@ -284,8 +284,15 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   turns.start(checkpointer);
   // A drive that is only read stays as it is.
   if (!drive.ownersLost) {
-    await mendSuperblock({ media, ioAsync, address: scratch, superblock }, work.copies);
-    await checkpointer.run();
+    try {
+      await mendSuperblock({ media, ioAsync, address: scratch, superblock }, work.copies);
+      await checkpointer.run();
+    } catch (error) {
+      // Its file is about to be closed.
+      turns.stop();
+      throw error;
+    }
+    turns.startMirroring();
   }
   const recovery = {
     ms: (env.io.nowUs() - work.startUs) / 1000,

@@ -14,6 +14,8 @@ import { DIRECTORY_MAGIC, PAGE_ENTRIES, PAGE_MAGIC, isPage, sealPage } from './p
 
 /** 256 KiB of copies. */
 const BATCH_PAGES = 64;
+/** Pages compared at once: both copies of one chunk's. */
+const COMPARED_PAGES = BATCH_PAGES / 2;
 
 export type PageWriterOptions = {
   readonly directory: Directory;
@@ -27,6 +29,8 @@ export class PageWriter {
   readonly #media: Media;
   readonly #options: PageWriterOptions;
   readonly #staging: number;
+  /** The first page whose copies have not been compared since the drive was opened. */
+  #uncompared = 0;
 
   constructor(media: Media, options: PageWriterOptions) {
     this.#media = media;
@@ -148,6 +152,54 @@ export class PageWriter {
       directory.mirrored(page);
     }
     return pages.length;
+  }
+
+  /**
+   * Compares the copies of the next pages that lie side by side, and marks those of which one is older or rotten. Which pages a process had
+   * not mirrored yet when it died is written nowhere, and rot in a copy that nobody reads shows itself to nobody else. Only between
+   * checkpoints. Returns how many it marked, or undefined once it has been through all pages.
+   */
+  async compareCopies(): Promise<number | undefined> {
+    const { directory, ioAsync } = this.#options;
+    const media = this.#media;
+    const { first, count } = this.#nextRun();
+    this.#uncompared = first + count;
+    if (count === 0) return undefined;
+    const addresses = [0, 1].map((copy) => this.#staging + copy * COMPARED_PAGES * BLOCK_BYTES);
+    await Promise.all(
+      addresses.map((address, copy) =>
+        readReadable(ioAsync, media.fd, media.geometry.pageBlock(first, copy) * BLOCK_BYTES, {
+          address,
+          lengthBytes: count * BLOCK_BYTES,
+          bytes: media.bytes,
+        }),
+      ),
+    );
+    let marked = 0;
+    for (let index = 0; index < count; index++) {
+      const page = first + index;
+      const expected = { magic: PAGE_MAGIC, page, generation: directory.generation(page) };
+      const [a, b] = addresses.map((at) => isPage(media, at + index * BLOCK_BYTES, expected));
+      // Rot in both copies is left for the reader, who says so.
+      if (a === b) continue;
+      directory.unmirror(page);
+      marked++;
+    }
+    return marked;
+  }
+
+  /** Pages from the first one on that was ever written, as they follow each other on the drive. */
+  #nextRun(): { readonly first: number; readonly count: number } {
+    const { geometry } = this.#media;
+    const { directory } = this.#options;
+    let first = this.#uncompared;
+    while (first < geometry.pageCount && directory.generation(first) === 0) first++;
+    let count = 0;
+    const follows = (page: number): boolean =>
+      geometry.pageBlock(page, 0) === geometry.pageBlock(first, 0) + page - first;
+    while (count < COMPARED_PAGES && first + count < geometry.pageCount && follows(first + count))
+      count++;
+    return { first, count };
   }
 
   /** Reads one copy of a page into the staging; whether it is what the directory knows. */

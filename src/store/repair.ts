@@ -6,17 +6,15 @@ import type { Findings } from './check-report.ts';
 import { ioAsyncOf } from './exact.ts';
 import { openDrive } from './open-drive.ts';
 
-export type RepairWork = Pick<CheckOptions, 'path' | 'arena'> & {
-  /** Metadata pages, and pages of the directory, with one rotten copy. */
-  readonly pages: readonly number[];
-  readonly directoryPages: readonly number[];
-};
-
 /**
- * Opens the drive as the engine does, mirrors what has a rotten copy, writes all superblocks anew, and closes it. Keeps its hands off
+ * Opens the drive as the engine does, makes the copies of all pages equal, writes all superblocks anew, and closes it. Keeps its hands off
  * a drive with damage to what describes its data, and off one that needs nothing.
  */
-export async function repairDrive(env: Env, work: RepairWork, findings: Findings): Promise<void> {
+export async function repairDrive(
+  env: Env,
+  options: Pick<CheckOptions, 'path' | 'arena'>,
+  findings: Findings,
+): Promise<void> {
   const { list } = findings;
   if (list.length === 0) return;
   // A rotten block is found by its checksum again, whatever is done to the drive.
@@ -30,11 +28,9 @@ export async function repairDrive(env: Env, work: RepairWork, findings: Findings
     });
     return;
   }
-  const { drive, checkpointer, turns } = await openDrive(env, work);
-  for (const page of work.pages) drive.directory.unmirror(page);
-  for (const page of work.directoryPages) drive.directory.halves.add(page);
-  await checkpointer.mirror();
-  // Opening made the newest pair of superblocks whole and wrote the other one; both say now that the drive was closed.
+  const { drive, checkpointer, turns } = await openDrive(env, options);
+  await checkpointer.mirror(Infinity);
+  // Opening made the newest pair of superblocks whole and wrote the other one, and of the directory both copies.
   await checkpointer.run({ clean: true });
   turns.stop();
   await ioAsyncOf(env.io).close(drive.media.fd);
@@ -42,7 +38,7 @@ export async function repairDrive(env: Env, work: RepairWork, findings: Findings
     code: 'REPAIRED',
     severity: 'note',
     where: 'drive',
-    what: `The log is replayed, ${work.pages.length + work.directoryPages.length} rotten copies of pages are written anew, and so are all superblocks`,
+    what: 'The log is replayed, the copies of all metadata pages are equal, and all superblocks are written anew',
     consequence: 'Check it again to see that it is clean',
   });
 }

@@ -14,6 +14,11 @@ const CHECKPOINT_BLOCKS = 32 * 1024;
 /** Or this long after the first change that none covers. */
 const CHECKPOINT_MS = 30_000;
 const TIMER_CHECKPOINT = 0;
+/**
+ * Steps of comparing copies of pages after a checkpoint of a busy drive, at most 2 MiB: the 2.8 GiB of a TiB in a day or so at one each
+ * minute. An idle drive goes through all.
+ */
+const COMPARISONS = 8;
 
 export class TurnKeeper {
   readonly #drive: DriveState;
@@ -23,6 +28,7 @@ export class TurnKeeper {
   #waiting: (() => void)[] = [];
   #timerArmed = false;
   #idleDue = false;
+  #uncompared = false;
   #checkpointedLsn: number;
   #seenActivity = 0;
   #stopped = false;
@@ -38,6 +44,12 @@ export class TurnKeeper {
 
   start(checkpointer: Checkpointer): void {
     this.#checkpointer = checkpointer;
+  }
+
+  /** The drive serves: all copies of pages are compared as soon as it is idle, or by and by. */
+  startMirroring(): void {
+    this.#idleDue = true;
+    this.#uncompared = true;
   }
 
   /** Called after each batch of completions and before the reactor waits. */
@@ -91,7 +103,7 @@ export class TurnKeeper {
     const due = Math.min(CHECKPOINT_BLOCKS, Math.floor(media.geometry.layout.logBlocks / 4));
     const crowded = cache.starving || cache.dirtyCount * 2 > cache.frameCount;
     if (log.usedBlocks >= due || crowded) this.#checkpoint();
-    else if (!this.#timerArmed && log.dirtyLsn > this.#checkpointedLsn) {
+    else if (!this.#timerArmed && (this.#idleDue || log.dirtyLsn > this.#checkpointedLsn)) {
       this.#timerArmed = true;
       media.io.timer(this.#timers, TIMER_CHECKPOINT, CHECKPOINT_MS);
     }
@@ -99,13 +111,16 @@ export class TurnKeeper {
 
   #checkpoint(): void {
     const checkpointer = this.#checkpointer;
-    if (checkpointer === undefined || checkpointer.running || this.#stopped) return;
+    if (checkpointer === undefined || this.#stopped) return;
+    checkpointer.makeWay();
+    if (checkpointer.running) return;
     const { log, media } = this.#drive;
     const covers = log.openLsn;
     checkpointer.run().then(
       () => {
         this.#checkpointedLsn = Math.max(this.#checkpointedLsn, covers - 1);
         media.activity++;
+        if (this.#uncompared) this.#mirror(COMPARISONS);
       },
       (error: unknown) => media.stop(`checkpoint failed (${String(error)})`),
     );
@@ -124,12 +139,26 @@ export class TurnKeeper {
       media.io.timer(this.#timers, TIMER_CHECKPOINT, CHECKPOINT_MS);
     } else if (this.#idleDue) {
       // Nothing changed for a while: make every page's two copies equal.
-      this.#idleDue = false;
-      this.#checkpointer
-        ?.mirror()
-        .catch((error: unknown) => media.stop(`mirroring failed (${String(error)})`));
-      this.yieldTurn();
+      this.#mirror(Infinity);
     }
+  }
+
+  #mirror(comparisons: number): void {
+    const checkpointer = this.#checkpointer;
+    const { media } = this.#drive;
+    if (checkpointer === undefined || checkpointer.running || this.#stopped) return;
+    this.#idleDue = false;
+    checkpointer.mirror(comparisons).then(
+      (isThrough) => {
+        if (isThrough) this.#uncompared = false;
+        else this.#idleDue = true;
+        media.activity++;
+        // A checkpoint may be due that it made way for.
+        this.yieldTurn();
+      },
+      (error: unknown) => media.stop(`mirroring failed (${String(error)})`),
+    );
+    this.yieldTurn();
   }
 
   /** Resolves at the end of the next turn in which something completed. Whoever waits has something under way. */
