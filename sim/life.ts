@@ -322,5 +322,7 @@ export class Life {
 }
 
 function isFull(error: unknown): boolean {
-  return error instanceof Refusal && error.code === 'DRIVE_FULL';
+  return (
+    error instanceof Refusal && (error.code === 'DRIVE_FULL' || error.code === 'DRIVE_TABLE_FULL')
+  );
 }

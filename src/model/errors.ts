@@ -86,6 +86,14 @@ const DRIVE = {
       wayOut: 'Add a drive (holdfast drive add NAME) or remove volumes',
     },
   ),
+  DRIVE_TABLE_FULL: row(
+    507,
+    'later',
+    'Cannot create another volume or snapshot: drive "{drive}" holds {recordCount} volumes and snapshots, which is as many as a drive of its size can',
+    {
+      wayOut: 'Delete volumes or snapshots, or add a drive (holdfast drive add NAME)',
+    },
+  ),
   DRIVE_NONE: row(409, 'later', 'Cannot create volume "{volume}": there is no drive', {
     wayOut: 'Add one first (holdfast drive add NAME --size 10GiB)',
   }),

@@ -216,7 +216,11 @@ class Check {
       map: new ExtentMap(),
       allocator: new Allocator(superblock.layout),
       cache,
-      table: new VolumeTable(media, cache, { load, nextNumber: superblock.nextVolumeNumber }),
+      table: new VolumeTable(media, cache, {
+        load,
+        nextNumber: superblock.nextVolumeNumber,
+        drive: this.#options.path,
+      }),
       load,
     };
   }

@@ -302,7 +302,12 @@ export class DriveStore {
       core.submit(request);
     });
     if (errno === ENOSPC)
-      throw new Refusal('DRIVE_FULL', { drive: this.#parts.path, sizeBytes: 0, freeBytes: 0 });
+      throw new Refusal('DRIVE_FULL', {
+        drive: this.#parts.path,
+        // A trim over a snapshot takes a cell.
+        sizeBytes: EXTENT_BYTES,
+        freeBytes: 0,
+      });
     if (errno !== 0)
       throw new Fault('DRIVE_IO', { drive: this.#parts.path, problem: `errno ${errno}` });
   }

@@ -199,7 +199,11 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   const map = new ExtentMap();
   const allocator = new Allocator(superblock.layout);
   allocator.seek(limits.firstChunk);
-  const table = new VolumeTable(media, cache, { load, nextNumber: superblock.nextVolumeNumber });
+  const table = new VolumeTable(media, cache, {
+    load,
+    nextNumber: superblock.nextVolumeNumber,
+    drive: work.path,
+  });
   const loader = new Loader(media, ioAsync, scratch);
   await loader.directory(directory, superblock);
   await loader.table(directory, table);

@@ -24,6 +24,7 @@ export class VolumeTable {
   readonly #media: Media;
   readonly #cache: PageCache;
   readonly #load: (page: number) => Promise<number>;
+  readonly #drive: string;
   readonly #volumes = new Map<number, Volume>();
   /** What each slot holds; a missing one is free. */
   readonly #slots = new Map<number, TableRecord>();
@@ -32,11 +33,17 @@ export class VolumeTable {
   constructor(
     media: Media,
     cache: PageCache,
-    options: { readonly load: (page: number) => Promise<number>; readonly nextNumber: number },
+    options: {
+      readonly load: (page: number) => Promise<number>;
+      readonly nextNumber: number;
+      /** The drive's path, for messages. */
+      readonly drive: string;
+    },
   ) {
     this.#media = media;
     this.#cache = cache;
     this.#load = options.load;
+    this.#drive = options.drive;
     this.nextNumber = options.nextNumber;
   }
 
@@ -59,14 +66,6 @@ export class VolumeTable {
 
   byNumber(number: number): Volume | undefined {
     return this.#volumes.get(number);
-  }
-
-  /** Tombstones: uuids of volumes that were deleted here. */
-  isTombstone(uuid: string): boolean {
-    for (const record of this.#slots.values()) {
-      if (record.kind === 'tombstone' && record.uuid === uuid) return true;
-    }
-    return false;
   }
 
   volumeOrGhost(number: number): Volume {
@@ -188,7 +187,7 @@ export class VolumeTable {
     return lsn;
   }
 
-  /** A free slot. Tombstones are given up, oldest first, when there is none. */
+  /** A free slot. Tombstones are given up, oldest first, when there is none. Throws a Refusal DRIVE_TABLE_FULL where there are none of those either. */
   freeSlot(): number {
     const count = this.#media.geometry.layout.tablePages * RECORDS_PER_TABLE_PAGE;
     for (let slot = 0; slot < count; slot++) if (!this.#slots.has(slot)) return slot;
@@ -200,7 +199,7 @@ export class VolumeTable {
       lowest = record.number;
     }
     if (oldest < 0) {
-      throw new Refusal('DRIVE_FULL', { sizeBytes: 0, drive: '', freeBytes: 0 });
+      throw new Refusal('DRIVE_TABLE_FULL', { drive: this.#drive, recordCount: count });
     }
     return oldest;
   }
