@@ -36,10 +36,6 @@ export class Directory {
     this.pageCopies = new Uint8Array(directoryPages);
   }
 
-  get pageCount(): number {
-    return this.#entries.length;
-  }
-
   grow(pageCount: number): void {
     const entries = new Uint32Array(pageCount);
     entries.set(this.#entries);

@@ -15,9 +15,7 @@ import { BLOCK_BYTES } from '../model/block-target.ts';
 
 export const EXTENT_BLOCKS = 16;
 export const EXTENT_BYTES: number = EXTENT_BLOCKS * BLOCK_BYTES;
-/** Every metadata page starts with a header of this size. */
-export const PAGE_HEADER_BYTES = 64;
-/** 24-byte owner entries: (4096 - 64) / 24. */
+/** Every metadata page starts with a header of 64 bytes. 24-byte owner entries: (4096 - 64) / 24. */
 export const OWNERS_PER_PAGE = 168;
 /** Cells whose checksums fill a page: (4096 - 64) / 4 / 16. */
 export const CELLS_PER_CHECKSUM_PAGE = 63;

@@ -105,13 +105,6 @@ export class Queue<T extends { next: T | undefined }> {
     item.next = undefined;
     return item;
   }
-
-  /** Puts `item` before all others. */
-  unshift(item: T): void {
-    item.next = this.#first;
-    this.#first = item;
-    this.#last ??= item;
-  }
 }
 
 /** The number of set bits of a 16-bit mask. */
