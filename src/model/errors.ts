@@ -89,7 +89,7 @@ const DRIVE = {
   DRIVE_TABLE_FULL: row(
     507,
     'later',
-    'Cannot create another volume or snapshot: drive "{drive}" holds {recordCount} volumes and snapshots, which is as many as a drive of its size can',
+    'Cannot create another volume or snapshot: drive "{drive}" holds {recordCount} volumes and snapshots, which is all that it was made for',
     {
       wayOut: 'Delete volumes or snapshots, or add a drive (holdfast drive add NAME)',
     },

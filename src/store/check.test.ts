@@ -203,7 +203,7 @@ test('repairing a drive that needs nothing writes nothing', async () => {
   assert.equal(writes, 0);
 });
 
-test('every code that the check has is found by some test', () => {
+test('every code that the check has is found by some test, and docs/drive-format.md says what it means', () => {
   const folder = import.meta.dirname;
   const files = readdirSync(folder);
   const textOf = (pattern: RegExp): string =>
@@ -218,5 +218,11 @@ test('every code that the check has is found by some test', () => {
   );
   const tests = textOf(/^check.*\.test\.ts$/);
   assert.ok(codes.size > 20);
-  for (const code of codes) assert.ok(new RegExp(`\\b${code}'`).test(tests), `${code} has no test`);
+  const page = readFileSync(join(folder, '../../docs/drive-format.md'), 'utf8');
+  const rows = page.split('\n').filter((line) => /^\| [A-Z_]{4,}/.test(line));
+  for (const code of codes) {
+    assert.ok(new RegExp(`\\b${code}'`).test(tests), `${code} has no test`);
+    const row = rows.find((line) => new RegExp(`\\b${code}\\b`).test(line.split('|')[1] ?? ''));
+    assert.ok(row !== undefined, `${code} has no row`);
+  }
 });
