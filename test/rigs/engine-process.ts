@@ -15,12 +15,14 @@ const READY_MS_MAX = 30_000;
 export class EngineProcess {
   readonly folder: string;
   readonly socketPath: string;
+  readonly #readyMsMax: number;
   #child: ChildProcess | undefined;
   #client: LineClient | undefined;
   /** What its lives have logged. */
   log = '';
 
-  constructor() {
+  constructor(options: { readonly readyMsMax: number } = { readyMsMax: READY_MS_MAX }) {
+    this.#readyMsMax = options.readyMsMax;
     this.folder = mkdtempSync(join(tmpdir(), 'hf-engine-'));
     this.socketPath = join(this.folder, 'run', 'engine.sock');
     mkdirSync(join(this.folder, 'run'));
@@ -37,7 +39,7 @@ export class EngineProcess {
     });
     this.#child = child;
     const ready = new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`not ready: ${this.log}`)), READY_MS_MAX);
+      const timer = setTimeout(() => reject(new Error(`not ready: ${this.log}`)), this.#readyMsMax);
       let text = '';
       child.stderr.on('data', (bytes: Buffer) => {
         this.log += String(bytes);
@@ -46,9 +48,9 @@ export class EngineProcess {
         clearTimeout(timer);
         resolve();
       });
-      child.once('exit', (code) => {
+      child.once('exit', (code, signal) => {
         clearTimeout(timer);
-        reject(new Error(`the engine ended with ${code}: ${this.log}`));
+        reject(new Error(`the engine ended with ${code ?? signal}: ${this.log}`));
       });
     });
     await ready;

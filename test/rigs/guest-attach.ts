@@ -4,14 +4,12 @@
  */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 
-import { AttacherClient } from './attacher-client.ts';
+import { GuestAttacher, holds, kill, run } from './guest.ts';
 
 const DATA = '/tmp/data';
 const SOCKET = `${DATA}/nbd.sock`;
@@ -20,12 +18,10 @@ const MIB = 2 ** 20;
 const SIZE_BYTES = 64 * MIB;
 const ATTACH_ID = 'c9'.repeat(16);
 const UUID = '5d1c0d4e-93a8-4a4c-9d0c-4a2a2a8d7b11';
-const execute = promisify(execFile);
 
 class Guest {
-  readonly client = new AttacherClient(`${DATA}/run/attacher.sock`);
+  readonly attacher = new GuestAttacher(DATA);
   #server: ChildProcess | undefined;
-  #attacher: ChildProcess | undefined;
 
   async startServer(exportName = ATTACH_ID): Promise<void> {
     fs.rmSync(SOCKET, { force: true });
@@ -39,31 +35,11 @@ class Guest {
     await kill(this.#server);
   }
 
-  async startAttacher(): Promise<void> {
-    const script = new URL('attacher-process.ts', import.meta.url).pathname;
-    this.#attacher = spawn(process.execPath, [script, '--data', DATA], { stdio: 'inherit' });
-    while (!(await this.client.isListening())) await sleep(100);
-  }
-
-  async killAttacher(): Promise<void> {
-    await kill(this.#attacher);
-  }
-
   async attach(kind?: string): Promise<{ device: string; kind: string }> {
     const args = { attachId: ATTACH_ID, uuid: UUID, socketPath: SOCKET, sizeBytes: SIZE_BYTES };
-    const status = await this.client.call('attach', kind === undefined ? args : { ...args, kind });
-    return { device: String(status.device), kind: String(status.kind) };
+    return this.attacher.attach(kind === undefined ? args : { ...args, kind });
   }
 }
-
-async function kill(child: ChildProcess | undefined): Promise<void> {
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-}
-
-const holds = (what: string): void => void process.stdout.write(`holds: ${what}\n`);
 
 /** Fills the device in pieces while the server is killed `times` times. Returns the longest stall in ms. */
 async function fill(guest: Guest, device: string, times: number): Promise<number> {
@@ -125,7 +101,7 @@ async function underKills(guest: Guest, kind: string): Promise<string> {
   holds(
     `${kind}: 3 kills of the server stalled ${device} by ${Math.round(stallMs)} ms and failed nothing`,
   );
-  const { devices } = await guest.client.call('list');
+  const { devices } = await guest.attacher.client.call('list');
   assert.ok(Array.isArray(devices));
   const { connectCount } = devices[0];
   assert.ok(connectCount >= 4, `${connectCount} connections`);
@@ -133,10 +109,10 @@ async function underKills(guest: Guest, kind: string): Promise<string> {
 }
 
 async function nbdOutlivesAttacher(guest: Guest, device: string): Promise<void> {
-  await guest.killAttacher();
-  const read = await execute('dd', [`if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1']);
-  assert.match(read.stderr, /1\+0 records in/);
-  await guest.startAttacher();
+  await guest.attacher.kill();
+  const read = await run('dd', `if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1');
+  assert.match(read, /1\+0 records in/);
+  await guest.attacher.start();
   const again = await guest.attach();
   assert.deepEqual(again, { device, kind: 'kernel-nbd' });
   holds('kernel-nbd: the device outlives the attacher, and the next one takes it over');
@@ -146,13 +122,13 @@ async function nbdOutlivesAttacher(guest: Guest, device: string): Promise<void> 
 
 async function unknownExportEnds(guest: Guest, device: string): Promise<void> {
   await guest.killServer();
-  const reading = execute('dd', [`if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1', 'skip=99']);
+  const reading = run('dd', `if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1', 'skip=99');
   const failing = assert.rejects(reading);
   await sleep(500);
   await guest.startServer('another');
   await failing;
   await guest.killServer();
-  await guest.client.call('detach', { attachId: ATTACH_ID });
+  await guest.attacher.client.call('detach', { attachId: ATTACH_ID });
   holds(`an export that is gone for good fails the I/O of ${device}`);
   await guest.startServer();
 }
@@ -163,17 +139,17 @@ async function main(): Promise<void> {
   fs.truncateSync(IMAGE, SIZE_BYTES);
   const guest = new Guest();
   await guest.startServer();
-  await guest.startAttacher();
+  await guest.attacher.start();
   const chosen = await guest.attach();
   assert.equal(chosen.kind, 'kernel-nbd');
   holds(`kernel-nbd is chosen by itself: ${chosen.device}`);
-  await guest.client.call('detach', { attachId: ATTACH_ID });
+  await guest.attacher.client.call('detach', { attachId: ATTACH_ID });
   const nbd = await underKills(guest, 'kernel-nbd');
   await nbdOutlivesAttacher(guest, nbd);
   await unknownExportEnds(guest, nbd);
   const loop = await underKills(guest, 'fuse-loop');
   await unknownExportEnds(guest, loop);
-  await guest.client.call('shutdown');
+  await guest.attacher.client.call('shutdown');
   holds('all is detached');
 }
 
