@@ -3,13 +3,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
+import type { ProcessIdentity } from '../attacher/process-identity.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
 
 /** DIR/run/supervisor.json: what the supervisor says of the processes that it keeps. */
-export type SupervisorState = {
-  readonly pid: number;
+export type SupervisorState = ProcessIdentity & {
   readonly startedAt: string;
   readonly processes: Readonly<
     Record<

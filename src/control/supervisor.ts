@@ -7,8 +7,10 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 
+import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
 import { sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
+import { assert } from '../lib/assert.ts';
 import { Refusal } from '../model/errors.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
 import { type Installation, makeDirectories, replaceFile } from './installation.ts';
@@ -57,6 +59,7 @@ export class Supervisor {
   readonly #installation: Installation;
   readonly #lock: FileLock;
   readonly #children = new Map<Role, Child>();
+  readonly #identity = identifySelf();
   readonly #startedAt = new Date().toISOString();
   #notes: string[] = [];
   #stopping = false;
@@ -186,7 +189,7 @@ export class Supervisor {
 
   #write(): void {
     const state: SupervisorState = {
-      pid: process.pid,
+      ...this.#identity,
       startedAt: this.#startedAt,
       processes: Object.fromEntries(
         [...this.#children].map(([role, child]) => [
@@ -236,6 +239,12 @@ export class Supervisor {
     this.beginStop();
     for (const child of this.#children.values()) child.process?.kill('SIGKILL');
   }
+}
+
+function identifySelf(): ProcessIdentity {
+  const identity = identify(process.pid);
+  assert(identity !== undefined, 'a process that runs is in /proc');
+  return identity;
 }
 
 function running(installation: Installation, note: string): Refusal {

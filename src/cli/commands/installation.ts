@@ -21,12 +21,12 @@ import { Refusal } from '../../model/errors.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
 import { fields, table } from '../output.ts';
+import { down } from './down.ts';
 import { addDrive } from './drive.ts';
 import { confirm } from './volume.ts';
 
 const DRIVE_SIZE = '10GiB';
 const READY_MS_MAX = 60_000;
-const DOWN_MS_MAX = 90_000;
 
 type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean; supervise?: boolean };
 
@@ -273,38 +273,6 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   for (const problem of problems) process.stderr.write(`Not released: ${problem}\n`);
   await supervisor.stop();
   process.exit(0);
-}
-
-async function down(context: Context): Promise<void> {
-  const { installation } = context;
-  const pid = readSupervisor(installation.runDirectory)?.pid;
-  if (pid === undefined || !isAlive(pid)) return;
-  const mounted = await context.api
-    .post<{ problems: string[] }>('/v1/release', {})
-    .catch(() => ({ problems: [] as string[] }));
-  const [problem] = mounted.problems;
-  if (problem !== undefined)
-    throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
-  process.kill(pid, 'SIGTERM');
-  const deadline = Date.now() + DOWN_MS_MAX;
-  while (isAlive(pid)) {
-    if (Date.now() > deadline) {
-      throw new Refusal('INSTALLATION_START', {
-        problem: `process ${pid} has not ended after ${DOWN_MS_MAX / 1000} s`,
-      });
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/\) Z /.test(stat);
-  } catch {
-    return false;
-  }
 }
 
 /** Files and devices of others that are drives: they stay, with what is on them. */
