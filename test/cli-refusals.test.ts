@@ -93,6 +93,15 @@ test('drives: with volumes, twice, too large, on what is something, in use', asy
     says: /LUKS[^]*--force/,
   });
   assert.equal(fs.readFileSync(foreign, 'latin1').slice(0, 6), 'LUKS\xba\xbe');
+  for (const text of ['notes of somebody\n', 'x'.repeat(5000)]) {
+    const notes = path.join(rig.directory, 'notes.txt');
+    fs.writeFileSync(notes, text);
+    await refused(['drive', 'add', 'notes', '--path', notes, '--size', '128MiB', '--sparse'], {
+      code: 'DRIVE_SIGNATURE',
+      says: /notes\.txt": it holds data[^]*--force/,
+    });
+    assert.equal(fs.readFileSync(notes, 'utf8'), text);
+  }
   await refused(['drive', 'add', 'small', '--size', '1MiB', '--sparse'], {
     code: 'DRIVE_TOO_SMALL',
     says: /less than/,

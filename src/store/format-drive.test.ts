@@ -41,6 +41,51 @@ test('what lies at the end of a device counts too', async () => {
   assert.match((await refusalOf(rig)) ?? '', /^DRIVE_SIGNATURE: .*GPT/);
 });
 
+test('data that nothing names is not formatted either, wherever it lies', async () => {
+  const places = [0, 511, 200_000, DEVICE_BYTES / 16, DEVICE_BYTES / 2, DEVICE_BYTES - 1];
+  for (const at of places) {
+    const rig = new DriveRig();
+    const sector = Math.floor(at / 512) * 512;
+    const bytes = new Uint8Array(512);
+    bytes[at - sector] = 7;
+    rig.place(DEVICE_BYTES, [{ at: sector, bytes }]);
+    const refusal = (await refusalOf(rig)) ?? '';
+    assert.equal(
+      refusal,
+      `DRIVE_SIGNATURE: Cannot format "/sim/drive.img": it holds data (byte ${at} is not zero)`,
+    );
+    const after = new Uint8Array(512);
+    rig.disk.read(sector, after);
+    assert.deepEqual(after, bytes, 'nothing was changed');
+    assert.equal(await refusalOf(rig, { force: true }), undefined);
+  }
+});
+
+test('files that are smaller than a block, or end within one, are looked at to their end', async () => {
+  for (const sizeBytes of [512, 4096 + 512, 300 * 1024 + 512]) {
+    const rig = new DriveRig();
+    rig.place(sizeBytes, [{ at: sizeBytes - 512, bytes: new Uint8Array(512).fill(7) }]);
+    assert.match((await refusalOf(rig)) ?? '', /^DRIVE_SIGNATURE: .*data/);
+    rig.place(sizeBytes, []);
+    assert.equal(await refusalOf(rig), undefined, 'zeros may be taken');
+  }
+});
+
+test('a format that was killed anywhere is asked for again, and is done', async () => {
+  const driveUuid = '5d1c0d4e93a84a4c9d0c4a2a2a8d7b11';
+  const whole = new DriveRig();
+  await whole.format({ driveUuid, sparse: false });
+  const operations = whole.machine.operationCount;
+  for (let count = 1; count <= operations; count += count < operations - 8 ? 37 : 1) {
+    const rig = new DriveRig();
+    rig.killAfter(count);
+    await rig.format({ driveUuid, sparse: false }).catch(() => undefined);
+    await rig.restart();
+    assert.equal((await rig.format({ driveUuid, sparse: false })).driveUuid, driveUuid);
+    await rig.run((await rig.open()).close());
+  }
+});
+
 test('a drive is not formatted again by mistake', async () => {
   const rig = new DriveRig();
   await rig.format();

@@ -52,6 +52,8 @@ export type FormatOptions = {
 const ZERO_BYTES = 1024 * 1024;
 /** Writes of zeros at once. */
 const ZERO_DEPTH = 8;
+/** Places looked at for data, the beginning not counted: every sixteenth of the size, {@link SIGNATURE_BYTES} each, the end last. */
+const SAMPLE_COUNT = 16;
 export const FORMAT_BYTES: number = ZERO_BYTES + 2 * SIGNATURE_BYTES + BLOCK_BYTES;
 
 export async function formatDrive(
@@ -161,17 +163,44 @@ async function ownBefore(file: OpenFile, work: Work): Promise<Superblock | undef
   return isOwn ? parsed.superblock : undefined;
 }
 
+/**
+ * Refuses what holds anything at all: a known signature by its name, else data by the place of its first byte that was found. A file
+ * of zeros is free to take, and a drive of ours that was half formatted is one: its superblock comes last.
+ */
 async function refuseForeign(file: OpenFile, work: Work): Promise<void> {
   const { u8 } = work.options.arena;
+  const { path } = work.options;
   const length = Math.min(SIGNATURE_BYTES, Math.floor(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES);
-  if (length === 0) return;
-  const start = work.address;
-  const end = start + SIGNATURE_BYTES;
-  const lastBlock = Math.floor(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
-  await readExact(work.ioAsync, file.fd, 0, { address: start, lengthBytes: length });
-  await readExact(work.ioAsync, file.fd, lastBlock - length, { address: end, lengthBytes: length });
-  const found = findSignature(u8.subarray(start, start + length), u8.subarray(end, end + length));
-  if (found !== undefined) throw new Refusal('DRIVE_SIGNATURE', { path: work.options.path, found });
+  if (length > 0) {
+    const start = work.address;
+    const end = start + SIGNATURE_BYTES;
+    const lastBlock = Math.floor(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    const lengthBytes = length;
+    await readExact(work.ioAsync, file.fd, 0, { address: start, lengthBytes });
+    await readExact(work.ioAsync, file.fd, lastBlock - length, { address: end, lengthBytes });
+    const found = findSignature(u8.subarray(start, start + length), u8.subarray(end, end + length));
+    if (found !== undefined) throw new Refusal('DRIVE_SIGNATURE', { path, found });
+  }
+  const at = await findData(file, work);
+  if (at === undefined) return;
+  throw new Refusal('DRIVE_SIGNATURE', { path, found: `data (byte ${at} is not zero)` });
+}
+
+/** Looks at the beginning, at the end and at places between; returns where the first byte is that is not zero. */
+async function findData(file: OpenFile, work: Work): Promise<number | undefined> {
+  const { ioAsync, address } = work;
+  const { u8 } = work.options.arena;
+  const lastAt = Math.ceil(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES - SIGNATURE_BYTES;
+  const lengthBytes = SIGNATURE_BYTES;
+  for (let sample = 0; sample <= SAMPLE_COUNT; sample += 1) {
+    const place = (Math.max(0, lastAt) / SAMPLE_COUNT) * sample;
+    const at = Math.floor(place / BLOCK_BYTES) * BLOCK_BYTES;
+    // The last block of a file may be a part of one: what is read ends with the file.
+    const count = await ioAsync.read(file.fd, at, { address, lengthBytes });
+    const found = u8.subarray(address, address + count).findIndex((byte) => byte !== 0);
+    if (found >= 0) return at + found;
+  }
+  return undefined;
 }
 
 /** Writes zeros: over everything, so that later writes change no metadata of the host's file system, or over metadata alone. */
