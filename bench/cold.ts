@@ -3,14 +3,15 @@
  * through Holdfast and, in turns, from the drive's own file: the same blocks of the same disk without Holdfast.
  */
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption } from '../src/lib/count-option.ts';
 import { fio, fillTarget, type Target } from './lib/fio.ts';
 import { dropPageCache, requireFreeBytes, settle } from './lib/host.ts';
 import { Installation } from './lib/installation.ts';
 import { residentBytes } from './lib/processes.ts';
+import { RigFolder, runRig } from './lib/rig.ts';
 import { pairedRatios, summarize } from './lib/statistics.ts';
 
 const HELP = `npm run bench:cold -- [options]: random reads over much more data than the engine holds in memory
@@ -18,7 +19,7 @@ const HELP = `npm run bench:cold -- [options]: random reads over much more data 
   --gib N        written and read (40)
   --rounds N     (7)
   --seconds N    of each measurement (5)
-  --dir FOLDER   where the data goes (.holdfast/bench)
+  --dir FOLDER   where a folder for the data is made (.holdfast/bench)
   --assert       exit status 1 when a bar is missed
 
 Example: npm run bench:cold -- --gib 4 --rounds 3
@@ -49,13 +50,17 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const volumeBytes = Number(values.gib) * GIB;
+  const volumeBytes = positiveOption('gib', values.gib) * GIB;
   const driveBytes = Math.ceil((volumeBytes * DRIVE_SHARE + DRIVE_FIXED_BYTES) / GIB) * GIB;
-  mkdirSync(values.dir, { recursive: true });
-  requireFreeBytes(values.dir, driveBytes);
-  const dataFolder = mkdtempSync(join(values.dir, 'cold-'));
-  const installation = new Installation({ dataFolder });
+  const rounds = {
+    count: countOption('rounds', values.rounds),
+    seconds: positiveOption('seconds', values.seconds),
+  };
+  const folder = await RigFolder.open(values.dir, 'cold');
+  const installation = new Installation({ dataFolder: join(folder.path, 'data') });
+  folder.onClose(async () => await installation.remove());
   try {
+    requireFreeBytes(folder.path, driveBytes);
     await installation.up({ driveSizeBytes: driveBytes });
     await installation.createVolume('cold', volumeBytes);
     const uri = await installation.attachNbd('cold');
@@ -66,12 +71,10 @@ async function main(): Promise<number> {
     if (path === undefined) throw new Error('The status names no drive');
     const raw: Target = { kind: 'file', path, sizeBytes: driveBytes };
     await dropPageCache();
-    const rounds = { count: Number(values.rounds), seconds: Number(values.seconds) };
     const measured = await measure({ ours, raw, enginePid }, rounds);
     return judge(measured, volumeBytes) || !values.assert ? 0 : 1;
   } finally {
-    await installation.remove();
-    rmSync(dataFolder, { recursive: true, force: true });
+    await folder.close();
   }
 }
 
@@ -99,7 +102,7 @@ async function measure(
         // Drawn from 64 bits: the default generator repeats itself on large files.
         '--random_generator=tausworthe64',
         '--time_based',
-        `--runtime=${rounds.seconds}`,
+        `--runtime=${Math.round(rounds.seconds * 1000)}ms`,
       ]);
       iops[side].push(result.read.iops);
       residentBytesMax = Math.max(residentBytesMax, residentBytes(on.enginePid));
@@ -133,4 +136,4 @@ function judge(measured: Measured, volumeBytes: number): boolean {
   return ratioMet && residentMet;
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -4,20 +4,21 @@
  * cache: there only sharing keeps 32 clients 8 times as fast as one.
  */
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption } from '../src/lib/count-option.ts';
 import { countFlushes, type FlushCounts } from './lib/fdatasyncs.ts';
 import { fillTarget, fio, type Target } from './lib/fio.ts';
 import { requireFreeBytes, settle } from './lib/host.ts';
 import { Installation } from './lib/installation.ts';
+import { RigFolder, runRig } from './lib/rig.ts';
 
 const HELP = `npm run bench:flush -- [options]: flushes per fdatasync, and the same on a slow disk
 
   --seconds N    of each measurement (5)
   --delay-us N   by how much the slow half delays each fdatasync (2000)
-  --dir FOLDER   where the data goes (.holdfast/bench)
+  --dir FOLDER   where a folder for the data is made (.holdfast/bench)
   --assert       exit status 1 when a bar is missed
 
 Example: npm run bench:flush -- --seconds 2
@@ -65,30 +66,32 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  mkdirSync(values.dir, { recursive: true });
-  requireFreeBytes(values.dir, DRIVE_BYTES);
-  const seconds = Number(values.seconds);
+  const seconds = positiveOption('seconds', values.seconds);
+  const delayUs = countOption('delay-us', values['delay-us']);
   const plain = await measureAll(values.dir, { seconds, env: {} });
   const slow = await measureAll(values.dir, {
     seconds,
     env: {
       NODE_OPTIONS: `--import=${HOOKS}`,
       HOLDFAST_TEST_HOOKS: 'slow-flush-io',
-      HOLDFAST_TEST_FLUSH_DELAY_US: values['delay-us'],
+      HOLDFAST_TEST_FLUSH_DELAY_US: String(delayUs),
     },
   });
   print('as it is', plain);
-  print(`each fdatasync slowed by ${values['delay-us']} µs`, slow);
+  print(`each fdatasync slowed by ${delayUs} µs`, slow);
   return judge(plain, slow) || !values.assert ? 0 : 1;
 }
 
 async function measureAll(
-  folder: string,
+  parent: string,
   options: { readonly seconds: number; readonly env: Readonly<Record<string, string>> },
 ): Promise<Measured[]> {
-  const dataFolder = mkdtempSync(join(folder, 'flush-'));
+  const folder = await RigFolder.open(parent, 'flush');
+  const dataFolder = join(folder.path, 'data');
   const installation = new Installation({ dataFolder, env: options.env });
+  folder.onClose(async () => await installation.remove());
   try {
+    requireFreeBytes(folder.path, DRIVE_BYTES);
     await installation.up({ driveSizeBytes: DRIVE_BYTES });
     await installation.createVolume('flush', VOLUME_BYTES);
     const uri = await installation.attachNbd('flush');
@@ -106,7 +109,7 @@ async function measureAll(
           '--fsync=1',
           '--norandommap',
           '--time_based',
-          `--runtime=${options.seconds}`,
+          `--runtime=${Math.round(options.seconds * 1000)}ms`,
         ]),
       );
       measured.push({
@@ -117,8 +120,7 @@ async function measureAll(
     }
     return measured;
   } finally {
-    await installation.remove();
-    rmSync(dataFolder, { recursive: true, force: true });
+    await folder.close();
   }
 }
 
@@ -183,4 +185,4 @@ function judge(plain: readonly Measured[], slow: readonly Measured[]): boolean {
   return bars.every((each) => each.met);
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -3,12 +3,14 @@
  * round, so that no side owns the quiet moments; the bars are judged by ratios within one round.
  */
 
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
 import { fillTarget, fio, type Target } from './lib/fio.ts';
 import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
 import { formatReport, judge, type Report, type RowSamples, type SideFacts } from './report.ts';
@@ -24,7 +26,7 @@ const HELP = `npm run bench -- [options]: measures Holdfast against the raw file
   --seconds N       seconds of each measurement (5)
   --rows ID,ID      only these rows (${ROWS.map((row) => row.id).join(', ')})
   --only NAME,NAME  only these systems: holdfast, raw, qemu-nbd
-  --dir FOLDER      where the data goes; one file system for all (.holdfast/bench)
+  --dir FOLDER      where a folder for the data is made; one file system for all (.holdfast/bench)
   --assert          exit status 1 when a bar is missed
 
 Example: npm run bench -- --rows randread-4k-32,randwrite-4k-32 --rounds 3
@@ -43,30 +45,39 @@ type Plan = {
   readonly seconds: number;
   readonly volumeBytes: number;
   readonly rows: readonly Row[];
-  readonly servers: readonly Server[];
+  readonly names: readonly ServerName[];
   readonly folder: string;
   readonly quick: boolean;
   readonly assert: boolean;
 };
+
+type ServerName = keyof typeof SERVERS;
+
+const SERVERS = {
+  raw: (folder: RigFolder): Server => new RawFile(folder.path),
+  holdfast: (folder: RigFolder): Server => new Holdfast(folder.path),
+  'qemu-nbd': (folder: RigFolder): Server => new QemuNbd(folder),
+} as const;
+const SERVER_NAMES: readonly ServerName[] = ['raw', 'holdfast', 'qemu-nbd'];
 
 type Side = { readonly server: Server; readonly target: Target };
 
 async function main(): Promise<number> {
   const plan = parsePlan();
   if (plan === undefined) return 0;
-  mkdirSync(plan.folder, { recursive: true });
-  requireFreeBytes(plan.folder, SPACE_VOLUMES * plan.volumeBytes);
+  const folder = await RigFolder.open(plan.folder, 'bench');
   const startedAt = new Date().toISOString();
   try {
+    requireFreeBytes(folder.path, SPACE_VOLUMES * plan.volumeBytes);
     const dropped = await dropPageCache();
-    const sides = await startAll(plan);
+    const sides = await startAll(plan, folder);
     const rows = await measureAll(plan, sides);
     const roles = { ours: 'Holdfast', base: 'raw file', peer: 'qemu-nbd' };
     const report: Report = {
       startedAt,
       host: await hostFacts(plan.folder),
       conditions: conditions(plan, dropped),
-      sides: await Promise.all(plan.servers.map((server) => sideFacts(server))),
+      sides: await Promise.all(sides.map(({ server }) => sideFacts(server))),
       rows,
       verdicts: judge(rows, roles),
     };
@@ -74,8 +85,7 @@ async function main(): Promise<number> {
     const missed = report.verdicts.filter((each) => each.kind === 'MISSED').length;
     return plan.assert && missed > 0 ? 1 : 0;
   } finally {
-    for (const server of plan.servers) await server.stop();
-    rmSync(plan.folder, { recursive: true, force: true });
+    await folder.close();
   }
 }
 
@@ -99,8 +109,8 @@ function parsePlan(): Plan | undefined {
   const ids = values.rows?.split(',') ?? ROWS.map((row) => row.id);
   const names = values.only?.split(',') ?? ['raw', 'holdfast', 'qemu-nbd'];
   return {
-    rounds: Number(values.rounds ?? (values.quick ? 1 : 7)),
-    seconds: Number(values.seconds ?? (values.quick ? 1 : 5)),
+    rounds: countOption('rounds', values.rounds ?? (values.quick ? '1' : '7')),
+    seconds: positiveOption('seconds', values.seconds ?? (values.quick ? '1' : '5')),
     volumeBytes: values.quick ? QUICK_VOLUME_BYTES : VOLUME_BYTES,
     rows: ids.map((id) =>
       known(
@@ -108,7 +118,12 @@ function parsePlan(): Plan | undefined {
         id,
       ),
     ),
-    servers: names.map((name) => known(makeServer(name, values.dir), name)),
+    names: names.map((name) =>
+      known(
+        SERVER_NAMES.find((each) => each === name),
+        name,
+      ),
+    ),
     folder: values.dir,
     quick: values.quick,
     assert: values.assert,
@@ -116,20 +131,15 @@ function parsePlan(): Plan | undefined {
 }
 
 function known<T>(found: T | undefined, name: string): T {
-  if (found === undefined) throw new Error(`Unknown name "${name}"; see --help`);
+  if (found === undefined) throw new UsageError(`Unknown name "${name}"; see --help`);
   return found;
 }
 
-function makeServer(name: string, folder: string): Server | undefined {
-  if (name === 'raw') return new RawFile(folder);
-  if (name === 'holdfast') return new Holdfast(folder);
-  if (name === 'qemu-nbd') return new QemuNbd(folder);
-  return undefined;
-}
-
-async function startAll(plan: Plan): Promise<Side[]> {
+async function startAll(plan: Plan, folder: RigFolder): Promise<Side[]> {
   const sides: Side[] = [];
-  for (const server of plan.servers) {
+  for (const name of plan.names) {
+    const server = SERVERS[name](folder);
+    folder.onClose(async () => await server.stop());
     progress(`Starting ${server.name} and writing its volume in full`);
     const target = await server.start(plan.volumeBytes);
     await fillTarget(target);
@@ -217,4 +227,4 @@ function progress(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -3,21 +3,22 @@
  * each TiB of mapped data adds; and what the whole installation costs while nobody uses it.
  */
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
 import { fio, type Target } from './lib/fio.ts';
 import { requireFreeBytes, settle } from './lib/host.ts';
 import { Installation } from './lib/installation.ts';
 import { cpuSeconds, residentBytes, sleep } from './lib/processes.ts';
+import { RigFolder, runRig } from './lib/rig.ts';
 
 const HELP = `npm run bench:memory -- [options]: memory with many volumes, and the cost of idleness
 
   --volumes N    (50)
   --scale N      part of 1 GiB written in each volume (1)
   --idle N       seconds of idleness to measure (30)
-  --dir FOLDER   where the data goes (.holdfast/bench)
+  --dir FOLDER   where a folder for the data is made (.holdfast/bench)
   --assert       exit status 1 when a bar is missed
 
 Example: npm run bench:memory -- --scale 0.05
@@ -52,22 +53,23 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const volumeCount = Number(values.volumes);
-  const volumeBytes = Math.round(Number(values.scale) * 256) * 4 * MIB;
+  const volumeCount = countOption('volumes', values.volumes);
+  const volumeBytes = Math.round(positiveOption('scale', values.scale) * 256) * 4 * MIB;
   const driveBytes =
     Math.ceil((volumeCount * volumeBytes * DRIVE_SHARE + DRIVE_FIXED_BYTES) / GIB) * GIB;
-  mkdirSync(values.dir, { recursive: true });
-  requireFreeBytes(values.dir, driveBytes);
-  const dataFolder = mkdtempSync(join(values.dir, 'memory-'));
-  const installation = new Installation({ dataFolder });
+  if (volumeBytes === 0) throw new UsageError('--scale is from 0.002 on: 4 MiB is the least');
+  const idleSeconds = positiveOption('idle', values.idle);
+  const folder = await RigFolder.open(values.dir, 'memory');
+  const installation = new Installation({ dataFolder: join(folder.path, 'data') });
+  folder.onClose(async () => await installation.remove());
   try {
+    requireFreeBytes(folder.path, driveBytes);
     await installation.up({ driveSizeBytes: driveBytes });
     const points = await fillVolumes(installation, { volumeCount, volumeBytes });
-    const idlePercent = await measureIdle(installation, Number(values.idle));
+    const idlePercent = await measureIdle(installation, idleSeconds);
     return judge(points, idlePercent) || !values.assert ? 0 : 1;
   } finally {
-    await installation.remove();
-    rmSync(dataFolder, { recursive: true, force: true });
+    await folder.close();
   }
 }
 
@@ -158,4 +160,4 @@ function slopeMibPerTib(points: readonly Point[]): number | undefined {
   return ((covariance / variance) * 2 ** 40) / MIB;
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -101,7 +101,7 @@ export function rowArgs(row: Row, target: Target, seconds: number): string[] {
     `--rw=${row.pattern}`,
     `--bs=${row.blockBytes}`,
     `--iodepth=${row.depth}`,
-    `--runtime=${seconds}`,
+    `--runtime=${Math.round(seconds * 1000)}ms`,
   ];
   // On fresh space each block is written once: fio's random map stays on, and the run ends early when all is written.
   if (row.freshAgainst === undefined) args.push('--time_based', '--norandommap');

@@ -9,9 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption } from '../src/lib/count-option.ts';
 import { fillTarget, fio, type Target } from './lib/fio.ts';
 import { longestGapMs } from './lib/gaps.ts';
 import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { Holdfast } from './servers/holdfast.ts';
 import { QemuNbd } from './servers/qemu-nbd.ts';
@@ -23,7 +25,7 @@ const HELP = `npm run bench:tail -- [options]: latency at half the saturated rat
   --rate N          requests a second; by default half of what Holdfast saturates at
   --streams N       independent Poisson streams (32)
   --with-peer       also measures qemu-nbd
-  --dir FOLDER      where the data goes (.holdfast/bench)
+  --dir FOLDER      where a folder for the data is made (.holdfast/bench)
   --assert          exit status 1 when a bar is missed
 
 Example: npm run bench:tail -- --minutes 1
@@ -64,35 +66,38 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  mkdirSync(values.dir, { recursive: true });
-  requireFreeBytes(values.dir, 10 * VOLUME_BYTES);
-  const ours = new Holdfast(values.dir);
-  const base = new RawFile(values.dir);
-  const servers = [base, ours, ...(values['with-peer'] ? [new QemuNbd(values.dir)] : [])];
+  const minutes = countOption('minutes', values.minutes);
+  const streams = countOption('streams', values.streams);
+  const asked = values.rate === undefined ? undefined : positiveOption('rate', values.rate);
+  const folder = await RigFolder.open(values.dir, 'tail');
+  const ours = new Holdfast(folder.path);
+  const base = new RawFile(folder.path);
+  const servers: Server[] = [base, ours, ...(values['with-peer'] ? [new QemuNbd(folder)] : [])];
   try {
+    requireFreeBytes(folder.path, 10 * VOLUME_BYTES);
     const sides: Side[] = [];
     for (const server of servers) {
+      folder.onClose(async () => await server.stop());
       const target = await server.start(VOLUME_BYTES);
       await fillTarget(target);
       sides.push({ server, target, turns: [] });
     }
     await dropPageCache();
     const oursSide = sides.find((side) => side.server === ours);
-    const rate = Number(values.rate ?? (await halfOfSaturated(oursSide?.target)));
-    process.stdout.write(`${rate} requests a second, ${values.streams} streams\n`);
-    for (let turn = 0; turn < Number(values.minutes); turn++) {
+    const rate = asked ?? (await halfOfSaturated(oursSide?.target));
+    process.stdout.write(`${rate} requests a second, ${streams} streams\n`);
+    for (let turn = 0; turn < minutes; turn++) {
       for (const side of sides) {
         await settle();
-        side.turns.push(await measureTurn(side.target, { rate, streams: Number(values.streams) }));
+        side.turns.push(await measureTurn(side.target, { rate, streams }));
         process.stderr.write(
           `turn ${turn + 1}  ${side.server.name}  ${turnWords(side.turns.at(-1))}\n`,
         );
       }
     }
-    return report(sides, { rate, assert: values.assert, folder: values.dir });
+    return await report(sides, { rate, assert: values.assert, folder: folder.path });
   } finally {
-    for (const server of servers) await server.stop();
-    rmSync(values.dir, { recursive: true, force: true });
+    await folder.close();
   }
 }
 
@@ -222,4 +227,4 @@ function turnWords(turn: Turn | undefined): string {
   );
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { field, listField, numberField, numberFields, optionalField, textField } from './json.ts';
-import { processTree, residentBytes, runOk } from './processes.ts';
+import { isEnding, processTree, residentBytes, runOk } from './processes.ts';
 
 export type InstallationOptions = {
   /** Made by `up`, removed by `remove`. */
@@ -30,7 +30,7 @@ export type Status = {
 };
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
-const HOLDFAST = join(REPOSITORY, 'bin', 'holdfast');
+export const HOLDFAST = join(REPOSITORY, 'bin', 'holdfast');
 
 export class Installation {
   readonly dataFolder: string;
@@ -43,7 +43,9 @@ export class Installation {
 
   /** Runs one command of the CLI on this installation; throws with its words unless it exits with 0. */
   async command(args: readonly string[]): Promise<string> {
-    return await runOk(HOLDFAST, [...args, '--data', this.dataFolder], { env: this.#env });
+    if (isEnding() && args[0] === 'up') throw new Error('Not started, the rig ends');
+    const words = [...args, '--data', this.dataFolder];
+    return await runOk(HOLDFAST, words, { env: this.#env, finishes: true });
   }
 
   async json(args: readonly string[]): Promise<unknown> {

@@ -15,7 +15,14 @@ export type RunOptions = {
   /** SIGKILL after this long. The default outlasts every command here and only breaks a hang. */
   readonly timeoutMs?: number;
   readonly cwd?: string;
+  /** Ctrl-C does not break it off: half-done it would leave what nobody knows of. */
+  readonly finishes?: boolean;
 };
+
+type Running = { readonly child: ChildProcess; readonly finishes: boolean };
+
+const running = new Set<Running>();
+let ending = false;
 
 const RUN_TIMEOUT_MS = 30 * 60_000;
 /** Linux: sysconf(_SC_CLK_TCK), fixed at 100 on every architecture that Node supports. */
@@ -27,11 +34,17 @@ export async function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
+  const finishes = options.finishes ?? false;
+  if (ending && !finishes) throw new Error(`Not started, the rig ends: "${command}"`);
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
+    // In a process group of its own the terminal's Ctrl-C does not reach it.
+    detached: finishes,
     env: options.env ?? process.env,
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
+  const entry: Running = { child, finishes };
+  running.add(entry);
   const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? RUN_TIMEOUT_MS);
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -48,8 +61,21 @@ export async function run(
       stderr: Buffer.concat(stderr).toString(),
     };
   } finally {
+    running.delete(entry);
     clearTimeout(timer);
   }
+}
+
+/** Kills the commands that {@link run} has started, waits for those that finish, and lets no more of the former begin. */
+export async function endRunning(): Promise<void> {
+  ending = true;
+  for (const { child, finishes } of running) if (!finishes) child.kill('SIGKILL');
+  while (running.size > 0) await sleep(20);
+}
+
+/** Whether {@link endRunning} was called. */
+export function isEnding(): boolean {
+  return ending;
 }
 
 /** Runs a command and returns its standard output. Throws with its last words unless it exits with 0. */
@@ -130,6 +156,13 @@ function statFields(pid: number): string[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** When a living process was started, in ticks since boot; undefined if there is none. */
+export function processStartTicks(pid: number): number | undefined {
+  const fields = statFields(pid);
+  // proc(5): state is field 3, starttime field 22; the slice starts with field 3. A zombie is dead.
+  return fields === undefined || fields[0] === 'Z' ? undefined : Number(fields[19]);
 }
 
 /** User plus system seconds of the living processes of `pids`, all threads and io_uring workers included. */

@@ -1,21 +1,22 @@
 /** The peer: qemu-nbd on a raw file with O_DIRECT and io_uring, over a unix socket. */
 
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { endProcess, run, runOk, startProcess, waitFor } from '../lib/processes.ts';
 import type { Target } from '../lib/fio.ts';
+import type { RigFolder } from '../lib/rig.ts';
 import type { Server } from '../lib/server.ts';
 
 export class QemuNbd implements Server {
   readonly name = 'qemu-nbd';
   readonly acknowledgedWhen = "in the disk's cache (O_DIRECT)";
-  readonly #folder: string;
+  readonly #folder: RigFolder;
   #socketFolder: string | undefined;
   #child: ChildProcess | undefined;
 
-  constructor(folder: string) {
+  constructor(folder: RigFolder) {
     this.#folder = folder;
   }
 
@@ -24,8 +25,7 @@ export class QemuNbd implements Server {
   }
 
   async start(sizeBytes: number): Promise<Target> {
-    mkdirSync(this.#folder, { recursive: true });
-    const image = join(this.#folder, 'qemu.img');
+    const image = join(this.#folder.path, 'qemu.img');
     await runOk('fallocate', ['-l', String(sizeBytes), image]);
     // A unix socket's path holds 107 bytes: the data folder may be deeper than that.
     this.#socketFolder = mkdtempSync(join(tmpdir(), 'holdfast-qemu-'));
@@ -47,8 +47,9 @@ export class QemuNbd implements Server {
         'raw',
         image,
       ],
-      { logPath: join(this.#folder, 'qemu-nbd.log') },
+      { logPath: join(this.#folder.path, 'qemu-nbd.log') },
     );
+    this.#folder.recordProcess(this.#child.pid);
     await waitFor(
       'qemu-nbd answers',
       async () => (await run('nbdinfo', ['--size', uri])).exitCode === 0,
@@ -64,7 +65,7 @@ export class QemuNbd implements Server {
   async stop(): Promise<void> {
     if (this.#child !== undefined) await endProcess(this.#child);
     this.#child = undefined;
-    rmSync(join(this.#folder, 'qemu.img'), { force: true });
+    rmSync(join(this.#folder.path, 'qemu.img'), { force: true });
     if (this.#socketFolder !== undefined)
       rmSync(this.#socketFolder, { recursive: true, force: true });
   }
