@@ -3,7 +3,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
+import { makeDirectory } from '../env/node/make-directory.ts';
 import { makeRunDirectory, runDirectoryOf } from '../env/node/run-directory.ts';
+import { errnoInWords } from '../model/errno.ts';
 import { Refusal } from '../model/errors.ts';
 
 export type Installation = {
@@ -43,13 +45,18 @@ export const INSTALLATION_NAMES: readonly string[] = [
   ...FOLDERS,
 ];
 
-/** Whether Holdfast was set up in `directory`. */
+/** Whether Holdfast was set up in `directory`. Throws INSTALLATION_FOREIGN where that cannot be told. */
 export function isInstallation(directory: string): boolean {
-  const has = (name: string): boolean => fs.existsSync(path.join(directory, name));
-  if (has('state.db') || has('engine.json')) return true;
-  // Others have files of that name too; ours has the supervisor's note.
-  return has('lock') && fs.readFileSync(path.join(directory, 'lock'), 'utf8').startsWith('{"pid":');
+  return refusing(directory, () => {
+    const isFile = (name: string): boolean =>
+      statsOf(path.join(directory, name))?.isFile() === true;
+    if (isFile('state.db') || isFile('engine.json')) return true;
+    // Others have files of that name too; ours has the supervisor's note.
+    return isFile('lock') && isOwnLock(path.join(directory, 'lock'));
+  });
 }
+
+const isOwnLock = (file: string): boolean => fs.readFileSync(file, 'utf8').startsWith('{"pid":');
 
 /**
  * Refuses a directory where something else has the names that Holdfast uses: an uninstall would delete it. Other files beside
@@ -57,36 +64,54 @@ export function isInstallation(directory: string): boolean {
  */
 export function refuseForeign(directory: string): void {
   if (isInstallation(directory)) return;
-  for (const name of FOLDERS) {
-    const at = path.join(directory, name);
-    const stats = fs.lstatSync(at, { throwIfNoEntry: false });
-    if (stats === undefined || stats.isSymbolicLink()) continue;
-    if (stats.isDirectory() && fs.readdirSync(at).length === 0) continue;
-    if (name === 'log' && fs.readdirSync(at).join() === 'supervisor.log') continue;
-    if (name === 'run' && fs.readdirSync(at).join() === 'nbd') continue;
-    throw new Refusal('INSTALLATION_FOREIGN', {
-      path: directory,
-      problem: `"${name}" in it is not Holdfast's`,
-    });
-  }
+  refusing(directory, () => {
+    const name = FILES.find((each) => !isOwnFile(path.join(directory, each)));
+    const foreign = name ?? FOLDERS.find((each) => !isOwnFolder(path.join(directory, each), each));
+    if (foreign === undefined) return;
+    const problem = `"${foreign}" in it is not Holdfast's`;
+    throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
+  });
 }
+
+/** Not there, or empty: as a crash leaves the lock before its note is written. */
+function isOwnFile(at: string): boolean {
+  const stats = statsOf(at);
+  return stats === undefined || (stats.isFile() && stats.size === 0);
+}
+
+function isOwnFolder(at: string, name: (typeof FOLDERS)[number]): boolean {
+  const stats = statsOf(at);
+  if (stats === undefined || stats.isSymbolicLink()) return true;
+  if (!stats.isDirectory()) return false;
+  const inside = fs.readdirSync(at).join();
+  if (inside === '') return true;
+  return (name === 'log' && inside === 'supervisor.log') || (name === 'run' && inside === 'nbd');
+}
+
+const statsOf = (at: string): fs.Stats | undefined => fs.lstatSync(at, { throwIfNoEntry: false });
 
 /** Makes the directories. DIR/run becomes a link where its own path would be too long for sockets. */
 export function makeDirectories(installation: Installation): void {
-  try {
-    make(installation);
-  } catch (error) {
-    const { code, message, path: at = installation.directory } = error as NodeJS.ErrnoException;
-    if (code === undefined) throw error;
-    throw new Refusal('INSTALLATION_FOREIGN', { path: at, problem: message });
-  }
+  const { directory } = installation;
+  refusing(directory, () => {
+    for (const name of ['', 'drives', 'mnt', 'log']) {
+      makeDirectory(path.join(directory, name), 0o700);
+    }
+    makeRunDirectory(directory);
+  });
 }
 
-function make({ directory }: Installation): void {
-  for (const name of ['', 'drives', 'mnt', 'log']) {
-    fs.mkdirSync(path.join(directory, name), { recursive: true, mode: 0o700 });
+/** Does `work`; what the system refuses becomes a refusal that names the directory and the reason. */
+function refusing<Result>(directory: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    const { errno, syscall, path: at } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    const where = at === undefined || at === directory ? '' : ` "${at}"`;
+    const problem = `${syscall}${where}: ${errnoInWords(-errno)}`;
+    throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
   }
-  makeRunDirectory(directory);
 }
 
 /** Replaces a file as a whole, durably: a crash leaves the old or the new one. */

@@ -9,6 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { mountsOf } from '../attacher/device-use.ts';
 import type { Made, MadeLog } from '../attacher/made-log.ts';
 import { mountAt } from '../attacher/mount-table.ts';
+import { makeDirectory } from '../env/node/make-directory.ts';
 import { Refusal } from '../model/errors.ts';
 import {
   type FsType,
@@ -172,7 +173,7 @@ async function runMount(
 /** The directory, its path resolved as mountinfo has it, and whether it was made here. */
 async function ensureDirectory(path: string): Promise<{ path: string; owned: boolean }> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path), 0o700);
     await mkdir(path, { mode: 0o755 });
     return { path: await realpath(path), owned: true };
   } catch (error) {

@@ -11,15 +11,19 @@ export const EACCES = 13;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const ENODEV = 19;
+export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const EMFILE = 24;
 export const ENOTTY = 25;
+export const ETXTBSY = 26;
 export const EFBIG = 27;
 export const ENOSPC = 28;
 export const EROFS = 30;
 export const EPIPE = 32;
 export const ENAMETOOLONG = 36;
 export const ENOSYS = 38;
+export const ELOOP = 40;
 export const ENODATA = 61;
 export const ETIME = 62;
 export const EOVERFLOW = 75;
@@ -34,6 +38,34 @@ export const ECONNREFUSED = 111;
 export const EDQUOT = 122;
 export const ECANCELED = 125;
 
+/** What the commoner ones mean, in the words of strerror(3), and their names. */
+const WORDS: Readonly<Record<number, string>> = {
+  [EPERM]: 'operation not permitted (EPERM)',
+  [ENOENT]: 'no such file or directory (ENOENT)',
+  [EIO]: 'input/output error (EIO)',
+  [ENXIO]: 'no such device or address (ENXIO)',
+  [ENOMEM]: 'cannot allocate memory (ENOMEM)',
+  [EACCES]: 'permission denied (EACCES)',
+  [EBUSY]: 'device or resource busy (EBUSY)',
+  [EEXIST]: 'file exists (EEXIST)',
+  [ENODEV]: 'no such device (ENODEV)',
+  [ENOTDIR]: 'not a directory (ENOTDIR)',
+  [EISDIR]: 'is a directory (EISDIR)',
+  [EINVAL]: 'invalid argument (EINVAL)',
+  [EMFILE]: 'too many open files (EMFILE)',
+  [ETXTBSY]: 'text file busy (ETXTBSY)',
+  [EFBIG]: 'file too large (EFBIG)',
+  [ENOSPC]: 'no space left on device (ENOSPC)',
+  [EROFS]: 'read-only file system (EROFS)',
+  [ENAMETOOLONG]: 'file name too long (ENAMETOOLONG)',
+  [ELOOP]: 'too many levels of symbolic links (ELOOP)',
+  [EOPNOTSUPP]: 'operation not supported (EOPNOTSUPP)',
+  [EDQUOT]: 'disk quota exceeded (EDQUOT)',
+};
+
+/** What `errno` (positive) means to people. */
+export const errnoInWords = (errno: number): string => WORDS[errno] ?? `errno ${errno}`;
+
 /** A system call that failed, for code that awaits. `errno` is positive. */
 export class ErrnoError extends Error {
   override name = 'ErrnoError';
@@ -46,7 +78,7 @@ export class ErrnoError extends Error {
     readonly path?: string;
   }) {
     super(
-      `${options.syscall}${options.path === undefined ? '' : ` "${options.path}"`}: errno ${options.errno}`,
+      `${options.syscall}${options.path === undefined ? '' : ` "${options.path}"`}: ${errnoInWords(options.errno)}`,
     );
     this.errno = options.errno;
     this.syscall = options.syscall;

@@ -5,6 +5,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
+import { makeDirectory } from './make-directory.ts';
+
 /** Sockets have paths of at most 107 bytes; `nbd/` and 32 digits with an ending take 42. */
 const RUN_PATH_BYTES_MAX = 60;
 
@@ -24,9 +26,9 @@ export function runDirectoryOf(directory: string): string {
 export function makeRunDirectory(directory: string): string {
   const own = path.join(directory, 'run');
   const resolved = runDirectoryOf(directory);
-  fs.mkdirSync(path.join(resolved, 'nbd'), { recursive: true, mode: 0o700 });
+  makeDirectory(path.join(resolved, 'nbd'), 0o700);
   if (resolved === own || fs.existsSync(own)) return resolved;
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory, 0o700);
   // A link that leads nowhere is left of a place where the installation was before.
   fs.rmSync(own, { force: true });
   fs.symlinkSync(resolved, own);

@@ -1,0 +1,73 @@
+/** Places where `--data` cannot be: each is refused in one line that names it and the reason, and nothing there is touched. */
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { CliRig } from './rigs/cli-rig.ts';
+import { sweepEarlierTests } from './rigs/control-rig.ts';
+
+const NOBODY = 65_534;
+const isRoot = process.getuid?.() === 0;
+
+let rig: CliRig;
+
+before(async () => {
+  await sweepEarlierTests();
+  rig = new CliRig();
+});
+
+after(() => rig.close());
+
+/** `up` ends with 1 and one line that begins like this. */
+async function refusesUp(data: string, says: RegExp, uid?: number): Promise<void> {
+  for (const more of [[], ['--detach']]) {
+    const words = ['up', ...more, '--sparse', '--drive-size', '1GiB', '--data', data];
+    const ended = await rig.run(words, uid === undefined ? {} : { uid });
+    assert.equal(ended.code, 1, ended.err);
+    assert.match(ended.err, says);
+    assert.equal(ended.err.trimEnd().split('\n').length, 1, ended.err);
+  }
+}
+
+test('a file', async () => {
+  const file = path.join(rig.directory, 'file');
+  fs.writeFileSync(file, 'kept');
+  await refusesUp(file, /^Cannot use ".*\/file": .*not a directory/);
+  assert.equal(fs.readFileSync(file, 'utf8'), 'kept');
+});
+
+test('a file system where nothing can be made', { timeout: 20_000 }, async () => {
+  await refusesUp('/proc/holdfast', /^Cannot use "\/proc\/holdfast": .*no such file or directory/);
+});
+
+const asNobody = isRoot ? {} : { skip: 'needs root, to be somebody else' };
+test("somebody else's directory", asNobody, async () => {
+  const own = path.join(rig.directory, 'own');
+  fs.mkdirSync(own, { mode: 0o700 });
+  const parent = path.join(rig.directory, 'parent');
+  fs.mkdirSync(parent, { mode: 0o755 });
+  fs.chmodSync(rig.directory, 0o755);
+  await refusesUp(own, /^Cannot use ".*": .*permission denied/, NOBODY);
+  await refusesUp(path.join(own, 'below'), /^Cannot use ".*": .*permission denied/, NOBODY);
+  await refusesUp(path.join(parent, 'x'), /^Cannot use ".*": .*permission denied/, NOBODY);
+});
+
+test('a directory where others have our names', async () => {
+  for (const name of ['lock', 'state.db', 'engine.json']) {
+    const foreign = path.join(rig.directory, `with-${name}`);
+    fs.mkdirSync(path.join(foreign, name), { recursive: true });
+    await refusesUp(foreign, new RegExp(`^Cannot use ".*": "${name}" in it is not Holdfast's`));
+    assert.deepEqual(fs.readdirSync(foreign), [name]);
+  }
+  const withLock = path.join(rig.directory, 'with-lock');
+  const ended = await rig.run(['uninstall', '--yes', '--data', withLock]);
+  assert.equal(ended.code, 1, ended.err);
+  assert.match(ended.err, /^Cannot use ".*": it is no installation of Holdfast\n/);
+  const locked = path.join(rig.directory, 'locked');
+  fs.mkdirSync(locked);
+  fs.writeFileSync(path.join(locked, 'lock'), 'of somebody');
+  await refusesUp(locked, /^Cannot use ".*": "lock" in it is not Holdfast's/);
+  assert.equal(fs.readFileSync(path.join(locked, 'lock'), 'utf8'), 'of somebody');
+});
