@@ -4,12 +4,19 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import process from 'node:process';
 import { after, afterEach, before, test } from 'node:test';
 
 import { identify } from '../src/attacher/process-identity.ts';
+import { readMounts } from '../src/attacher/mount-table.ts';
+import { until, whyNot } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
-import { sweepEarlierTests } from './rigs/control-rig.ts';
+import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
 
+const NOBODY = 65_534;
+const withoutDevices = whyNot('mkfs.ext4');
+const device = withoutDevices === undefined ? {} : { skip: withoutDevices };
+const root = process.getuid?.() === 0 ? {} : { skip: 'only root can run programs as nobody' };
 let rig: CliRig;
 
 before(async () => {
@@ -41,4 +48,80 @@ test('down leaves a process alone that got the number of a dead supervisor', asy
   assert.equal(ended.code, 0, ended.err);
   assert.equal(identify(identity.pid)?.startTicks, identity.startTicks, 'it runs as before');
   foreign.kill();
+});
+
+/** Kills the supervisor alone; engine, attacher and control run on. */
+async function killSupervisor(): Promise<void> {
+  const { processes } = (await rig.json('status')) as {
+    processes: Record<string, { pid: number }>;
+  };
+  const pid = processes['supervisor']?.pid ?? 0;
+  process.kill(pid, 'SIGKILL');
+  await until(() => identify(pid) === undefined);
+}
+
+for (const command of [['down'], ['uninstall', '--yes']]) {
+  test(
+    `${command[0]} ends what a dead supervisor left running, with its mounts`,
+    device,
+    async () => {
+      await rig.up();
+      await rig.json('volume', 'create', 'data', '--size', '64MiB');
+      await rig.json('volume', 'mount', 'data');
+      await killSupervisor();
+      const ended = await rig.run(command);
+      assert.equal(ended.code, 0, ended.err);
+      assert.match(ended.err, /supervisor is dead/);
+      assert.deepEqual(processesOf(rig.directory), []);
+      assert.ok(!readMounts().some((mount) => mount.path.startsWith(rig.directory)));
+      assert.equal(fs.existsSync(rig.data), command[0] === 'down');
+    },
+  );
+}
+
+test('down of what is dead wholly undoes what it left in the machine', device, async () => {
+  await rig.up();
+  await rig.json('volume', 'create', 'data', '--size', '64MiB');
+  await rig.json('volume', 'mount', 'data');
+  await killSupervisor();
+  for (const { pid } of processesOf(rig.directory)) process.kill(pid, 'SIGKILL');
+  await until(() => processesOf(rig.directory).length === 0);
+  const ended = await rig.run(['down']);
+  assert.equal(ended.code, 0, ended.err);
+  assert.match(ended.out, /no longer runs/);
+  assert.ok(!readMounts().some((mount) => mount.path.startsWith(rig.directory)));
+  const again = await rig.run(['down']);
+  assert.deepEqual([again.code, /does not run in/.test(again.out)], [0, true]);
+});
+
+test(
+  'who may not look into a directory is told so, and not that nothing runs there',
+  root,
+  async () => {
+    await rig.up();
+    fs.chmodSync(rig.directory, 0o755);
+    for (const words of [['down'], ['uninstall', '--yes']]) {
+      // First its own directory is closed, then only the one of its sockets.
+      for (const mode of [0o700, 0o755]) {
+        fs.chmodSync(rig.data, mode);
+        const refused = await rig.run(words, { uid: NOBODY, cwd: rig.directory });
+        assert.equal(refused.code, 1, refused.out);
+        assert.match(refused.err, /Cannot use ".*data.*": EACCES: permission denied/);
+      }
+    }
+    assert.equal((await rig.run(['status'])).code, 0, 'it runs as before');
+  },
+);
+
+test('down says where there is no installation', async () => {
+  const empty = path.join(rig.directory, 'empty');
+  fs.mkdirSync(empty);
+  for (const [at, problem] of [
+    [empty, /Cannot use ".*empty": it is no installation of Holdfast/],
+    [path.join(empty, 'nothing'), /Cannot use ".*nothing": there is no such directory/],
+  ] as const) {
+    const refused = await rig.run(['down', '--data', at]);
+    assert.equal(refused.code, 1, refused.out);
+    assert.match(refused.err, problem);
+  }
 });

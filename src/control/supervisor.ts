@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
-import { sweepLeftovers } from '../attacher/sweep.ts';
+import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { assert } from '../lib/assert.ts';
 import { Refusal } from '../model/errors.ts';
@@ -55,16 +55,18 @@ type Orphan = {
   readonly startedAt: string | null;
 };
 
+type HeldLock = Extract<FileLock, { kind: 'locked' }>;
+
 export class Supervisor {
   readonly #installation: Installation;
-  readonly #lock: FileLock;
+  readonly #lock: HeldLock;
   readonly #children = new Map<Role, Child>();
   readonly #identity = identifySelf();
   readonly #startedAt = new Date().toISOString();
   #notes: string[] = [];
   #stopping = false;
 
-  private constructor(installation: Installation, lock: FileLock) {
+  private constructor(installation: Installation, lock: HeldLock) {
     this.#installation = installation;
     this.#lock = lock;
   }
@@ -72,13 +74,7 @@ export class Supervisor {
   /** Takes the lock, sweeps, starts the processes. Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
   static async start(installation: Installation): Promise<Supervisor> {
     makeDirectories(installation);
-    const note = JSON.stringify({
-      pid: process.pid,
-      startedAt: new Date().toISOString(),
-      command: process.argv.slice(1).join(' '),
-    });
-    const lock = lockFile(path.join(installation.directory, 'lock'), note);
-    if (lock.kind === 'held') throw running(installation, lock.note);
+    const lock = lockInstallation(installation);
     const supervisor = new Supervisor(installation, lock);
     const attacher = await supervisor.#endOrphans();
     await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
@@ -221,7 +217,7 @@ export class Supervisor {
     for (const role of ['control', 'attacher', 'engine'] as const) await this.#stopChild(role);
     await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
     fs.rmSync(path.join(this.#installation.runDirectory, 'supervisor.json'), { force: true });
-    if (this.#lock.kind === 'locked') this.#lock.release();
+    this.#lock.release();
   }
 
   async #stopChild(role: Role): Promise<void> {
@@ -247,6 +243,28 @@ function identifySelf(): ProcessIdentity {
   return identity;
 }
 
+/** Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
+function lockInstallation(installation: Installation): HeldLock {
+  const note = JSON.stringify({
+    pid: process.pid,
+    startedAt: new Date().toISOString(),
+    command: process.argv.slice(1).join(' '),
+  });
+  const lock = lockFile(path.join(installation.directory, 'lock'), note);
+  if (lock.kind === 'held') throw running(installation, lock.note);
+  return lock;
+}
+
+/** Undoes what an installation left in the machine none of whose processes runs. Throws INSTALLATION_RUNNING where one is starting. */
+export async function sweepDead(installation: Installation): Promise<SweepReport> {
+  const lock = lockInstallation(installation);
+  try {
+    return await sweepLeftovers(installation.runDirectory, { scope: 'run' });
+  } finally {
+    lock.release();
+  }
+}
+
 function running(installation: Installation, note: string): Refusal {
   let holder: { pid?: unknown; startedAt?: unknown } = {};
   try {
@@ -258,6 +276,15 @@ function running(installation: Installation, note: string): Refusal {
     dataDir: installation.directory,
     pid: String(holder.pid ?? 'unknown'),
     since: String(holder.startedAt ?? 'just now'),
+  });
+}
+
+/** The processes that outlived the supervisor which started them, by role. */
+export function livingRoles({ directory, runDirectory }: Installation): readonly Role[] {
+  const known = readSupervisor(runDirectory)?.processes;
+  return ROLES.filter((role) => {
+    const pid = known?.[role]?.pid ?? null;
+    return pid !== null && isOurs(pid, role, directory);
   });
 }
 

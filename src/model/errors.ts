@@ -199,6 +199,9 @@ const INSTALLATION = {
     wayOut: 'holdfast up starts it',
   }),
   INSTALLATION_START: row(500, 'later', 'Cannot start: {problem}'),
+  INSTALLATION_STOP: row(500, 'later', 'Cannot end Holdfast in "{dataDir}": {problem}', {
+    wayOut: 'holdfast down once more, as the user who started it; DIR/log tells what it did',
+  }),
   INSTALLATION_FOREIGN: row(409, 'never', 'Cannot use "{path}": {problem}'),
   INSTALLATION_STOPPING: row(503, 'later', 'Holdfast is stopping', { exit: 3 }),
   STORE_CONFLICT: row(409, 'now', 'Another request changed "{key}" meanwhile'),

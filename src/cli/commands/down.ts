@@ -1,33 +1,111 @@
-/** Ends an installation in order. */
+/** Ends an installation in order, also one whose supervisor is dead. */
 
+import fs from 'node:fs';
 import process from 'node:process';
 
-import { isAlive } from '../../attacher/process-identity.ts';
+import { type ProcessIdentity, isAlive } from '../../attacher/process-identity.ts';
+import { type Installation, isInstallation } from '../../control/installation.ts';
 import { readSupervisor } from '../../control/status.ts';
+import { livingRoles, sweepDead } from '../../control/supervisor.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
+import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
 
-/** Unmounts and ends what runs. Throws MOUNT_BUSY, and ends nothing, while a process uses a mount. */
-export async function down(context: Context): Promise<void> {
+/**
+ * Whether an installation is in its directory; false where there is no directory. Throws INSTALLATION_FOREIGN where the directory is
+ * something else, or where this user may not look: what cannot be seen may well run.
+ */
+export function findInstallation({ directory, runDirectory }: Installation): boolean {
+  if (!mayLook(directory)) return false;
+  if (!isInstallation(directory)) throw unusable(directory, 'it is no installation of Holdfast');
+  mayLook(runDirectory);
+  return true;
+}
+
+function mayLook(directory: string): boolean {
+  try {
+    fs.readdirSync(directory);
+    return true;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return false;
+    throw unusable(directory, message);
+  }
+}
+
+function unusable(path: string, problem: string): Refusal {
+  return new Refusal('INSTALLATION_FOREIGN', { path, problem });
+}
+
+/**
+ * Unmounts and ends what runs; resolves with `idle` where nothing did. Throws MOUNT_BUSY, and ends nothing, while a process uses a
+ * mount.
+ */
+export async function down(context: Context): Promise<'ended' | 'idle'> {
   const { installation } = context;
-  const supervisor = readSupervisor(installation.runDirectory);
-  if (supervisor === undefined || !isAlive(supervisor)) return;
+  const supervisor = await findSupervisor(context);
+  if (supervisor === undefined) return undoDead(installation);
   const mounted = await context.api
     .post<{ problems: string[] }>('/v1/release', {})
     .catch(() => ({ problems: [] as string[] }));
   const [problem] = mounted.problems;
   if (problem !== undefined)
     throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
-  if (isAlive(supervisor)) process.kill(supervisor.pid, 'SIGTERM');
+  askToEnd(supervisor, installation);
   const deadline = Date.now() + DOWN_MS_MAX;
   while (isAlive(supervisor)) {
     if (Date.now() > deadline) {
-      throw new Refusal('INSTALLATION_START', {
-        problem: `process ${supervisor.pid} has not ended after ${DOWN_MS_MAX / 1000} s`,
-      });
+      const late = `process ${supervisor.pid} has not ended after ${DOWN_MS_MAX / 1000} s`;
+      throw unended(installation, late);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+  const [role] = livingRoles(installation);
+  if (role !== undefined) throw unended(installation, `its ${role} outlived the supervisor`);
+  return 'ended';
+}
+
+/** The supervisor, or a new one where it died and left processes: only that one can end them in order. Undefined where nothing runs. */
+async function findSupervisor(context: Context): Promise<ProcessIdentity | undefined> {
+  const { installation, output } = context;
+  const known = readSupervisor(installation.runDirectory);
+  if (known !== undefined && isAlive(known)) return known;
+  if (livingRoles(installation).length === 0) return undefined;
+  output.note('The supervisor is dead, and what it started runs: taking over to end it in order');
+  try {
+    await startDetached(context);
+  } catch (error) {
+    const started = readSupervisor(installation.runDirectory);
+    // One that runs and is not ready can be ended all the same.
+    if (started === undefined || !isAlive(started)) throw error;
+  }
+  return readSupervisor(installation.runDirectory);
+}
+
+function askToEnd(supervisor: ProcessIdentity, installation: Installation): void {
+  if (!isAlive(supervisor)) return;
+  try {
+    process.kill(supervisor.pid, 'SIGTERM');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EPERM') throw unended(installation, `process ${supervisor.pid}: ${message}`);
+  }
+}
+
+/** Undoes what processes that are dead left in the machine. */
+async function undoDead(installation: Installation): Promise<'ended' | 'idle'> {
+  const { undone, left } = await sweepDead(installation);
+  const kept = left.find(({ made }) => made.kind !== 'socket');
+  if (kept === undefined) return undone.length > 0 ? 'ended' : 'idle';
+  const { made, reason } = kept;
+  throw new Refusal('MOUNT_BUSY', {
+    path: 'path' in made ? made.path : made.device,
+    users: reason,
+  });
+}
+
+function unended({ directory }: Installation, problem: string): Refusal {
+  return new Refusal('INSTALLATION_STOP', { dataDir: directory, problem });
 }

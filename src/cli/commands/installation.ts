@@ -1,6 +1,5 @@
 /** holdfast up, down, status, uninstall. */
 
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 
@@ -8,25 +7,19 @@ import { type Command, Option } from 'commander';
 
 import type { DriveView, StatusView } from '../../control/schemas.ts';
 import { readMounts } from '../../attacher/mount-table.ts';
-import { readSupervisor } from '../../control/status.ts';
 import { Supervisor } from '../../control/supervisor.ts';
-import {
-  INSTALLATION_NAMES,
-  isInstallation,
-  makeDirectories,
-  refuseForeign,
-} from '../../control/installation.ts';
+import { INSTALLATION_NAMES, refuseForeign } from '../../control/installation.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
 import { fields, table } from '../output.ts';
-import { down } from './down.ts';
+import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
+import { ready, startDetached } from './start.ts';
 import { confirm } from './volume.ts';
 
 const DRIVE_SIZE = '10GiB';
-const READY_MS_MAX = 60_000;
 
 type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean; supervise?: boolean };
 
@@ -49,11 +42,14 @@ export function addInstallationCommands(program: Command): void {
     example: 'holdfast down',
   }).action(async (_: object, command: Command) => {
     const context = contextOf(command);
-    await down(context);
-    context.output.result(
-      { down: true },
-      `Holdfast no longer runs in "${context.installation.directory}"`,
-    );
+    const { directory } = context.installation;
+    if (!findInstallation(context.installation)) {
+      const problem = 'there is no such directory';
+      throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
+    }
+    const ended = await down(context);
+    const text = ended === 'ended' ? 'no longer runs' : 'does not run';
+    context.output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
   });
   addCommand(program, 'status', {
     purpose: 'Tells how Holdfast is: processes, I/O, warnings.',
@@ -71,7 +67,7 @@ export function addInstallationCommands(program: Command): void {
     .action(async (options: { yes?: boolean }, command: Command) => {
       const context = contextOf(command);
       const { directory } = context.installation;
-      const outside = drivesOutside(directory);
+      const outside = findInstallation(context.installation) ? drivesOutside(directory) : [];
       await confirm(
         options.yes === true,
         `Delete "${directory}" with all drives and volumes in it?`,
@@ -127,19 +123,7 @@ async function up(context: Context, options: UpOptions): Promise<void> {
 /** Starts a supervisor of its own session and waits until all is ready. */
 async function upDetached(context: Context, options: UpOptions): Promise<void> {
   const { installation, output } = context;
-  makeDirectories(installation);
-  const log = fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
-  const main = new URL('../../main.ts', import.meta.url).pathname;
-  const words = ['up', '--data', installation.directory, '--output', 'json', '--supervise'];
-  const child = spawn(process.execPath, [main, ...words], {
-    detached: true,
-    stdio: ['ignore', log, log],
-  });
-  fs.closeSync(log);
-  child.unref();
-  let exit: number | undefined;
-  child.once('exit', (code) => (exit = code ?? 1));
-  await ready(context, () => exit, child.pid);
+  await startDetached(context);
   const view = await firstView(context, options).catch(async (error: unknown) => {
     // Refused is not running: what was started for it ends again.
     await down(context);
@@ -156,52 +140,6 @@ async function firstView(
   const driveViews = await firstDrive(context, options);
   const status = await context.api.get<StatusView>('/v1/status');
   return { ...status, driveViews };
-}
-
-/** Waits until control answers and the engine is connected. */
-async function ready(
-  context: Context,
-  exited: () => number | undefined,
-  pid: number | undefined,
-): Promise<void> {
-  const { installation, api } = context;
-  const deadline = Date.now() + READY_MS_MAX;
-  for (;;) {
-    if (exited() !== undefined) throw startFailure(installation.logDirectory);
-    const holder = readSupervisor(installation.runDirectory)?.pid;
-    const status =
-      holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
-    const running = Object.values(status?.processes ?? {}).every(
-      ({ state }) => state === 'running',
-    );
-    if (status !== undefined && running) return;
-    if (Date.now() > deadline) {
-      throw new Refusal('INSTALLATION_START', {
-        problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`,
-      });
-    }
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-}
-
-/** What the supervisor said before it ended. */
-function startFailure(logDirectory: string): Error {
-  const lines = fs
-    .readFileSync(path.join(logDirectory, 'supervisor.log'), 'utf8')
-    .trimEnd()
-    .split('\n');
-  const last = lines.at(-1) ?? '';
-  try {
-    const problem = JSON.parse(last) as {
-      code?: string;
-      details?: Record<string, string | number>;
-    };
-    if (problem.code === 'INSTALLATION_RUNNING')
-      return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
-  } catch {
-    // Not ours to read: shown as it is.
-  }
-  return new Refusal('INSTALLATION_START', { problem: last });
 }
 
 /** Makes the first drive where there is none; resolves with the drives. */
@@ -289,16 +227,8 @@ function drivesOutside(directory: string): string[] {
 async function uninstall(context: Context): Promise<void> {
   const { installation } = context;
   const { directory, runDirectory } = installation;
-  if (!fs.existsSync(directory)) return;
-  if (!isInstallation(directory)) {
-    throw new Refusal('INSTALLATION_FOREIGN', {
-      path: directory,
-      problem: 'it is no installation of Holdfast',
-    });
-  }
+  if (!findInstallation(installation)) return;
   await down(context);
-  const { sweepLeftovers } = await import('../../attacher/sweep.ts');
-  await sweepLeftovers(runDirectory, { scope: 'run' });
   refuseMounted(directory);
   fs.rmSync(runDirectory, { recursive: true, force: true });
   for (const name of INSTALLATION_NAMES) {

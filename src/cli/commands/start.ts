@@ -1,0 +1,78 @@
+/** Starts an installation in the background, and waits until it is ready. */
+
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+
+import { makeDirectories } from '../../control/installation.ts';
+import type { StatusView } from '../../control/schemas.ts';
+import { readSupervisor } from '../../control/status.ts';
+import { Refusal } from '../../model/errors.ts';
+import type { Context } from '../context.ts';
+
+const READY_MS_MAX = 60_000;
+
+/** Starts a supervisor of its own session, which takes over what a dead one left, and waits until all is ready. */
+export async function startDetached(context: Context): Promise<void> {
+  const { installation } = context;
+  makeDirectories(installation);
+  const log = fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
+  const main = new URL('../../main.ts', import.meta.url).pathname;
+  const words = ['up', '--data', installation.directory, '--output', 'json', '--supervise'];
+  const child = spawn(process.execPath, [main, ...words], {
+    detached: true,
+    stdio: ['ignore', log, log],
+  });
+  fs.closeSync(log);
+  child.unref();
+  let exit: number | undefined;
+  child.once('exit', (code) => (exit = code ?? 1));
+  await ready(context, () => exit, child.pid);
+}
+
+/** Waits until control answers and the engine is connected. */
+export async function ready(
+  context: Context,
+  exited: () => number | undefined,
+  pid: number | undefined,
+): Promise<void> {
+  const { installation, api } = context;
+  const deadline = Date.now() + READY_MS_MAX;
+  for (;;) {
+    if (exited() !== undefined) throw startFailure(installation.logDirectory);
+    const holder = readSupervisor(installation.runDirectory)?.pid;
+    const status =
+      holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
+    const running = Object.values(status?.processes ?? {}).every(
+      ({ state }) => state === 'running',
+    );
+    if (status !== undefined && running) return;
+    if (Date.now() > deadline) {
+      throw new Refusal('INSTALLATION_START', {
+        problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`,
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+/** What the supervisor said before it ended. */
+function startFailure(logDirectory: string): Error {
+  const lines = fs
+    .readFileSync(path.join(logDirectory, 'supervisor.log'), 'utf8')
+    .trimEnd()
+    .split('\n');
+  const last = lines.at(-1) ?? '';
+  try {
+    const problem = JSON.parse(last) as {
+      code?: string;
+      details?: Record<string, string | number>;
+    };
+    if (problem.code === 'INSTALLATION_RUNNING')
+      return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
+  } catch {
+    // Not ours to read: shown as it is.
+  }
+  return new Refusal('INSTALLATION_START', { problem: last });
+}
