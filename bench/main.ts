@@ -13,7 +13,14 @@ import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.t
 import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
-import { formatReport, judge, type Report, type RowSamples, type SideFacts } from './report.ts';
+import {
+  allMet,
+  formatReport,
+  judge,
+  type Report,
+  type RowSamples,
+  type SideFacts,
+} from './report.ts';
 import { ROWS, type Row } from './rows.ts';
 import { Holdfast } from './servers/holdfast.ts';
 import { QemuNbd } from './servers/qemu-nbd.ts';
@@ -27,7 +34,7 @@ const HELP = `npm run bench -- [options]: measures Holdfast against the raw file
   --rows ID,ID      only these rows (${ROWS.map((row) => row.id).join(', ')})
   --only NAME,NAME  only these systems: holdfast, raw, qemu-nbd
   --dir FOLDER      where a folder for the data is made; one file system for all (.holdfast/bench)
-  --assert          exit status 1 when a bar is missed
+  --assert          exit status 1 when a bar is missed or a row has nothing to judge
 
 Example: npm run bench -- --rows randread-4k-32,randwrite-4k-32 --rounds 3
 `;
@@ -82,8 +89,9 @@ async function main(): Promise<number> {
       verdicts: judge(rows, roles),
     };
     publish(report);
-    const missed = report.verdicts.filter((each) => each.kind === 'MISSED').length;
-    return plan.assert && missed > 0 ? 1 : 0;
+    const met = allMet(plan.rows, report.verdicts);
+    if (!met) process.stdout.write('A bar is missed, or a row was not judged\n');
+    return plan.assert && !met ? 1 : 0;
   } finally {
     await folder.close();
   }

@@ -10,7 +10,7 @@ export type Sample = {
   readonly bytesPerSecond: number;
   readonly latencyP50Us: number;
   readonly latencyP99Us: number;
-  /** CPU of the server's processes (of fio for the raw file) for one operation. Flushes belong to their writes. */
+  /** CPU of the server's processes (of fio for the raw file) for one operation; NaN if one of them died. Flushes belong to their writes. */
   readonly cpuUsPerIo: number;
   /** Share of the machine that neither fio nor the server used, kernel threads included: the noise. 0 to 1. */
   readonly foreignShare: number;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Sample } from './measure.ts';
-import { judge, type RowSamples } from './report.ts';
+import { allMet, judge, type RowSamples } from './report.ts';
 import { ROWS } from './rows.ts';
 
 const ROLES = { ours: 'Holdfast', base: 'raw file', peer: 'qemu-nbd' };
@@ -54,6 +54,27 @@ test('judge misses the CPU bar above it', () => {
     judge(rows, ROLES).map((each) => [each.what, each.kind]),
     [['µs CPU per I/O', 'MISSED']],
   );
+});
+
+test('judge misses a row in which the server died', () => {
+  const rows = [rowSamples('randread-4k-1', { Holdfast: [1], 'raw file': [1] }, Number.NaN)];
+  assert.deepEqual(
+    judge(rows, ROLES).map((each) => [each.what, each.kind]),
+    [
+      ['x raw file', 'reached the aim'],
+      ['server lived through it', 'MISSED'],
+    ],
+  );
+});
+
+test('allMet asks for a verdict on each row', () => {
+  const alone = [rowSamples('randread-4k-1', { Holdfast: [1] })];
+  const rows = alone.map((each) => each.row);
+  assert.deepEqual(judge(alone, ROLES), []);
+  assert.equal(allMet(rows, []), false);
+  assert.equal(allMet([], []), false);
+  const both = [rowSamples('randread-4k-1', { Holdfast: [1], 'raw file': [1] })];
+  assert.equal(allMet(rows, judge(both, ROLES)), true);
 });
 
 test('judge compares first writes with overwrites of our own', () => {

@@ -71,6 +71,11 @@ export function judge(rows: readonly RowSamples[], roles: Roles): Verdict[] {
     const cpu = sides
       .find((each) => each.side === roles.ours)
       ?.samples.map((each) => each.cpuUsPerIo);
+    // A server that was killed or started anew meanwhile: no figure of this row says anything.
+    if (cpu?.some((each) => Number.isNaN(each)) === true) {
+      const what = 'server lived through it';
+      verdicts.push({ rowId: row.id, what, measured: 0, bar: 1, kind: 'MISSED' });
+    }
     if (cpu !== undefined && row.bar.cpuUs !== undefined) {
       const measured = summarize(cpu).median;
       const kind = measured <= row.bar.cpuUs ? 'met' : 'MISSED';
@@ -85,6 +90,16 @@ function atLeast(input: Omit<Verdict, 'kind'>): Verdict {
   if (!(input.measured >= input.bar)) return { ...input, kind: 'MISSED' };
   const reached = input.aim !== undefined && input.measured >= input.aim;
   return { ...input, kind: reached ? 'reached the aim' : 'met' };
+}
+
+/** Whether every row was judged and met its bars: what was not measured never passes. */
+export function allMet(rows: readonly Row[], verdicts: readonly Verdict[]): boolean {
+  const judged = new Set(verdicts.map((each) => each.rowId));
+  return (
+    rows.length > 0 &&
+    rows.every((row) => judged.has(row.id)) &&
+    verdicts.every((each) => each.kind !== 'MISSED')
+  );
 }
 
 /** The whole report as Markdown. */

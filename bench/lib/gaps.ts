@@ -1,25 +1,41 @@
-/** Looks for stalls in fio's latency logs. */
+/** Reads fio's latency logs: stalls, and the latency of every request. */
+
+import { LatencyHistogram } from './histogram.ts';
 
 /**
  * The longest time in ms in which none of the streams completed anything. `logs`: fio's per-completion latency logs, a
- * line "time in ms, value, …" for each, in any order. The time before the first and after the last completion is not a gap.
+ * line "time in ms, value, …" for each, in any order, of streams that ran for `spanMs`: a stall at the start or at the
+ * end counts too.
  */
-export function longestGapMs(logs: readonly string[]): number {
-  let lastMs = 0;
+export function longestGapMs(logs: readonly string[], spanMs: number): number {
+  let endMs = spanMs;
   const seen = new Set<number>();
   for (const log of logs) {
     for (const [, time] of log.matchAll(/^(\d+),/gmu)) {
       const timeMs = Number(time);
       seen.add(timeMs);
-      lastMs = Math.max(lastMs, timeMs);
+      endMs = Math.max(endMs, timeMs);
     }
   }
   let longest = 0;
-  let previous: number | undefined;
-  for (let timeMs = 0; timeMs <= lastMs; timeMs++) {
+  let previous = 0;
+  for (let timeMs = 0; timeMs <= endMs; timeMs++) {
     if (!seen.has(timeMs)) continue;
-    if (previous !== undefined) longest = Math.max(longest, timeMs - previous);
+    longest = Math.max(longest, timeMs - previous);
     previous = timeMs;
   }
-  return longest;
+  return Math.max(longest, endMs - previous);
+}
+
+export type Latencies = { readonly read: LatencyHistogram; readonly write: LatencyHistogram };
+
+/** The latencies in the same logs: "time in ms, nanoseconds, 0 read or 1 write, …". */
+export function readLatencies(logs: readonly string[]): Latencies {
+  const found = { read: new LatencyHistogram(), write: new LatencyHistogram() };
+  for (const log of logs) {
+    for (const [, value, direction] of log.matchAll(/^\d+, *(\d+), *([01]),/gmu)) {
+      found[direction === '0' ? 'read' : 'write'].add(Number(value));
+    }
+  }
+  return found;
 }

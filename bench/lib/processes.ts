@@ -165,13 +165,13 @@ export function processStartTicks(pid: number): number | undefined {
   return fields === undefined || fields[0] === 'Z' ? undefined : Number(fields[19]);
 }
 
-/** User plus system seconds of the living processes of `pids`, all threads and io_uring workers included. */
+/** User plus system seconds of `pids`, all threads and io_uring workers included. NaN if one of them is gone. */
 export function cpuSeconds(pids: readonly number[]): number {
   let ticks = 0;
   for (const pid of pids) {
     const fields = statFields(pid);
     // proc(5): utime and stime are fields 14 and 15; the slice starts with field 3.
-    if (fields !== undefined) ticks += Number(fields[11]) + Number(fields[12]);
+    ticks += fields === undefined ? Number.NaN : Number(fields[11]) + Number(fields[12]);
   }
   return ticks / TICKS_PER_SECOND;
 }
@@ -199,6 +199,13 @@ export function residentBytes(pid: number): number {
   } catch {
     return 0;
   }
+}
+
+/** The most resident bytes that a process ever had. Throws if it is gone: then nobody knows. */
+export function residentBytesPeak(pid: number): number {
+  const match = /^VmHWM:\s+(\d+) kB$/mu.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  if (match === null) throw new Error(`Process ${pid} is gone, and with it its peak of memory`);
+  return Number(match[1]) * 1024;
 }
 
 /** Seconds that all processors together were busy since boot, waiting for disks excluded. */
