@@ -69,6 +69,9 @@ for (const command of [['down'], ['uninstall', '--yes']]) {
       await rig.json('volume', 'create', 'data', '--size', '64MiB');
       await rig.json('volume', 'mount', 'data');
       await killSupervisor();
+      const { processes, warnings } = await rig.json('status');
+      assert.equal((processes as { supervisor: { state: string } }).supervisor.state, 'dead');
+      assert.match(String(warnings), /supervisor: process \d+ is dead.*holdfast up takes over/);
       const ended = await rig.run(command);
       assert.equal(ended.code, 0, ended.err);
       assert.match(ended.err, /supervisor is dead/);

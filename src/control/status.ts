@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-import type { ProcessIdentity } from '../attacher/process-identity.ts';
+import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
@@ -52,6 +52,7 @@ export class StatusReader {
       ...warningsOf('engine', engineHello),
       ...warningsOf('attacher', attacherHello),
       ...(supervisor?.notes ?? []),
+      ...(supervisor === undefined || isAlive(supervisor) ? [] : [deadSupervisor(supervisor)]),
     ];
     if (io['kind'] === 'node') {
       warnings.push(`engine: io_uring cannot be used (${String(io['reason'])}): I/O is slower`);
@@ -124,6 +125,10 @@ function warningsOf(role: string, said: JsonObject | undefined): string[] {
   return Array.isArray(warnings) ? warnings.map((warning) => `${role}: ${String(warning)}`) : [];
 }
 
+function deadSupervisor({ pid }: SupervisorState): string {
+  return `supervisor: process ${pid} is dead, and what dies now is not started again. holdfast up takes over, and what is mounted stays`;
+}
+
 /** The supervisor's own account, or undefined where none was written yet. */
 export function readSupervisor(runDirectory: string): SupervisorState | undefined {
   try {
@@ -142,7 +147,8 @@ function processesOf(
   const processes: StatusView['processes'] = {};
   if (supervisor !== undefined) {
     const { pid, startedAt } = supervisor;
-    processes['supervisor'] = { pid, startedAt, state: 'running', restarts: 0 };
+    const state = isAlive(supervisor) ? 'running' : 'dead';
+    processes['supervisor'] = { pid, startedAt, state, restarts: 0 };
   }
   for (const [role, answers] of Object.entries(answering)) {
     const kept = supervisor?.processes[role];
