@@ -1,6 +1,7 @@
 /** Places where `--data` cannot be: each is refused in one line that names it and the reason, and nothing there is touched. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -70,4 +71,32 @@ test('a directory where others have our names', async () => {
   fs.writeFileSync(path.join(locked, 'lock'), 'of somebody');
   await refusesUp(locked, /^Cannot use ".*": "lock" in it is not Holdfast's/);
   assert.equal(fs.readFileSync(path.join(locked, 'lock'), 'utf8'), 'of somebody');
+});
+
+const canMount = isRoot ? {} : { skip: 'needs root, to mount' };
+test('a full disk, and one that is read-only', canMount, async () => {
+  const disk = path.join(rig.directory, 'disk');
+  fs.mkdirSync(disk);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'holdfast-test', disk]);
+  try {
+    const data = path.join(disk, 'data');
+    for (const name of ['drives', 'mnt', 'log', 'run/nbd']) {
+      fs.mkdirSync(path.join(data, name), { recursive: true });
+    }
+    fs.writeFileSync(path.join(data, 'log', 'supervisor.log'), '');
+    const full = fs.openSync(path.join(disk, 'full'), 'w');
+    assert.throws(() => {
+      for (;;) fs.writeSync(full, new Uint8Array(4096));
+    }, /ENOSPC/);
+    fs.closeSync(full);
+    const says = /^Cannot start: ".*data" cannot be written: no space left.*; free some space/;
+    await refusesUp(data, says);
+    fs.rmSync(data, { recursive: true });
+    fs.rmSync(path.join(disk, 'full'));
+    execFileSync('mount', ['-o', 'remount,ro', disk]);
+    await refusesUp(path.join(disk, 'new'), /^Cannot use ".*": mkdir.*read-only file system/);
+    await refusesUp(disk, /^Cannot use ".*": mkdir.*read-only file system/);
+  } finally {
+    execFileSync('umount', ['-l', disk]);
+  }
 });

@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import { makeDirectory } from '../env/node/make-directory.ts';
 import { makeRunDirectory, runDirectoryOf } from '../env/node/run-directory.ts';
-import { errnoInWords } from '../model/errno.ts';
+import { EDQUOT, ENOSPC, errnoInWords } from '../model/errno.ts';
 import { Refusal } from '../model/errors.ts';
 
 export type Installation = {
@@ -99,6 +99,32 @@ export function makeDirectories(installation: Installation): void {
     }
     makeRunDirectory(directory);
   });
+}
+
+/** What a start writes before the first volume: records, logs, notes. */
+const START_BYTES = 256 * 1024;
+
+/** Throws INSTALLATION_START where DIR takes no bytes: without room a start cannot even log why it failed. */
+export function refuseFull({ directory }: Installation): void {
+  try {
+    const probe = path.join(directory, `probe-${process.pid}`);
+    const fd = fs.openSync(probe, 'wx', 0o600);
+    try {
+      fs.unlinkSync(probe);
+      // A write may be short where the space ends; the next one then says so.
+      const bytes = new Uint8Array(START_BYTES);
+      for (let at = 0; at < START_BYTES; at += fs.writeSync(fd, bytes, 0, START_BYTES - at));
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    const way = -errno === ENOSPC || -errno === EDQUOT ? '; free some space' : '';
+    const problem = `"${directory}" cannot be written: ${errnoInWords(-errno)}${way}`;
+    throw new Refusal('INSTALLATION_START', { problem });
+  }
 }
 
 /** Does `work`; what the system refuses becomes a refusal that names the directory and the reason. */

@@ -13,7 +13,7 @@ import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { assert } from '../lib/assert.ts';
 import { Refusal } from '../model/errors.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
-import { type Installation, makeDirectories, replaceFile } from './installation.ts';
+import { type Installation, makeDirectories, refuseFull, replaceFile } from './installation.ts';
 import { LineClient } from './line-client.ts';
 import { readSupervisor, type SupervisorState } from './status.ts';
 
@@ -74,7 +74,7 @@ export class Supervisor {
   /** Takes the lock, sweeps, starts the processes. Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
   static async start(installation: Installation): Promise<Supervisor> {
     makeDirectories(installation);
-    const lock = lockInstallation(installation);
+    const lock = lockWritable(installation);
     const supervisor = new Supervisor(installation, lock);
     const attacher = await supervisor.#endOrphans();
     await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
@@ -253,6 +253,20 @@ function lockInstallation(installation: Installation): HeldLock {
   const lock = lockFile(path.join(installation.directory, 'lock'), note);
   if (lock.kind === 'held') throw running(installation, lock.note);
   return lock;
+}
+
+/** The same where DIR takes bytes: a start without room fails later, and has no words for it. */
+function lockWritable(installation: Installation): HeldLock {
+  let lock: HeldLock | undefined;
+  try {
+    lock = lockInstallation(installation);
+    refuseFull(installation);
+    return lock;
+  } catch (error) {
+    lock?.release();
+    if (!(error instanceof Refusal)) refuseFull(installation);
+    throw error;
+  }
 }
 
 /** Undoes what an installation left in the machine none of whose processes runs. Throws INSTALLATION_RUNNING where one is starting. */

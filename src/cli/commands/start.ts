@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
-import { makeDirectories } from '../../control/installation.ts';
+import { type Installation, makeDirectories, refuseFull } from '../../control/installation.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { Refusal } from '../../model/errors.ts';
@@ -17,7 +17,7 @@ const READY_MS_MAX = 60_000;
 export async function startDetached(context: Context): Promise<void> {
   const { installation } = context;
   makeDirectories(installation);
-  const log = fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
+  const log = openSupervisorLog(installation);
   const main = new URL('../../main.ts', import.meta.url).pathname;
   const words = ['up', '--data', installation.directory, '--output', 'json', '--supervise'];
   const child = spawn(process.execPath, [main, ...words], {
@@ -40,7 +40,7 @@ export async function ready(
   const { installation, api } = context;
   const deadline = Date.now() + READY_MS_MAX;
   for (;;) {
-    if (exited() !== undefined) throw startFailure(installation.logDirectory);
+    if (exited() !== undefined) throw startFailure(installation, exited());
     const holder = readSupervisor(installation.runDirectory)?.pid;
     const status =
       holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
@@ -57,13 +57,24 @@ export async function ready(
   }
 }
 
+function openSupervisorLog(installation: Installation): number {
+  try {
+    return fs.openSync(path.join(installation.logDirectory, 'supervisor.log'), 'a', 0o600);
+  } catch (error) {
+    refuseFull(installation);
+    throw error;
+  }
+}
+
 /** What the supervisor said before it ended. */
-function startFailure(logDirectory: string): Error {
+function startFailure(installation: Installation, code: number | undefined): Error {
+  // On a full disk the log has no word of it, or the last of an earlier run.
+  refuseFull(installation);
   const lines = fs
-    .readFileSync(path.join(logDirectory, 'supervisor.log'), 'utf8')
+    .readFileSync(path.join(installation.logDirectory, 'supervisor.log'), 'utf8')
     .trimEnd()
     .split('\n');
-  const last = lines.at(-1) ?? '';
+  const last = lines.at(-1) || `the supervisor ended with ${code} and said nothing`;
   try {
     const problem = JSON.parse(last) as {
       code?: string;
