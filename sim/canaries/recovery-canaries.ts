@@ -41,8 +41,8 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
       ),
       patch(
         'changer.ts',
-        "/** Clears a cell's owner entry, whose page is present",
-        "function shared(target: Version, versions: readonly Version[]): boolean {\n  return versions.some((version) => version.cell !== target.cell);\n}\n\n/** Clears a cell's owner entry, whose page is present",
+        '/** Blocks with data that a reader of the volume sees. */',
+        'function shared(target: Version, versions: readonly Version[]): boolean {\n  return versions.some((version) => version.cell !== target.cell);\n}\n\n/** Blocks with data that a reader of the volume sees. */',
       ),
     ],
   },

@@ -6,7 +6,8 @@
  *
  * Where the bytes go (drive-store.md, O3 and O4):
  *  - never-written or durably trimmed position of a cell of this version: directly to it;
- *  - most of a cell, covering all its data: directly to a new cell, the old one is freed by the same record;
+ *  - most of a cell, covering all its data: directly to a new cell, and only when they are there goes the record, which frees the old
+ *    one: a write that the drive refuses leaves the old content;
  *  - an extent without a version of its own (new, or shared with a snapshot): directly to a new cell;
  *  - anything else would overwrite what may be durable: payload in the log, applied later.
  */
@@ -19,7 +20,8 @@ import type { DriveState } from './drive-state.ts';
 import { NONE, type Version } from './extent-map.ts';
 import { DIRECT, NO_CELL, PAYLOAD, TRIM, TRIM_WORDS, WRITE, WRITE_WORDS } from './frame-format.ts';
 import { EXTENT_BLOCKS } from './geometry.ts';
-import { OWNER_WORDS, PAGE_ENTRIES } from './page-format.ts';
+import { releaseCell, writeOwner } from './owner-entries.ts';
+import { PAGE_ENTRIES } from './page-format.ts';
 import { bitCount, lowestBit, runLength, type Piece } from './piece.ts';
 import type { Volume } from './volume.ts';
 
@@ -33,6 +35,8 @@ export type ChangerEvents = {
   readonly onLogFull: (piece: Piece) => void;
   /** The change waits for freed cells to become usable: call `change` again when limbo has settled. */
   readonly onDriveFull: (piece: Piece) => void;
+  /** The data is in the piece's new cell: call `change` again. */
+  readonly onPlaced: (piece: Piece) => void;
   /** The change is in frame `piece.lsn`: call `frameWritten` when all frames up to it have completed. */
   readonly onTaken: (piece: Piece) => void;
 };
@@ -102,9 +106,9 @@ export class Changer {
     this.#record(piece, volume, target, era);
     this.#commit(piece, volume, versions, { ...target, era });
     if (changesOwner) this.#ownerEntry(target.cell, volume, piece.extent, lsn);
-    if (this.#freedCell !== NONE) this.#freeCell(this.#freedCell, lsn);
+    if (this.#freedCell !== NONE) releaseCell(this.#drive, this.#freedCell, lsn);
     piece.newCell = -1;
-    this.#submitDirect(piece, target.cell);
+    if (!piece.placed) this.#submitDirect(piece, target.cell);
     piece.pending--;
     log.sealEagerly();
     assert(map.single(volume, piece.extent) !== NONE, 'a written extent is mapped');
@@ -148,6 +152,10 @@ export class Changer {
       (top.data & piece.mask) !== 0 &&
       bitCount(piece.mask) >= REDIRECT_BLOCKS_MIN;
     if (redirects && (piece.newCell >= 0 || this.#spareCell(piece))) {
+      if (!piece.placed) {
+        this.#place(piece);
+        return false;
+      }
       this.#freedCell = top.cell;
       this.#target = { cell: piece.newCell, decided: ALL, data: 0, era: top.era };
       return true;
@@ -158,10 +166,17 @@ export class Changer {
     return true;
   }
 
+  /** Writes a piece's data to its new cell, before the record that names it. */
+  #place(piece: Piece): void {
+    piece.stage = 'placing';
+    this.#submitDirect(piece, piece.newCell);
+  }
+
   /** While the piece waited, another change gave the extent a cell: the one taken for it is not needed. */
   #returnCell(piece: Piece): void {
     if (piece.newCell >= 0) this.#drive.allocator.unmark(piece.newCell);
     piece.newCell = -1;
+    piece.placed = false;
   }
 
   /** Of the piece's blocks, those whose positions in the version's cell durably hold nothing. */
@@ -308,7 +323,8 @@ export class Changer {
       piece.lengths[from] = length;
       piece.pending++;
       counters.writes++;
-      this.#drive.log.addData(length);
+      if (piece.stage === 'placing') this.#drive.log.dirtyBytes += length;
+      else this.#drive.log.addData(length);
       const position = (geometry.cellStart(cell) + from) * BLOCK_BYTES;
       const address = piece.base + from * BLOCK_BYTES;
       io.write(this.#port, piece.index * EXTENT_BLOCKS + from, fd, position, address, length);
@@ -321,10 +337,21 @@ export class Changer {
     this.#drive.media.activity++;
     const piece = this.#pieces[index >>> 4];
     if (piece === undefined) return;
-    // A record without its bytes: the block answers EIO until it is written again; the writer hears of it now.
     if (result !== piece.lengths[index & 15]) piece.errno = EIO;
+    if (piece.stage === 'placing') {
+      if (--piece.pending === 0) this.#endPlacing(piece);
+      return;
+    }
+    // After an error the record is without its bytes: the block, which held nothing, answers EIO until it is written again.
     this.#drive.log.dataDone(piece.lsn);
     this.#partDone(piece);
+  }
+
+  #endPlacing(piece: Piece): void {
+    piece.placed = true;
+    piece.stage = 'change';
+    if (piece.errno !== 0) this.#fail(piece, piece.errno);
+    else this.#events.onPlaced(piece);
   }
 
   /** All frames up to the piece's have completed. */
@@ -386,7 +413,7 @@ export class Changer {
     const trimmed = { cell: target.cell, decided: target.decided | piece.mask, data, era };
     if (gone) {
       map.setVersions(volume, piece.extent, []);
-      this.#freeCell(target.cell, lsn);
+      releaseCell(this.#drive, target.cell, lsn);
       volume.cellCount--;
     } else {
       this.#drive.softTrims.add(target.cell, piece.mask, lsn);
@@ -414,34 +441,6 @@ export class Changer {
       0,
     ]);
   }
-
-  /** Clears the owner entry and sends the cell to limbo. */
-  #freeCell(cell: number, lsn: number): void {
-    releaseCell(this.#drive, cell, lsn);
-  }
-}
-
-/** Clears a cell's owner entry, whose page is present, drops its logged payload and sends it to limbo. */
-export function releaseCell(drive: DriveState, cell: number, lsn: number): void {
-  const start = drive.media.geometry.cellStart(cell);
-  for (let block = 0; block < EXTENT_BLOCKS; block++) drive.payloads.supersede(start + block, lsn);
-  writeOwner(drive, cell, lsn, [0, 0, 0, 0, 0, 0]);
-  drive.allocator.limbo(cell, lsn);
-}
-
-/** Writes the owner entry of `cell`, whose page is present, and marks the page. */
-export function writeOwner(
-  drive: DriveState,
-  cell: number,
-  lsn: number,
-  entry: readonly number[],
-): void {
-  const { geometry, words } = drive.media;
-  const page = geometry.ownerPage(cell);
-  const address = drive.cache.find(page);
-  assert(typeof address === 'number', 'the owner page is present');
-  words.set(entry, (address >>> 2) + PAGE_ENTRIES + geometry.ownerIndex(cell) * OWNER_WORDS);
-  drive.cache.dirty(page, lsn);
 }
 
 /** Blocks with data that a reader of the volume sees. */

@@ -11,7 +11,7 @@ import type { DriveState } from './drive-state.ts';
 import type { ExtentMap } from './extent-map.ts';
 import { Gate } from './gate.ts';
 import { EXTENT_BYTES } from './geometry.ts';
-import { Piece, Queue, Request, type PieceKind } from './piece.ts';
+import { Piece, Queue, Request, lowestBit, type PieceKind } from './piece.ts';
 import { Reader } from './reader.ts';
 import { RequestOrder } from './request-order.ts';
 
@@ -78,6 +78,7 @@ export class Core {
         this.#driveFull.push(piece);
         drive.flusher.require(drive.allocator.limboLsn, () => undefined);
       },
+      onPlaced: (piece) => this.goOn(piece.index),
       onTaken: (piece) => {
         this.#endChange(piece);
         this.#taken.push(piece);
@@ -197,6 +198,7 @@ export class Core {
     piece.errno = 0;
     piece.pending = 0;
     piece.newCell = -1;
+    piece.placed = false;
     piece.scratch = -1;
     piece.base = request.address + extentStart - request.offset;
     if (start !== blockStart || blocks === 0) {
@@ -288,8 +290,7 @@ export class Core {
       return;
     }
     piece.scratch = scratch;
-    const block = 31 - Math.clz32(piece.mask);
-    piece.base = this.#scratch + (scratch - block) * BLOCK_BYTES;
+    piece.base = this.#scratch + (scratch - lowestBit(piece.mask)) * BLOCK_BYTES;
     this.#reader.start(piece);
   }
 
@@ -343,8 +344,8 @@ export class Core {
 
   // --- What pieces wait for -----------------------------------------------------------------------------------
 
-  /** From PageCache: a page that the piece waited for has come. */
-  onPage(index: number): void {
+  /** What the piece waited for has come: a page, or its data's place. */
+  goOn(index: number): void {
     const piece = this.#pieces[index];
     if (piece?.request === undefined) return;
     if (piece.stage === 'verify') this.#reader.verify(piece);
@@ -411,6 +412,7 @@ export class Core {
   /** The drive has stopped: every waiting piece fails. Those with I/O under way fail when it ends. */
   failAll(): void {
     for (const queue of [this.#logFull, this.#driveFull]) this.#retry(queue);
+    this.#drive.cache.wakeStarved();
     for (;;) {
       const piece = this.#takenFirst ?? this.#taken.shift();
       this.#takenFirst = undefined;

@@ -186,9 +186,6 @@ export class Log {
   get memoryBlocks(): number {
     return this.#memoryBlocks;
   }
-  get openPayloads(): number {
-    return this.#openPayloads;
-  }
 
   /**
    * Whether a record of `recordWords` with `payloadBlocks` can be appended now; opens or seals a frame for it. `privileged` changes

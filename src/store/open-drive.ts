@@ -192,7 +192,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   const cache = new PageCache(media, directory, {
     frameCount: limits.cachePages,
     waiterCount: PIECE_COUNT + PageLoader.waiterCount,
-    onReady: (waiter) => (waiter < PIECE_COUNT ? core?.onPage(waiter) : pages.onReady(waiter)),
+    onReady: (waiter) => (waiter < PIECE_COUNT ? core?.goOn(waiter) : pages.onReady(waiter)),
   });
   pages.start(cache);
   const load = (page: number): Promise<number> => pages.load(page);

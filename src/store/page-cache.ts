@@ -88,7 +88,7 @@ export class PageCache {
 
   /**
    * The arena address of `page`, for use before the caller returns to the reactor; or starts loading it. Says 'missing' while it is not
-   * there and 'rotten' when neither copy is good.
+   * there and 'rotten' when neither copy is good, or the drive has stopped and there is no room for it.
    */
   find(page: number): Found {
     const frame = this.#frames.get(page);
@@ -160,12 +160,13 @@ export class PageCache {
     if (this.#version[frame] !== version) return;
     this.#version[frame] = 0;
     this.#dirtyCount--;
-    this.#wakeStarved();
+    this.wakeStarved();
   }
 
   #load(page: number): Found {
     const frame = this.#evict();
-    if (frame === NONE) return 'missing';
+    // On a drive that has stopped nothing is cleaned, and no frame comes free any more.
+    if (frame === NONE) return this.#media.fault === undefined ? 'missing' : 'rotten';
     this.#page[frame] = page;
     this.#recent[frame] = 1;
     this.#frames.set(page, frame);
@@ -222,10 +223,11 @@ export class PageCache {
       this.#onReady(waiter);
       waiter = next;
     }
-    this.#wakeStarved();
+    this.wakeStarved();
   }
 
-  #wakeStarved(): void {
+  /** Has those who found no frame free look again: one may be, or the drive has stopped. */
+  wakeStarved(): void {
     if (this.#starved.length === 0) return;
     const starved = this.#starved;
     this.#starved = [];

@@ -60,7 +60,7 @@ export class Piece {
   edgeSource = 0;
   scratch = -1;
   /** Where it goes on when what it waits for has come. */
-  stage: 'gate' | 'start' | 'reading' | 'verify' | 'change' | 'taking' = 'gate';
+  stage: 'gate' | 'start' | 'reading' | 'verify' | 'change' | 'placing' | 'taking' = 'gate';
   pending = 0;
   /** It counts among the changes that look for their pages. */
   changing = false;
@@ -68,6 +68,8 @@ export class Piece {
   lsn = 0;
   /** Taken for this piece, not yet in any record. */
   newCell = -1;
+  /** The data is in the new cell already. */
+  placed = false;
   /** Read: cell of each block read from the drive, NONE for the others. */
   readonly cells: Uint32Array = new Uint32Array(EXTENT_BLOCKS).fill(NONE);
   /** I/O lengths in flight, by first block. */

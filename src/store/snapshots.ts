@@ -7,7 +7,7 @@
  */
 
 import { Refusal } from '../model/errors.ts';
-import { releaseCell, writeOwner } from './changer.ts';
+import { releaseCell, writeOwner } from './owner-entries.ts';
 import type { DriveParts } from './drive-store.ts';
 import type { Version } from './extent-map.ts';
 import { FREE, FREE_WORDS, RETAG, RETAG_WORDS } from './frame-format.ts';
