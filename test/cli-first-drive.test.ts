@@ -76,3 +76,18 @@ test('uninstall leaves a drive that it did not make, and says so', async () => {
   assert.equal(fs.statSync(outside).size, 2 ** 30);
   assert.ok(!fs.existsSync(rig.data));
 });
+
+test('uninstall deletes a drive that it made, wherever that is, and its neighbours stay', async () => {
+  const beside = path.join(rig.directory, 'beside');
+  fs.mkdirSync(beside);
+  const made = path.join(beside, 'made.img');
+  const foreign = path.join(beside, 'foreign.img');
+  fs.writeFileSync(foreign, '');
+  fs.truncateSync(foreign, 2 ** 30);
+  await rig.up();
+  await rig.json('drive', 'add', 'made', '--path', made, '--size', '128MiB', '--sparse');
+  await rig.json('drive', 'add', 'foreign', '--path', foreign);
+  const answer = await rig.json('uninstall', '--yes');
+  assert.deepEqual(answer, { uninstalled: true, left: [foreign] });
+  assert.deepEqual(fs.readdirSync(beside), ['foreign.img']);
+});

@@ -1,14 +1,10 @@
 /** holdfast up, down, status, uninstall. */
 
-import fs from 'node:fs';
-import path from 'node:path';
-
 import { type Command, Option } from 'commander';
 
 import type { DriveView, StatusView } from '../../control/schemas.ts';
-import { readMounts } from '../../attacher/mount-table.ts';
 import { Supervisor } from '../../control/supervisor.ts';
-import { INSTALLATION_NAMES, refuseForeign } from '../../control/installation.ts';
+import { refuseForeign } from '../../control/installation.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
@@ -17,7 +13,7 @@ import { fields, table } from '../output.ts';
 import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
 import { ready, startDetached } from './start.ts';
-import { confirm } from './volume.ts';
+import { uninstall } from './uninstall.ts';
 
 const DRIVE_SIZE = '10GiB';
 
@@ -64,21 +60,9 @@ export function addInstallationCommands(program: Command): void {
     example: 'holdfast uninstall --yes',
   })
     .option('--yes', 'do not ask')
-    .action(async (options: { yes?: boolean }, command: Command) => {
-      const context = contextOf(command);
-      const { directory } = context.installation;
-      const outside = findInstallation(context.installation) ? drivesOutside(directory) : [];
-      await confirm(
-        options.yes === true,
-        `Delete "${directory}" with all drives and volumes in it?`,
-      );
-      await uninstall(context);
-      const left = outside.map((at) => `\n"${at}" is left as it is: Holdfast did not make it`);
-      context.output.result(
-        { uninstalled: true, left: outside },
-        `Nothing is left of Holdfast in "${directory}"${left.join('')}`,
-      );
-    });
+    .action(async (options: { yes?: boolean }, command: Command) =>
+      uninstall(contextOf(command), { sure: options.yes === true }),
+    );
 }
 
 function describe(status: StatusView): string {
@@ -211,37 +195,4 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   for (const problem of problems) process.stderr.write(`Not released: ${problem}\n`);
   await supervisor.stop();
   process.exit(0);
-}
-
-/** Files and devices of others that are drives: they stay, with what is on them. */
-function drivesOutside(directory: string): string[] {
-  const file = path.join(directory, 'engine.json');
-  if (!fs.existsSync(file)) return [];
-  const { drives } = JSON.parse(fs.readFileSync(file, 'utf8')) as {
-    readonly drives: readonly { readonly path: string }[];
-  };
-  const own = `${path.join(directory, 'drives')}${path.sep}`;
-  return drives.map((drive) => drive.path).filter((at) => !at.startsWith(own));
-}
-
-async function uninstall(context: Context): Promise<void> {
-  const { installation } = context;
-  const { directory, runDirectory } = installation;
-  if (!findInstallation(installation)) return;
-  await down(context);
-  refuseMounted(directory);
-  fs.rmSync(runDirectory, { recursive: true, force: true });
-  for (const name of INSTALLATION_NAMES) {
-    fs.rmSync(path.join(directory, name), { recursive: true, force: true });
-  }
-  if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
-}
-
-/** Deleting below a mount would delete what is on it. */
-function refuseMounted(directory: string): void {
-  const real = fs.realpathSync(directory);
-  const mount = readMounts().find((each) => each.path.startsWith(`${real}/`));
-  if (mount === undefined) return;
-  const users = `"${mount.source}" is mounted there, and Holdfast knows nothing of it`;
-  throw new Refusal('MOUNT_BUSY', { path: mount.path, users });
 }

@@ -1,0 +1,85 @@
+/** Deletes an installation with everything that it made, and nothing else. */
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { readMounts } from '../../attacher/mount-table.ts';
+import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
+import { RecordsStore } from '../../control/records-store.ts';
+import { Refusal } from '../../model/errors.ts';
+import type { DriveRecord } from '../../model/records.ts';
+import type { Context } from '../context.ts';
+import { down, findInstallation } from './down.ts';
+import { confirm } from './volume.ts';
+
+/** Paths of drives that are not in DIR/drives. */
+type DrivesOutside = {
+  /** Files that Holdfast made there: they go. */
+  readonly made: readonly string[];
+  /** Files and devices of others: they stay, with what is on them. */
+  readonly foreign: readonly string[];
+};
+
+/** Asks unless `sure`, ends what runs, and deletes. Where there is nothing, there is nothing to do. */
+export async function uninstall(
+  context: Context,
+  options: { readonly sure: boolean },
+): Promise<void> {
+  const { installation } = context;
+  const { directory } = installation;
+  const isThere = findInstallation(installation);
+  const outside = isThere ? await drivesOutside(directory) : { made: [], foreign: [] };
+  const also = outside.made.map((at) => `, and "${at}"`).join('');
+  await confirm(options.sure, `Delete "${directory}" with all drives and volumes in it${also}?`);
+  if (isThere) {
+    await down(context);
+    deleteAll(installation, outside.made);
+  }
+  const left = outside.foreign.map((at) => `\n"${at}" is left as it is: Holdfast did not make it`);
+  context.output.result(
+    { uninstalled: true, left: outside.foreign },
+    `Nothing is left of Holdfast in "${directory}"${left.join('')}`,
+  );
+}
+
+async function drivesOutside(directory: string): Promise<DrivesOutside> {
+  const file = path.join(directory, 'state.db');
+  if (!fs.existsSync(file)) return { made: [], foreign: [] };
+  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
+  const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
+  const drives = await new RecordsStore(store).drives().finally(() => store.close());
+  const own = `${path.join(directory, 'drives')}${path.sep}`;
+  const outside = drives.filter((drive) => !drive.path.startsWith(own));
+  const there = outside.filter((drive) => fs.existsSync(drive.path));
+  const isOurs = (drive: DriveRecord): boolean => drive.made && isFile(drive.path);
+  return {
+    made: there.filter(isOurs).map((drive) => drive.path),
+    foreign: there.filter((drive) => !isOurs(drive)).map((drive) => drive.path),
+  };
+}
+
+/** What Holdfast makes is a file: a link or a device of that name is somebody's who came later. */
+function isFile(at: string): boolean {
+  return fs.lstatSync(at, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+/** The drives outside go first: once the records are gone, nobody knows of them. */
+function deleteAll(installation: Installation, outside: readonly string[]): void {
+  const { directory, runDirectory } = installation;
+  refuseMounted(directory);
+  for (const at of outside) fs.rmSync(at, { force: true });
+  fs.rmSync(runDirectory, { recursive: true, force: true });
+  for (const name of INSTALLATION_NAMES) {
+    fs.rmSync(path.join(directory, name), { recursive: true, force: true });
+  }
+  if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
+}
+
+/** Deleting below a mount would delete what is on it. */
+function refuseMounted(directory: string): void {
+  const real = fs.realpathSync(directory);
+  const mount = readMounts().find((each) => each.path.startsWith(`${real}/`));
+  if (mount === undefined) return;
+  const users = `"${mount.source}" is mounted there, and Holdfast knows nothing of it`;
+  throw new Refusal('MOUNT_BUSY', { path: mount.path, users });
+}
