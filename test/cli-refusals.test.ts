@@ -113,6 +113,50 @@ test('drives: with volumes, twice, too large, on what is something, in use', asy
   });
 });
 
+test('paths that cannot be drives say what they are', async () => {
+  for (const [at, says] of [
+    [rig.directory, /it is a directory/],
+    ['/dev/null', /it is neither a file nor a block device/],
+    ['/proc/self/none/drive', /its directory is not there|no such file/],
+  ] as const) {
+    const ended = await rig.run(['drive', 'add', 'odd', '--path', at, '--size', '128MiB']);
+    assert.match(ended.err, says);
+    assert.doesNotMatch(ended.err, /errno|direct I\/O/);
+  }
+  await refused(['drive', 'check', rig.directory], {
+    code: 'PATH_INVALID',
+    says: /it is a directory/,
+    exit: 2,
+  });
+  const missing = path.join(rig.directory, 'missing.img');
+  await refused(['drive', 'check', missing], {
+    code: 'PATH_INVALID',
+    says: /there is no such file/,
+    exit: 2,
+  });
+});
+
+test(
+  'mounts that cannot be: on a file, of a volume too small for its file system',
+  device,
+  async () => {
+    await rig.json('volume', 'create', 'tiny', '--size', '10MiB');
+    const file = path.join(rig.directory, 'no-directory');
+    fs.writeFileSync(file, '');
+    await refused(['volume', 'mount', 'tiny', '--at', file], {
+      code: 'MOUNT_PATH_USED',
+      says: /no-directory": it is no directory/,
+    });
+    if (whyNot('mkfs.xfs') === undefined) {
+      await refused(['volume', 'mount', 'tiny', '--fs', 'xfs', '--force'], {
+        code: 'MOUNT_FAILED',
+        says: /too small for xfs, which needs 300MiB \(holdfast volume resize tiny --size 300MiB\)/,
+      });
+    }
+    await rig.json('volume', 'rm', 'tiny', '--yes');
+  },
+);
+
 test('attach: twice is once; otherwise, or removed meanwhile, is refused', async () => {
   const first = await rig.json('volume', 'attach', 'data', '--nbd');
   assert.match(String(first['uri']), /^nbd\+unix:\/\/\//);

@@ -34,6 +34,9 @@ const TABLE: Readonly<Record<FsType, FileSystem>> = {
   },
 };
 
+/** What mkfs.xfs takes at least since version 5.19; older ones take 16 MiB. */
+const XFS_SIZE_MIN = '300MiB';
+
 export const isFsType = (text: string): text is FsType =>
   FILE_SYSTEMS.some((known) => known === text);
 
@@ -61,6 +64,11 @@ export async function make({ volume, device }: VolumeDevice, fsType: FsType): Pr
   const result = await runProgram(program, ...values, device);
   if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
   if (result.status === 0) return;
+  // Its last lines are those of a usage message.
+  if (fsType === 'xfs' && /too small|must be larger/.test(result.output)) {
+    const way = `holdfast volume resize ${volume} --size ${XFS_SIZE_MIN}`;
+    throw failed(volume, `it is too small for xfs, which needs ${XFS_SIZE_MIN} (${way})`);
+  }
   throw failed(volume, describeExit(program, result));
 }
 

@@ -3,7 +3,7 @@
  * found and left, what stands in the way is named with the way out. Mounts are recorded before they are made, for the sweep.
  */
 
-import { mkdir, readdir, realpath, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 import { mountsOf } from '../attacher/device-use.ts';
@@ -178,7 +178,11 @@ async function ensureDirectory(path: string): Promise<{ path: string; owned: boo
     return { path: await realpath(path), owned: true };
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error;
-    if (error.code === 'EEXIST') return { path: await realpath(path), owned: false };
+    if (error.code === 'EEXIST') {
+      const stats = await stat(path).catch(() => undefined);
+      if (stats?.isDirectory() === true) return { path: await realpath(path), owned: false };
+      throw new Refusal('MOUNT_PATH_USED', { path, problem: 'it is no directory' });
+    }
     throw new Refusal('MOUNT_PATH_USED', { path, problem: error.message });
   }
 }

@@ -8,6 +8,7 @@ export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EACCES = 13;
+export const ENOTBLK = 15;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const ENODEV = 19;
@@ -46,6 +47,7 @@ const WORDS: Readonly<Record<number, string>> = {
   [ENXIO]: 'no such device or address (ENXIO)',
   [ENOMEM]: 'cannot allocate memory (ENOMEM)',
   [EACCES]: 'permission denied (EACCES)',
+  [ENOTBLK]: 'block device required (ENOTBLK)',
   [EBUSY]: 'device or resource busy (EBUSY)',
   [EEXIST]: 'file exists (EEXIST)',
   [ENODEV]: 'no such device (ENODEV)',

@@ -7,10 +7,13 @@ import {
   EDQUOT,
   EFBIG,
   EINVAL,
+  EISDIR,
   ENOENT,
   ENOSPC,
+  ENOTBLK,
   EOPNOTSUPP,
   ErrnoError,
+  errnoInWords,
 } from '../model/errno.ts';
 import { Refusal } from '../model/errors.ts';
 import { formatSize } from '../model/sizes.ts';
@@ -124,13 +127,20 @@ async function openForFormat(
   }
 }
 
+const OPEN_PROBLEMS: Readonly<Record<number, string>> = {
+  [ENOENT]: 'there is no such file',
+  [EISDIR]: 'it is a directory, and a drive is a file or a block device',
+  [ENOTBLK]: 'it is neither a file nor a block device',
+};
+
 /** What a failed open means to the user. */
 export function openRefusal(error: unknown, path: string): unknown {
   if (!(error instanceof ErrnoError)) return error;
   if (error.errno === EAGAIN || error.errno === EBUSY) return new Refusal('DRIVE_BUSY', { path });
   if (error.errno === EINVAL || error.errno === EOPNOTSUPP)
     return new Refusal('DRIVE_NO_DIRECT_IO', { path });
-  return new Refusal('PATH_INVALID', { path, problem: error.message });
+  const problem = OPEN_PROBLEMS[error.errno] ?? `it cannot be opened: ${errnoInWords(error.errno)}`;
+  return new Refusal('PATH_INVALID', { path, problem });
 }
 
 function formatRefusal(error: unknown, { path, sizeBytes = 0 }: FormatOptions): unknown {

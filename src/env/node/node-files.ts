@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 
-import { EINVAL, EISDIR, ENOENT, ErrnoError } from '../../model/errno.ts';
+import { EINVAL, EISDIR, ENOENT, ENOTBLK, ErrnoError } from '../../model/errno.ts';
 import type { Files, OpenFile, OpenFileOptions } from '../env.ts';
 import { toErrnoError } from './errno-of.ts';
 import { type Libc, openLibc } from './libc.ts';
@@ -23,7 +23,8 @@ export class NodeFiles implements Files {
   }
 
   async open(path: string, options: OpenFileOptions): Promise<OpenFile> {
-    const fd = await openDescriptor(path, await openFlags(path, options));
+    const flags = await openFlags(path, options);
+    const fd = await openDescriptor(path, flags).catch((error: unknown) => clearer(error, path));
     try {
       return await this.#describe(fd, path, options);
     } catch (error) {
@@ -80,7 +81,7 @@ export class NodeFiles implements Files {
     const stat = await statDescriptor(fd);
     if (stat.isDirectory()) throw new ErrnoError({ errno: EISDIR, syscall: 'open', path });
     if (!stat.isFile() && !stat.isBlockDevice()) {
-      throw new ErrnoError({ errno: EINVAL, syscall: 'open', path });
+      throw new ErrnoError({ errno: ENOTBLK, syscall: 'open', path });
     }
     const kind = stat.isFile() ? 'file' : 'block';
     if (options.exclusive === true && kind === 'file') {
@@ -133,6 +134,18 @@ function openDescriptor(path: string, flags: number): Promise<number> {
       else resolve(fd);
     });
   });
+}
+
+/** What is no file has no direct I/O either (EINVAL), and that is not what is wrong with it. */
+async function clearer(error: unknown, path: string): Promise<never> {
+  const stat = await fs.promises.stat(path).catch(() => undefined);
+  if (stat?.isDirectory() === true) {
+    throw new ErrnoError({ errno: EISDIR, syscall: 'open', path });
+  }
+  if (stat !== undefined && !stat.isFile() && !stat.isBlockDevice()) {
+    throw new ErrnoError({ errno: ENOTBLK, syscall: 'open', path });
+  }
+  throw error;
 }
 
 function statDescriptor(fd: number): Promise<fs.Stats> {

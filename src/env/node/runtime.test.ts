@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, suite, test } from 'node:test';
 
-import { EADDRINUSE, EISDIR, ENOSPC, ErrnoError } from '../../model/errno.ts';
+import { EADDRINUSE, EISDIR, ENOTBLK, ENOSPC, ErrnoError } from '../../model/errno.ts';
 import { Trial } from '../io-trial.ts';
 import { openEnv } from './open-env.ts';
 import { realSetups } from './trial-setup.ts';
@@ -88,7 +88,9 @@ for (const kind of ['io_uring', 'node'] as const) {
       const { files } = trial.env;
       await refuses(EISDIR, files.open(os.tmpdir(), { readOnly: true }));
       await refuses(EISDIR, files.open(os.tmpdir(), {}));
-      await assert.rejects(files.open('/dev/null', {}), ErrnoError);
+      await refuses(EISDIR, files.open(os.tmpdir(), { readOnly: true, direct: true }));
+      await refuses(ENOTBLK, files.open('/dev/null', {}));
+      await refuses(ENOTBLK, files.open('/dev/null', { direct: true, exclusive: true }));
     });
 
     check('direct I/O works on the arena', async (trial) => {
