@@ -74,6 +74,7 @@ export const FOCUSES = [
   'overlap',
   'recovery',
   'log',
+  'ring',
   'faults',
   'rot',
   'far',
@@ -264,6 +265,28 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         requestBytesMax: 4 * KIB,
         weights: { read: 1, write: 20, zero: 0, trim: 1, flush: prng.pick([1, 6]) },
       };
+    case 'ring': {
+      // Frames of one block, and flushes so slow that the log comes round while a checkpoint is being made.
+      const limits = { ...plan.limits, frameBlocksMax: 18, logMemoryBlocks: 18 * 8 };
+      const volumeBytes = [2 * MIB];
+      const needs = { volumeBytes, mayFill: false, frameBlocksMax: limits.frameBlocksMax };
+      return {
+        ...crashy,
+        volumeBytes,
+        limits,
+        geometry: drawGeometry(prng, needs),
+        latency: { baseUs: 1, spreadUs: 2, tailPercent: 0, tailUs: 0, flushUs: 20_000 },
+        depth: prng.pick([1, 1, 2]),
+        hotPercent: 0,
+        thinkUs: 0,
+        requestsPerLeg: 500,
+        requestBytesMax: 4 * KIB,
+        alignBytes: 4096,
+        controlPercent: 0,
+        fuaPercent: 0,
+        weights: { read: 1, write: 20, zero: 0, trim: prng.pick([0, 4]), flush: 0 },
+      };
+    }
     case 'idle':
       return {
         ...small,

@@ -89,7 +89,7 @@ export const ORDER_CANARIES: readonly Canary[] = [
   {
     number: 16,
     name: 'release the log before the superblock is durable',
-    focus: 'log',
+    focus: 'ring',
     patches: [
       patch(
         'checkpoint.ts',
