@@ -220,6 +220,36 @@ test('mounts: detach refused, other path refused, busy names the process', devic
   assert.equal((await rig.json('volume', 'inspect', 'data'))['attachment'], null, 'undone');
 });
 
+test(
+  'a place with too little room names what would fit, and one in memory is warned of',
+  device,
+  async () => {
+    const at = path.join(rig.directory, 'memory');
+    fs.mkdirSync(at);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1500m', 'holdfast-test', at]);
+    try {
+      const words = ['drive', 'add', 'm', '--path', path.join(at, 'm.img'), '--size'];
+      const says = /needs 2 GiB, and 1 GiB that stays free [^]*256MiB fits[^]*\(--sparse\)/;
+      await refused([...words, '2GiB'], { code: 'SPACE_SHORT', says });
+      execFileSync('mount', ['-o', 'remount,size=600m', at]);
+      const short = await rig.run([...words, '2GiB']);
+      assert.match(
+        short.err,
+        /are free\nFree some space, or choose another place \(--data DIR\)\n/,
+      );
+      const sparse = await rig.run([...words, '2GiB', '--sparse']);
+      assert.match(sparse.err, /needs 1 GiB that stays free for the host, and 600 MiB are free\n/);
+      fs.writeFileSync(path.join(at, 'm.img'), '');
+      const made = await rig.run([...words, '128MiB', '--sparse']);
+      assert.equal(made.code, 0, made.err);
+      assert.match(made.out, /Warning: ".*" is on tmpfs, in memory: .* vanishes at a reboot/);
+      await rig.json('drive', 'rm', 'm', '--yes');
+    } finally {
+      execFileSync('umount', ['-l', at]);
+    }
+  },
+);
+
 test('the host runs full while a drive is formatted', device, async () => {
   const at = path.join(rig.directory, 'tiny');
   fs.mkdirSync(at);

@@ -15,6 +15,8 @@ import type { ControlParts } from './parts.ts';
 
 /** Left free on the file system that a file drive is made on. */
 const KEEP_FREE_BYTES = 1024 ** 3;
+/** Sizes that are suggested are round, and large enough for a drive. */
+const SUGGESTED_STEP_BYTES = 256 * 1024 * 1024;
 /** Formatting 1 TiB at 500 MB/s takes 35 minutes; the engine may be away in between. */
 const FORMAT_WAIT_MS = 60_000;
 /** Reserving the space of a large file is one call of the kernel, without progress. */
@@ -275,12 +277,24 @@ function checkSpace(at: string, wish: DriveWish): void {
   }
   const { bavail, bsize } = fs.statfsSync(directory);
   const free = bavail * bsize;
-  const needed = (wish.sparse ? 0 : wish.sizeBytes) + KEEP_FREE_BYTES;
-  if (needed > free) {
-    throw new Refusal('SPACE_SHORT', {
-      path: at,
-      needed: formatSize(needed),
-      free: formatSize(free),
-    });
-  }
+  const ownBytes = wish.sparse ? 0 : wish.sizeBytes;
+  if (ownBytes + KEEP_FREE_BYTES <= free) return;
+  const keeps = `${formatSize(KEEP_FREE_BYTES)} that stays free for the host`;
+  throw new Refusal('SPACE_SHORT', {
+    path: at,
+    needed: ownBytes === 0 ? keeps : `${formatSize(ownBytes)}, and ${keeps}`,
+    free: formatSize(free),
+    alternatives: alternatives(wish, free - KEEP_FREE_BYTES),
+  });
+}
+
+/** What would fit into `roomBytes`, as the end of a sentence. */
+function alternatives(wish: DriveWish, roomBytes: number): string {
+  if (wish.sparse || roomBytes < 0) return '';
+  const fits = Math.floor(roomBytes / SUGGESTED_STEP_BYTES) * SUGGESTED_STEP_BYTES;
+  const sparse = ' or one that grows as it fills (--sparse)';
+  if (fits === 0) return ', or make a drive that grows as it fills (--sparse)';
+  // Rounded down always, as formatSize would not.
+  const size = fits < 1024 ** 3 ? `${fits / 1024 ** 2}MiB` : `${Math.floor(fits / 1024 ** 3)}GiB`;
+  return `, make a smaller drive (${size} fits: --drive-size with up, --size with drive add)${sparse}`;
 }

@@ -68,6 +68,7 @@ export const Drive = Type.Object({
     description: 'adding, removing, open, read-only, faulted, closed or unknown',
   }),
   reason: Nullable(Type.String()),
+  warning: Nullable(Type.String({ description: 'What its user should know of its place' })),
   sizeBytes: Nullable(Type.Integer()),
   usedBytes: Nullable(Type.Integer()),
   freeBytes: Nullable(Type.Integer()),

@@ -4,6 +4,7 @@ import type { DriveRecord, OperationRecord, VolumeRecord } from '../model/record
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { DriveProgress } from './drives.ts';
 import type { DriveView, OperationView, VolumeView } from './schemas.ts';
+import { volatileWarning } from './volatile.ts';
 
 /** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */
 export function viewDrive(
@@ -18,6 +19,7 @@ export function viewDrive(
     path: record.path,
     state: ready ? String(status?.['state'] ?? 'unknown') : record.state,
     reason: textOr(status?.['reason']),
+    warning: volatileWarning(record.path),
     sizeBytes: numberOr(status?.['sizeBytes']) ?? record.sizeBytes ?? null,
     usedBytes: numberOr(status?.['usedBytes']),
     freeBytes: numberOr(status?.['freeBytes']),

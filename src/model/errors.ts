@@ -102,8 +102,7 @@ const DRIVE = {
     wayOut: 'holdfast drive check explains what is wrong and changes nothing',
   }),
   SPACE_SHORT: row(507, 'later', 'Cannot make "{path}": it needs {needed}, and {free} are free', {
-    wayOut:
-      'Free some space, choose another place (--data DIR), a smaller drive (--drive-size 2GiB) or one that grows as it fills (--sparse)',
+    wayOut: 'Free some space, or choose another place (--data DIR){alternatives}',
   }),
 } as const satisfies Record<string, ErrorRow>;
 

@@ -146,7 +146,9 @@ export function openRefusal(error: unknown, path: string): unknown {
 function formatRefusal(error: unknown, { path, sizeBytes = 0 }: FormatOptions): unknown {
   if (!(error instanceof ErrnoError)) return error;
   if (error.errno !== ENOSPC && error.errno !== EDQUOT && error.errno !== EFBIG) return error;
-  return new Refusal('SPACE_SHORT', { path, needed: formatSize(sizeBytes), free: 'fewer bytes' });
+  const alternatives = ', or make a smaller drive';
+  const needed = formatSize(sizeBytes);
+  return new Refusal('SPACE_SHORT', { path, needed, free: 'fewer bytes', alternatives });
 }
 
 function minimumBytes(options: FormatOptions): number {

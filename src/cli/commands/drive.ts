@@ -35,10 +35,9 @@ export function addDriveCommands(program: Command): void {
       ) => {
         const context = contextOf(command);
         const view = await addDrive(context, { name, ...options });
-        context.output.result(
-          view,
-          `Drive "${name}" of ${formatSize(view.sizeBytes ?? 0)} at ${view.path}`,
-        );
+        const made = `Drive "${name}" of ${formatSizeExact(view.sizeBytes ?? 0)} at ${view.path}`;
+        const warning = view.warning === null ? '' : `\nWarning: ${view.warning}`;
+        context.output.result(view, `${made}${warning}`);
       },
     );
   addCommand(drive, 'ls', { purpose: 'Lists drives.', example: 'holdfast drive ls' }).action(

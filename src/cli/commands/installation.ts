@@ -132,7 +132,10 @@ async function firstDrive(context: Context, options: UpOptions): Promise<DriveVi
   if (drives.length > 0) return drives;
   const size = options.driveSize ?? DRIVE_SIZE;
   context.output.note(`Making a file drive of ${formatSize(parseSize(size))}`);
-  return [await addDrive(context, { name: 'default', size, sparse: options.sparse === true })];
+  const wish = { name: 'default', size, sparse: options.sparse === true };
+  const view = await addDrive(context, wish);
+  if (view.warning !== null) context.output.note(`Warning: ${view.warning}`);
+  return [view];
 }
 
 /** A terminal signals the whole group, and a program between may pass the signal on: both are one Ctrl-C. */
