@@ -182,6 +182,18 @@ test('sizes of volumes: only larger, same again', async () => {
   await rig.json('volume', 'create', 'data', '--size', '64MiB');
 });
 
+test('a size that is no multiple of a block is rounded up, and says so, in any unit', async () => {
+  for (const [size, bytes] of [
+    ['10KB', 12_288],
+    ['4097', 8192],
+  ] as const) {
+    const made = await rig.run(['volume', 'create', 'odd', '--size', size]);
+    assert.match(made.err, new RegExp(`^Size: ${size} is .*: rounded up to ${bytes}\\n$`));
+    assert.equal((await rig.json('volume', 'inspect', 'odd'))['sizeBytes'], bytes);
+    await rig.json('volume', 'rm', 'odd', '--yes');
+  }
+});
+
 test('mounts: detach refused, other path refused, busy names the process', device, async () => {
   const { mount } = await rig.json('volume', 'mount', 'data');
   const { path: at } = mount as { path: string };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Refusal } from './errors.ts';
-import { formatSize, formatSizeExact, parseSize } from './sizes.ts';
+import { describeRounding, formatSize, formatSizeExact, parseSize } from './sizes.ts';
 
 test('parseSize reads powers of 1024, powers of 1000 and bare letters', () => {
   const cases: readonly (readonly [string, number])[] = [
@@ -20,8 +20,22 @@ test('parseSize reads powers of 1024, powers of 1000 and bare letters', () => {
     // 10^10 is 2441406.25 blocks.
     ['10GB', 2441407 * 4096],
     ['4096000MB', 4096000 * 10 ** 6],
+    ['10KB', 12_288],
+    ['5000', 8192],
+    ['1.5KiB', 4096],
   ];
   for (const [text, bytes] of cases) assert.equal(parseSize(text), bytes, text);
+});
+
+test('what was rounded is told, in every unit', () => {
+  for (const text of ['4096', '1GiB', '4096000MB']) {
+    assert.equal(describeRounding(text), undefined);
+  }
+  assert.equal(
+    describeRounding('10KB'),
+    '10KB is 10000 bytes, no multiple of 4096: rounded up to 12288',
+  );
+  assert.equal(describeRounding('10'), '10 is 10 bytes, no multiple of 4096: rounded up to 4096');
 });
 
 test('parseSize refuses junk and says what is wrong', () => {
@@ -35,8 +49,6 @@ test('parseSize refuses junk and says what is wrong', () => {
     ['1,5G', /not a number/],
     ['0', /zero/],
     ['0GiB', /zero/],
-    ['5000', /no multiple of 4096 bytes \(nearest: 4096 or 8192\)/],
-    ['100', /nearest: 4096\)/],
     ['0.3B', /whole number of bytes/],
     ['5PiB', /more than 4 PiB/],
     ['9999999999999999P', /more than 4 PiB/],

@@ -13,11 +13,23 @@ const POWERS: Readonly<Record<string, number>> = { '': 0, k: 1, m: 2, g: 3, t: 4
 const SHAPE = /^(\d{1,16})(?:\.(\d{1,12}))?\s*([kmgtp]?)(i?b)?$/i;
 
 /**
- * Parses a size and returns its bytes: a whole number of blocks, above zero. Powers of 1000 are seldom whole blocks
- * (10GB is 2441406.25), so those are rounded up to the next block; anything else must be whole. Throws SIZE_INVALID,
- * whose message gives the two nearest sizes where only the roundness was wrong.
+ * Parses a size and returns its bytes: a whole number of blocks, above zero. What is none (10GB is 2441406.25) is rounded up to the
+ * next block, whatever its unit; {@link describeRounding} has the words for it. Throws SIZE_INVALID.
  */
 export function parseSize(text: string): number {
+  const bytes = parseBytes(text);
+  return Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
+}
+
+/** What {@link parseSize} did to a size that is no multiple of a block; undefined for one that is. */
+export function describeRounding(text: string): string | undefined {
+  const bytes = parseBytes(text);
+  const sizeBytes = parseSize(text);
+  if (bytes === sizeBytes) return undefined;
+  return `${text.trim()} is ${bytes} bytes, no multiple of ${BLOCK_BYTES}: rounded up to ${sizeBytes}`;
+}
+
+function parseBytes(text: string): number {
   const refuse = (problem: string): Refusal =>
     new Refusal('SIZE_INVALID', {
       size: text.slice(0, 40).replaceAll(/[^\x20-\x7e]/g, '?'),
@@ -36,15 +48,7 @@ export function parseSize(text: string): number {
   const bytes = scaled / scale;
   if (bytes === 0n) throw refuse('it is zero');
   if (bytes > BigInt(SIZE_BYTES_MAX)) throw refuse(`it is more than ${formatSize(SIZE_BYTES_MAX)}`);
-  const sizeBytes = Number(bytes);
-  const rest = sizeBytes % BLOCK_BYTES;
-  if (rest !== 0 && base === 1000n) return sizeBytes - rest + BLOCK_BYTES;
-  if (rest !== 0) {
-    const below = sizeBytes - rest;
-    const nearest = below === 0 ? `${BLOCK_BYTES}` : `${below} or ${below + BLOCK_BYTES}`;
-    throw refuse(`it is no multiple of ${BLOCK_BYTES} bytes (nearest: ${nearest})`);
-  }
-  return sizeBytes;
+  return Number(bytes);
 }
 
 const UNITS: readonly string[] = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

@@ -5,9 +5,10 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 
 import type { DriveView } from '../../control/schemas.ts';
-import { formatSize, formatSizeExact, parseSize } from '../../model/sizes.ts';
+import { formatSize, formatSizeExact } from '../../model/sizes.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
 import { table } from '../output.ts';
+import { readSize } from '../size-option.ts';
 import { checkDriveCommand } from './drive-check.ts';
 import { confirm } from './volume.ts';
 
@@ -87,7 +88,7 @@ export async function addDrive(
   const body = {
     name: wish.name,
     ...(wish.path === undefined ? {} : { path: resolve(wish.path) }),
-    ...(wish.size === undefined ? {} : { sizeBytes: parseSize(wish.size) }),
+    ...(wish.size === undefined ? {} : { sizeBytes: readSize(context.output, wish.size) }),
     sparse: wish.sparse === true,
     force: wish.force === true,
   };

@@ -6,8 +6,9 @@ import { type Command, Option } from 'commander';
 
 import type { VolumeView } from '../../control/schemas.ts';
 import { Refusal } from '../../model/errors.ts';
-import { formatSize, formatSizeExact, parseSize } from '../../model/sizes.ts';
+import { formatSize, formatSizeExact } from '../../model/sizes.ts';
 import { addCommand, contextOf } from '../context.ts';
+import { readSize } from '../size-option.ts';
 import { fields, table } from '../output.ts';
 
 const path = (name: string, rest = ''): string => `/v1/volumes/${encodeURIComponent(name)}${rest}`;
@@ -35,7 +36,7 @@ function addCreateAndRemove(volume: Command): void {
       const { api, output } = contextOf(command);
       const body = {
         name,
-        sizeBytes: parseSize(options.size),
+        sizeBytes: readSize(output, options.size),
         ...(options.drive === undefined ? {} : { drive: options.drive }),
       };
       const made = await api.post<VolumeView>('/v1/volumes', body);
@@ -51,7 +52,9 @@ function addCreateAndRemove(volume: Command): void {
     .requiredOption('--size <size>', 'its new size')
     .action(async (name: string, options: { size: string }, command: Command) => {
       const { api, output } = contextOf(command);
-      const view = await api.patch<VolumeView>(path(name), { sizeBytes: parseSize(options.size) });
+      const view = await api.patch<VolumeView>(path(name), {
+        sizeBytes: readSize(output, options.size),
+      });
       const later =
         view.mount?.growsAtNextMount === true
           ? `. Its file system grows at the next mount, since the kernel wants CAP_SYS_RESOURCE while it is mounted: holdfast volume unmount ${name}`
