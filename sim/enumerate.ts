@@ -6,8 +6,10 @@
  */
 
 import { parseArgs } from 'node:util';
+import { countOption } from '../src/lib/count-option.ts';
 import { DriveSim } from './drive-sim.ts';
 import { driveStoreUnderTest } from './drive-store-under-test.ts';
+import { readOptions } from './options.ts';
 import { drawPlan, type Plan } from './plan.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
 import { World } from './world.ts';
@@ -81,11 +83,16 @@ function* subsets(count: number): Generator<ReadonlySet<number>> {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({
-    options: { seed: { type: 'string', default: '1' }, seeds: { type: 'string', default: '1' } },
+  const { first, count } = readOptions(() => {
+    const { values } = parseArgs({
+      options: { seed: { type: 'string', default: '1' }, seeds: { type: 'string', default: '1' } },
+    });
+    return {
+      first: countOption('seed', values.seed, 0),
+      count: countOption('seeds', values.seeds),
+    };
   });
-  const first = Number(values.seed);
-  for (let seed = first; seed < first + Number(values.seeds); seed++) {
+  for (let seed = first; seed < first + count; seed++) {
     const { operations, cuts } = await enumerateCuts(driveStoreUnderTest, seed);
     process.stdout.write(
       `seed ${seed}: ${cuts} cuts at ${operations} operations, nothing flushed lost\n`,

@@ -6,37 +6,57 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
+import { readOptions } from './options.ts';
 import { RAW_FLAWS, rawStore } from './raw-store.ts';
-import { FOCUSES, type Focus } from './plan.ts';
+import { FOCUSES } from './plan.ts';
 import { runSeeds } from './run-seeds.ts';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string' },
-    seeds: { type: 'string' },
-    seconds: { type: 'string' },
-    focus: { type: 'string', default: 'any' },
-    store: { type: 'string', default: 'drive' },
-    flaw: { type: 'string', default: 'none' },
-    trace: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    keep: { type: 'boolean', default: false },
-    processes: { type: 'string', default: '1' },
-  },
+const options = readOptions(() => {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: 'string', default: '1' },
+      seeds: { type: 'string' },
+      seconds: { type: 'string' },
+      focus: { type: 'string', default: 'any' },
+      store: { type: 'string', default: 'drive' },
+      flaw: { type: 'string', default: 'none' },
+      trace: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      keep: { type: 'boolean', default: false },
+      processes: { type: 'string', default: '1' },
+    },
+  });
+  const { seeds, seconds } = values;
+  const processCount = countOption('processes', values.processes);
+  if (processCount > 1 && seeds === undefined) throw new UsageError('--processes share --seeds');
+  return {
+    focus: oneOf('focus', values.focus, FOCUSES),
+    store: oneOf('store', values.store, ['drive', 'raw'] as const),
+    flaw: oneOf('flaw', values.flaw, ['none', ...RAW_FLAWS] as const),
+    trace: values.trace,
+    keep: values.keep,
+    firstSeed: countOption('seed', values.seed, 0),
+    seedCount:
+      seeds !== undefined ? countOption('seeds', seeds) : seconds === undefined ? 1 : Infinity,
+    seconds: seconds === undefined ? Infinity : positiveOption('seconds', seconds),
+    processCount,
+  };
 });
 
-const focus = FOCUSES.find((name): name is Focus => name === values.focus);
-if (focus === undefined) throw new Error(`--focus is one of ${FOCUSES.join(', ')}`);
+function oneOf<T extends string>(name: string, text: string, known: readonly T[]): T {
+  const found = known.find((each) => each === text);
+  if (found === undefined) throw new UsageError(`--${name} is one of ${known.join(', ')}`);
+  return found;
+}
+
 // The drive store is loaded only when it is asked for: the reference store tests the checkers without it.
 const store =
-  values.store === 'raw'
-    ? rawStore(RAW_FLAWS.find((flaw) => flaw === values.flaw) ?? 'none')
+  options.store === 'raw'
+    ? rawStore(options.flaw)
     : (await import('./drive-store-under-test.ts')).driveStoreUnderTest;
 
-const firstSeed = Number(values.seed ?? 1);
-const seedCount =
-  values.seeds === undefined ? (values.seconds === undefined ? 1 : Infinity) : Number(values.seeds);
-const processCount = Number(values.processes);
+const { focus, firstSeed, seedCount, processCount } = options;
 
 /** Runs a share of the seeds in a process of its own; resolves with its exit status. */
 function share(index: number): Promise<number> {
@@ -47,11 +67,11 @@ function share(index: number): Promise<number> {
     '--seeds',
     String(size),
     '--focus',
-    values.focus,
+    focus,
   ];
   const child = spawn(
     process.execPath,
-    [fileURLToPath(import.meta.url), ...own, ...(values.keep ? ['--keep'] : [])],
+    [fileURLToPath(import.meta.url), ...own, ...(options.keep ? ['--keep'] : [])],
     {
       stdio: 'inherit',
     },
@@ -71,10 +91,11 @@ if (processCount > 1) {
     focus,
     firstSeed,
     seedCount,
-    seconds: values.seconds === undefined ? Infinity : Number(values.seconds),
-    trace: values.trace,
-    keepGoing: values.keep,
+    seconds: options.seconds,
+    trace: options.trace,
+    keepGoing: options.keep,
     print: (line) => process.stdout.write(`${line}\n`),
   });
-  if (outcome.failures.length > 0) process.exitCode = 1;
+  // Nothing looked at is nothing found.
+  if (outcome.failures.length > 0 || outcome.seeds === 0) process.exitCode = 1;
 }

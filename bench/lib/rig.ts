@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { UsageError } from '../../src/lib/count-option.ts';
+import { isUsageError } from '../../src/lib/count-option.ts';
 import { HOLDFAST } from './installation.ts';
 import { numberField, listField } from './json.ts';
 import { endRunning, processStartTicks, run } from './processes.ts';
@@ -27,7 +27,8 @@ const SAME_SIGNAL_MS = 500;
 type ProcessRecord = { readonly pid: number; readonly startTicks: number };
 type RigRecord = { readonly owner: ProcessRecord; readonly processes: readonly ProcessRecord[] };
 
-const openFolders = new Set<RigFolder>();
+/** What is to be ended on a signal, last come first. */
+const ends: (() => Promise<void>)[] = [];
 
 /** A folder that only this run writes to. */
 export class RigFolder {
@@ -39,7 +40,7 @@ export class RigFolder {
   private constructor(path: string) {
     this.path = path;
     this.#writeRecord();
-    openFolders.add(this);
+    atRigEnd(async () => await this.close());
   }
 
   /** Sweeps what killed runs left in `parent`, then makes a folder there. */
@@ -78,7 +79,6 @@ export class RigFolder {
     }
     if (keep) rmSync(join(this.path, RECORD_FILE_NAME), { force: true });
     else rmSync(this.path, { recursive: true, force: true });
-    openFolders.delete(this);
   }
 
   #writeRecord(): void {
@@ -110,17 +110,28 @@ export async function runRig(main: () => Promise<number>): Promise<void> {
   } catch (error) {
     // What fails then failed because its parts were ended.
     if (signalledAtMs !== undefined) return;
-    const usage = error instanceof UsageError;
-    const words = error instanceof Error ? (usage ? error.message : error.stack) : String(error);
-    process.stderr.write(`${words}\n`);
+    const stack = error instanceof Error ? error.stack : undefined;
+    const usage = isUsageError(error);
+    process.stderr.write(`${usage ? error.message : (stack ?? String(error))}\n`);
     process.exitCode = usage ? 2 : 1;
   }
+}
+
+/** `end` is called when a signal ends the rig; harmless if all is ended already. */
+export function atRigEnd(end: () => Promise<void>): void {
+  ends.push(end);
 }
 
 async function endInOrder(status: number): Promise<void> {
   process.stderr.write('Ending in order; Ctrl-C again ends at once\n');
   await endRunning();
-  for (const folder of openFolders) await folder.close();
+  for (const end of ends.toReversed()) {
+    try {
+      await end();
+    } catch (error) {
+      process.stderr.write(`Not ended in order: ${String(error)}\n`);
+    }
+  }
   process.exit(status);
 }
 
@@ -139,7 +150,11 @@ async function sweep(parent: string): Promise<void> {
         await run(HOLDFAST, args, { finishes: true });
       }
     }
-    rmSync(folder, { recursive: true, force: true });
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch (error) {
+      process.stderr.write(`Cannot sweep it yet: ${String(error)}\n`);
+    }
   }
 }
 

@@ -9,6 +9,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { countOption, UsageError } from '../../src/lib/count-option.ts';
+import { readOptions } from '../options.ts';
 import type { Focus } from '../plan.ts';
 import { CANARIES } from './canaries.ts';
 import type { Canary } from './canary.ts';
@@ -105,24 +107,31 @@ function print(canary: Canary, result: Result): void {
   process.stdout.write(`${start} ${end}\n`);
 }
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    seeds: { type: 'string', default: String(SEEDS_MAX) },
-    short: { type: 'boolean', default: false },
-  },
+const { chosen, seeds } = readOptions(() => {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      seeds: { type: 'string', default: String(SEEDS_MAX) },
+      short: { type: 'boolean', default: false },
+    },
+  });
+  const only = values.only?.split(',').map((text) => countOption('only', text));
+  const unknown = only?.find((wanted) => !CANARIES.some(({ number }) => number === wanted));
+  if (unknown !== undefined) throw new UsageError(`There is no canary ${unknown}`);
+  return {
+    chosen: CANARIES.filter(({ number }) =>
+      only ? only.includes(number) : !values.short || SHORT.has(number),
+    ),
+    seeds: countOption('seeds', values.seeds),
+  };
 });
-const only = values.only?.split(',').map(Number);
-const chosen = CANARIES.filter(({ number }) =>
-  only ? only.includes(number) : !values.short || SHORT.has(number),
-);
 const queue = [...chosen];
 let dead = 0;
 await inCopy(ROOT, async (base) => {
   await control(base, new Set(chosen.map(({ focus }) => focus)));
   const work = async (): Promise<void> => {
     for (let canary = queue.shift(); canary !== undefined; canary = queue.shift()) {
-      const result = await fly(base, canary, Number(values.seeds));
+      const result = await fly(base, canary, seeds);
       print(canary, result);
       if (result.kind === 'caught') dead++;
     }

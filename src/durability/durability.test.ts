@@ -58,6 +58,9 @@ test('checkWitness finds all records after a run, also after the ring has turned
     assert.deepEqual([result.kind, result.expectedCount], ['kept', SLOT_COUNT - BATCH_COUNT_MAX]);
     // The witness may have missed the last numbers: newer records than it saw are no loss.
     assert.equal(checkWitness(folder, last - 40).kind, 'kept');
+    const old = checkWitness(folder, 16);
+    assert.deepEqual([old.kind, old.expectedCount], ['unknown', 0]);
+    assert.match(old.summary, /^Cannot say/u);
   });
 });
 

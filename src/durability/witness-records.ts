@@ -39,7 +39,8 @@ const MISSING = -1;
 export type Loss = { readonly firstNumber: number; readonly lastNumber: number };
 
 export type CheckResult = {
-  readonly kind: 'kept' | 'lost';
+  /** `unknown`: none of the records up to the last number can be looked for, so nothing was checked. */
+  readonly kind: 'kept' | 'lost' | 'unknown';
   readonly runId?: string;
   /** Records that had to be there: as many as the ring holds, up to the last number seen. */
   readonly expectedCount: number;
@@ -120,6 +121,12 @@ function conclude(
 ): CheckResult {
   const { lastNumber, ...rest } = found;
   const [first] = found.losses;
+  if (found.expectedCount === 0) {
+    const summary =
+      `Cannot say: the ring holds the ${SLOT_COUNT - BATCH_COUNT_MAX} records before ${found.highestNumber} at most, ` +
+      `and ${lastNumber} is older. Give the last number that the witness saw`;
+    return { ...rest, kind: 'unknown', summary };
+  }
   if (first === undefined) {
     const summary = `All ${found.expectedCount} flushed records up to ${lastNumber} are there`;
     return { ...rest, kind: 'kept', summary };

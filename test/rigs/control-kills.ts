@@ -8,6 +8,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import { atRigEnd, runRig } from '../../bench/lib/rig.ts';
 import { ApiProblem } from '../../src/cli/api-client.ts';
 import type { OperationView } from '../../src/control/schemas.ts';
 import { Refusal } from '../../src/model/errors.ts';
@@ -103,18 +104,21 @@ async function checkOperation(rig: ControlRig, useCase: UseCase, step: number): 
   assert.equal(newest?.state, wanted, `operation after step ${step}: ${JSON.stringify(newest)}`);
 }
 
-async function main(): Promise<void> {
+async function main(): Promise<number> {
   const { values } = parseArgs({ options: { all: { type: 'boolean', default: false } } });
   const others = values.all ? ([undefined, 'engine', 'attacher'] as const) : [undefined];
   const why = whyNot('mkfs.ext4', 'mkfs.xfs');
   if (why !== undefined) process.stdout.write(`Without block devices: ${why}\n`);
   const rig = await startRig();
+  atRigEnd(async () => await rig.close());
+  let total = 0;
   try {
     for (const fsType of values.all ? (['ext4', 'xfs'] as const) : (['ext4'] as const)) {
       for (const useCase of useCases(fsType)) {
         if (useCase.needsDevice && why !== undefined) continue;
         for (const alsoKill of others) {
           const kills = await killAtEachStep(rig, useCase, { alsoKill });
+          total += kills;
           process.stdout.write(
             `${useCase.name} (${fsType}, ${alsoKill ?? 'control'}): ${kills} kills\n`,
           );
@@ -127,6 +131,8 @@ async function main(): Promise<void> {
   } finally {
     await rig.close();
   }
+  process.stdout.write(`${total} kills in all\n`);
+  return total > 0 ? 0 : 1;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
+if (process.argv[1] === fileURLToPath(import.meta.url)) await runRig(main);

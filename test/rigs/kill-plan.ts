@@ -8,6 +8,8 @@ export type KillPlan = {
   /** The bar: served again within this time. */
   readonly recoveryLimitMs: number;
   readonly onProgress: (line: string) => void;
+  /** Is told what must be ended before the installation when the rig is. */
+  readonly onStarted?: (end: () => Promise<void>) => void;
 };
 
 export type KillOutcome = {

@@ -48,6 +48,9 @@ export async function killUnderPostgres(
   await installation.createVolume(VOLUME, VOLUME_BYTES);
   await mount();
   mkdirSync(join(paths.mount, 'database'));
+  plan.onStarted?.(async () => {
+    await postgres.stop();
+  });
   try {
     await postgres.initialize();
     await postgres.start();

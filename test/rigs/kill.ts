@@ -3,8 +3,10 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { countOption, UsageError } from '../../src/lib/count-option.ts';
 import { Installation } from '../../bench/lib/installation.ts';
+import { isEnding } from '../../bench/lib/processes.ts';
+import { RigFolder, runRig } from '../../bench/lib/rig.ts';
 import type { KillOutcome, KillPlan } from './kill-plan.ts';
 import { killUnderMount } from './kill-mount.ts';
 import { killUnderNbd } from './kill-nbd.ts';
@@ -16,7 +18,7 @@ const HELP = `npm run chaos:kill -- [options]: kills the engine under load; noth
   --path NAMES    nbd, mount, mount-xfs, postgres; several with commas (nbd,mount,mount-xfs,postgres)
   --uptime MS     the load runs at most this long between two kills (1500)
   --seed N        of the moments and the load; printed, random by default
-  --dir FOLDER    where the data goes (.holdfast/chaos)
+  --dir FOLDER    where a folder for the data is made (.holdfast/chaos)
 
 Example: npm run chaos:kill -- --kills 20 --path nbd
 `;
@@ -51,17 +53,24 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
+  const killCount = countOption('kills', values.kills);
+  const uptimeMsMax = countOption('uptime', values.uptime);
+  const names = values.path.split(',');
+  const unknown = names.find((name) => PATHS[name] === undefined);
+  if (unknown !== undefined) throw new UsageError(`Unknown path "${unknown}"; see --help`);
+  const seed =
+    values.seed === undefined
+      ? Math.floor(Math.random() * 2 ** 32)
+      : countOption('seed', values.seed, 0);
   process.stdout.write(`seed ${seed}\n`);
-  mkdirSync(values.dir, { recursive: true });
   let failed = false;
-  for (const name of values.path.split(',')) {
+  for (const name of names) {
     const runPath = PATHS[name];
-    if (runPath === undefined) throw new Error(`Unknown path "${name}"; see --help`);
+    if (runPath === undefined) continue;
     const outcome = await runInInstallation(values.dir, runPath, {
-      killCount: Number(values.kills),
+      killCount,
       seed,
-      uptimeMsMax: Number(values.uptime),
+      uptimeMsMax,
       recoveryLimitMs: RECOVERY_LIMIT_MS,
       onProgress: (line) => process.stderr.write(`${name}: ${line}\n`),
     });
@@ -92,20 +101,21 @@ async function runInInstallation(
   runPath: PathRun,
   plan: KillPlan,
 ): Promise<KillOutcome> {
-  const installation = new Installation({ dataFolder: mkdtempSync(join(folder, 'kill-')) });
-  await installation.up({ driveSizeBytes: DRIVE_BYTES });
+  const rigFolder = await RigFolder.open(folder, 'kill');
+  const installation = new Installation({ dataFolder: join(rigFolder.path, 'data') });
+  let keep = false;
+  rigFolder.onClose(async () => await (keep ? installation.down() : installation.remove()));
   let outcome: KillOutcome | undefined;
   try {
-    outcome = await runPath(installation, plan);
+    await installation.up({ driveSizeBytes: DRIVE_BYTES });
+    const onStarted = (end: () => Promise<void>): void => rigFolder.onClose(end);
+    outcome = await runPath(installation, { ...plan, onStarted });
     return outcome;
   } finally {
-    if (outcome?.lost.length === 0) {
-      await installation.remove();
-    } else {
-      process.stdout.write(`Left for inspection: ${installation.dataFolder}\n`);
-      await installation.down();
-    }
+    keep = outcome?.lost.length !== 0 && !isEnding();
+    if (keep) process.stdout.write(`Left for inspection: ${installation.dataFolder}\n`);
+    await rigFolder.close({ keep });
   }
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -4,13 +4,15 @@
  * a fresh engine, and compared with what the client was promised by then.
  */
 
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { countOption, positiveOption } from '../../src/lib/count-option.ts';
 import { Installation } from '../../bench/lib/installation.ts';
-import { isAlive, waitFor } from '../../bench/lib/processes.ts';
+import { isAlive, isEnding, waitFor } from '../../bench/lib/processes.ts';
+import { RigFolder, runRig } from '../../bench/lib/rig.ts';
 import { requireFreeBytes } from '../../bench/lib/host.ts';
 import { Prng } from '../../src/lib/prng.ts';
 import { ChangeHistory, monotonicNs } from './change-history.ts';
@@ -26,7 +28,7 @@ const HELP = `npm run chaos:cut -- [options]: cuts the power of a recorded engin
   --cuts N        moments to look at (50)
   --seconds N     of load that is recorded (5)
   --seed N        of the load, the moments and what each cut keeps; printed, random by default
-  --dir FOLDER    where the data goes (.holdfast/chaos)
+  --dir FOLDER    where a folder for the data is made (.holdfast/chaos)
   --canary        rebuilds the drive as one that lies about flushes: the rig must report a loss
 
 Example: npm run chaos:cut -- --cuts 10 --seconds 2
@@ -64,32 +66,32 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
+  const count = countOption('cuts', values.cuts);
+  const seconds = positiveOption('seconds', values.seconds);
+  const seed =
+    values.seed === undefined
+      ? Math.floor(Math.random() * 2 ** 32)
+      : countOption('seed', values.seed, 0);
   process.stdout.write(`seed ${seed}\n`);
-  mkdirSync(values.dir, { recursive: true });
-  // The drive, the certain image, and a journal of about as many bytes.
-  requireFreeBytes(values.dir, 4 * DRIVE_BYTES);
-  const folder = mkdtempSync(join(values.dir, 'cut-'));
+  const rigFolder = await RigFolder.open(values.dir, 'cut');
+  const folder = rigFolder.path;
   const random = new Prng(seed);
   const journalPath = join(folder, 'journal');
   const dataFolder = join(folder, 'data');
-  const recorded = await record({
-    dataFolder,
-    journalPath,
-    seconds: Number(values.seconds),
-    random,
-  });
-  const failures = await cutAll({
-    folder,
-    dataFolder,
-    journalPath,
-    recorded,
-    random,
-    count: Number(values.cuts),
-    lying: values.canary,
-  });
-  if (failures === 0) rmSync(folder, { recursive: true, force: true });
-  else process.stdout.write(`Left for inspection: ${folder}\n`);
+  const installation = new Installation({ dataFolder });
+  rigFolder.onClose(async () => await installation.down());
+  let failures: number | undefined;
+  try {
+    // The drive, the certain image, and a journal of about as many bytes.
+    requireFreeBytes(folder, 4 * DRIVE_BYTES);
+    const recorded = await record({ dataFolder, journalPath, seconds, random });
+    const lying = values.canary;
+    failures = await cutAll({ folder, dataFolder, journalPath, recorded, random, count, lying });
+  } finally {
+    const keep = failures !== 0 && !isEnding();
+    if (keep) process.stdout.write(`Left for inspection: ${folder}\n`);
+    await rigFolder.close({ keep });
+  }
   process.stdout.write(failures === 0 ? 'Nothing flushed was lost\n' : `${failures} cuts FAILED\n`);
   return failures === 0 ? 0 : 1;
 }
@@ -137,6 +139,7 @@ async function record(options: {
     throw new Error(`Wrong before any cut: ${words(load.mismatches)}`);
   const { counts } = load;
   process.stdout.write(`recorded ${counts.writes} writes, ${counts.flushes} flushes\n`);
+  if (counts.writes === 0 || counts.flushes === 0) throw new Error('The load did nothing to lose');
   const driveFileId = statSync(drivePath).ino;
   await killAll(pids);
   return { history, drivePath, enginePid, driveFileId, startNs, endNs };
@@ -242,4 +245,4 @@ function words(mismatches: readonly Mismatch[]): string {
     .join('; ');
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -1,6 +1,8 @@
 /** `npm run chaos:rot`: every byte of a small drive's metadata rots in turn; nobody may ever see a wrong byte. */
 
 import { parseArgs } from 'node:util';
+import { runRig } from '../../bench/lib/rig.ts';
+import { countOption, UsageError } from '../../src/lib/count-option.ts';
 import { RotImage } from './rot-image.ts';
 import { runRot } from './rot-run.ts';
 
@@ -30,9 +32,14 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const stride = Number(values.stride);
-  const [index = 0, count = 1] = values.shard.split('/').map(Number);
-  const seed = Number(values.seed);
+  const stride = countOption('stride', values.stride);
+  const logStride = countOption('log-stride', values['log-stride']);
+  const dataStride = countOption('data-stride', values['data-stride']);
+  const [indexText = '', countText = ''] = values.shard.split('/');
+  const count = countOption('shard', countText);
+  const index = countOption('shard', indexText, 0);
+  if (index >= count) throw new UsageError(`--shard ${values.shard}: I is less than N`);
+  const seed = countOption('seed', values.seed, 0);
   let failed = false;
   for (const killed of [false, true]) {
     const image = await RotImage.make({ seed, killed });
@@ -44,8 +51,8 @@ async function main(): Promise<number> {
         directory: stride,
         table: stride,
         'chunk metadata': stride,
-        log: Number(values['log-stride']),
-        data: Number(values['data-stride']),
+        log: logStride,
+        data: dataStride,
       },
       onProgress: (line) => process.stderr.write(`${line}\n`),
     });
@@ -59,9 +66,10 @@ async function main(): Promise<number> {
       );
     }
     for (const line of report.poisoned) process.stdout.write(`  POISONED ${line}\n`);
-    failed ||= report.poisoned.length > 0;
+    if (report.flips === 0) process.stdout.write('Nothing was flipped: FAILED\n');
+    failed ||= report.poisoned.length > 0 || report.flips === 0;
   }
   return failed ? 1 : 0;
 }
 
-process.exitCode = await main();
+await runRig(main);

@@ -46,7 +46,7 @@ export function addVerifyDurability(program: Command): void {
       const folder = folderOf(pathOf(options, command));
       const result = checkWitness(folder, countOf('--last', options.last, Number.MAX_SAFE_INTEGER));
       output.result(result, result.summary);
-      if (result.kind === 'lost') process.exitCode = EXIT_LOST;
+      if (result.kind !== 'kept') process.exitCode = EXIT_LOST;
     });
 }
 
