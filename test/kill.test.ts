@@ -64,6 +64,7 @@ for (const fileSystem of ['ext4', 'xfs'] as const) {
         killUnderMount(installation, plan(seed), fileSystem),
       );
       assert.deepEqual(outcome.lost, [], `seed ${seed}`);
+      assert.equal(outcome.recoveryMs.length, KILLS);
     },
   );
 }

@@ -6,21 +6,17 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Installation } from '../../bench/lib/installation.ts';
-import { Prng } from '../../src/lib/prng.ts';
 import { CommitClock } from '../../src/tour/commit-clock.ts';
 import { compareDatabase, createTables, DatabaseLoad } from '../../src/tour/database-load.ts';
 import { Journal, readJournal } from '../../src/tour/journal.ts';
 import { findPostgres, Postgres, postgresUser } from '../../src/tour/postgres.ts';
 import { EngineKiller } from './engine-killer.ts';
 import type { KillOutcome, KillPlan } from './kill-plan.ts';
+import { killUnderLoad } from './kill-stalls.ts';
 
 const VOLUME = 'kill-postgres';
 const VOLUME_BYTES = 2 * 2 ** 30;
-/** Commits that must return after a kill before the next one: the database has really gone on. */
-const COMMITS_BETWEEN = 5;
-const POLL_MS = 5;
 
 export async function killUnderPostgres(
   installation: Installation,
@@ -90,33 +86,14 @@ async function killWhileCommitting(
   under: { readonly postgres: Postgres; readonly journalPath: string; readonly plan: KillPlan },
 ): Promise<number[]> {
   const { plan } = under;
-  const random = new Prng(plan.seed);
   const killer = await EngineKiller.of(installation);
   const journal = await Journal.create(under.journalPath);
   const clock = new CommitClock(() => performance.now());
   const load = new DatabaseLoad(under.postgres, journal, clock);
   const running = load.run();
-  const during = async (ms: number): Promise<void> => await Promise.race([sleep(ms), running]);
-  const stallsMs: number[] = [];
+  let stallsMs: number[];
   try {
-    for (let kill = 0; kill < plan.killCount; kill++) {
-      await during(1 + random.below(plan.uptimeMsMax));
-      clock.takeLongestGapMs();
-      const countBefore = clock.count;
-      const pid = await killer.kill();
-      const deadlineMs = performance.now() + plan.recoveryLimitMs;
-      while (clock.count < countBefore + COMMITS_BETWEEN) {
-        if (performance.now() > deadlineMs) {
-          throw new Error(`Nothing commits ${plan.recoveryLimitMs} ms after a kill`);
-        }
-        await during(POLL_MS);
-      }
-      stallsMs.push(clock.takeLongestGapMs());
-      plan.onProgress(
-        `kill ${kill + 1}/${plan.killCount}: engine ${pid}, ${clock.count} commits, ` +
-          `none for ${Math.round(stallsMs.at(-1) ?? 0)} ms`,
-      );
-    }
+    stallsMs = await killUnderLoad({ killer, clock, running, unit: 'commits' }, plan);
   } finally {
     load.stop();
     await Promise.allSettled([running]);
