@@ -2,12 +2,22 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Focus } from './plan.ts';
 import { RAW_FLAWS, rawStore, type RawFlaw } from './raw-store.ts';
 import { runSeeds, type Outcome } from './run-seeds.ts';
 
-const run = (flaw: RawFlaw, seedCount: number): Promise<Outcome> =>
+const FOCUS: Partial<Record<RawFlaw, Focus>> = {
+  'no-lock': 'late',
+  'failed-write-destroys': 'failed-writes',
+};
+
+const run = (
+  flaw: RawFlaw,
+  seedCount: number,
+  focus: Focus = FOCUS[flaw] ?? 'any',
+): Promise<Outcome> =>
   runSeeds(rawStore(flaw), {
-    focus: flaw === 'no-lock' ? 'late' : 'any',
+    focus,
     firstSeed: 1,
     seedCount,
     seconds: Infinity,
@@ -18,6 +28,11 @@ const run = (flaw: RawFlaw, seedCount: number): Promise<Outcome> =>
 
 test('the checkers find nothing wrong with a plain store', async () => {
   const { failures } = await run('none', 100);
+  assert.deepEqual(failures, []);
+});
+
+test('the checkers find nothing wrong with a plain store on a drive that fails to write', async () => {
+  const { failures } = await run('none', 100, 'failed-writes');
   assert.deepEqual(failures, []);
 });
 

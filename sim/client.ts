@@ -7,8 +7,9 @@ import { BLOCK_BYTES, REQUEST_BYTES_MAX, type BlockTarget } from '../src/model/b
 import { EIO, ENOSPC, EROFS } from '../src/model/errno.ts';
 import type { Arena } from '../src/lib/arena.ts';
 import type { DriveModel } from './drive-model.ts';
-import { Change, type SnapshotModel, type VolumeModel } from './model.ts';
+import { Change, type VolumeModel } from './model.ts';
 import { SECTOR_BYTES } from './sim-disk.ts';
+import type { SnapshotModel } from './snapshot-model.ts';
 import { stamp } from './stamp.ts';
 import { Violation, type World } from './world.ts';
 
@@ -44,6 +45,8 @@ type Flight = {
   /** The number of the first change called after this request. */
   readonly before: number;
   readonly covered: readonly Change[];
+  /** Faults that had struck when it was called. */
+  readonly strikes: number;
 };
 
 /** Which errors the store may answer now. */
@@ -137,6 +140,7 @@ export class Client {
       change: this.#prepare(request, slot),
       before: this.#drive.clock,
       covered: request.kind === 'flush' ? this.#model.flushing() : [],
+      strikes: this.#drive.strikes,
     };
     this.#flights.set(token, flight);
     this.requestCount++;
@@ -265,9 +269,31 @@ export class Client {
       : request.kind === 'trim' && allowed.noSpaceForTrim;
     if (errno === ENOSPC && spaceAllowed) return;
     if ((errno === EIO || errno === EROFS) && allowed.ioError) return;
+    if (errno === EIO && this.#mayFail(flight)) return;
     throw new Violation(
       'errors',
       `volume ${this.#model.id}: ${JSON.stringify(request)} ended in errno ${errno}; ${this.#story()}`,
+    );
+  }
+
+  /** A fault struck while the request was under way, or it reads what a failed write left unreadable. */
+  #mayFail(flight: Flight): boolean {
+    const { request } = flight;
+    if (this.#drive.strikes > flight.strikes) return true;
+    if (request.kind === 'flush') return false;
+    if (request.kind === 'read') {
+      const { firstBlock, blockCount } = request;
+      if (this.#snapshot !== undefined)
+        return this.#snapshot.mayBeUnreadable(firstBlock, blockCount);
+      return this.#model.mayBeUnreadable(firstBlock, blockCount, flight.before);
+    }
+    // Of blocks that it writes in part the rest is read.
+    const { offsetBytes, lengthBytes } = request;
+    const at = flight.change?.number ?? flight.before;
+    return [offsetBytes, offsetBytes + lengthBytes].some(
+      (edge) =>
+        edge % BLOCK_BYTES !== 0 &&
+        this.#model.mayBeUnreadable(Math.floor(edge / BLOCK_BYTES), 1, at),
     );
   }
 

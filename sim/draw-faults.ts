@@ -1,8 +1,9 @@
-/** The faults of a history that is about faults. */
+/** The faults of histories that are about faults. */
 
 import type { Prng } from '../src/lib/prng.ts';
-import { type Fault, promised } from './faults.ts';
+import { type Fault, NO_SPACE, promised, READ_ERROR } from './faults.ts';
 import type { Plan } from './plan.ts';
+import type { StoreUnderTest } from './store-under-test.ts';
 
 const KIB = 1024;
 
@@ -35,4 +36,34 @@ export function drawFaults(prng: Prng, plan: Plan): Fault[] {
   const first = fault();
   // Two lies at once (a block and its checksum page, a page and its directory) may agree with each other: nobody could tell.
   return promised(first) === 'nothing-lost' ? [first, { ...first, nth: first.nth + 20 }] : [first];
+}
+
+/**
+ * Whole and half extents over flushed content, while a handful of writes outside of the log fail: data mostly, sometimes what is applied,
+ * or a page. Without snapshots: where the first write of an extent after one fails, what it should have replaced is lost to the volume.
+ */
+export function drawFailedWrites(prng: Prng, plan: Plan, store: StoreUnderTest): Partial<Plan> {
+  return {
+    faults: drawWriteErrors(prng, plan, store),
+    tearPercent: 0,
+    depth: prng.pick([1, 2, 8]),
+    requestBytesMax: prng.pick([32, 64, 128]) * KIB,
+    alignBytes: prng.pick([4096, 4096, 512]),
+    weights: { read: 10, write: 12, zero: prng.pick([0, 1]), trim: prng.pick([0, 2]), flush: 5 },
+    controlPercent: 0,
+    requestsPerLeg: 80,
+  };
+}
+
+function drawWriteErrors(prng: Prng, plan: Plan, store: StoreUnderTest): Fault[] {
+  const { logBytes, sizeBytes } = plan.geometry;
+  const within = { fromBytes: store.hasLog ? logBytes + 64 * KIB : 8 * KIB, toBytes: sizeBytes };
+  const gap = prng.pick([5, 30, 100]);
+  const faults: Fault[] = [];
+  for (let nth = 0; faults.length < 6;) {
+    nth += 1 + prng.below(gap);
+    const give = prng.pick<Fault['give']>([READ_ERROR, NO_SPACE, { kind: 'short' }]);
+    faults.push({ on: 'write', nth, within, give });
+  }
+  return faults;
 }

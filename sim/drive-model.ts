@@ -1,6 +1,8 @@
 /** What a drive should hold: its volumes with their snapshots, and what is half done when it dies. */
 
-import { SnapshotModel, VolumeModel } from './model.ts';
+import { promised, type Fault } from './faults.ts';
+import { VolumeModel } from './model.ts';
+import type { SnapshotModel } from './snapshot-model.ts';
 import type { ListedVolume } from './store-under-test.ts';
 import { Violation } from './world.ts';
 
@@ -27,6 +29,8 @@ export class DriveModel {
   volumes: ModelledVolume[] = [];
   /** Volumes that were deleted, and acknowledged as such. */
   readonly #gone = new Set<string>();
+  /** Faults that struck so far. */
+  strikes = 0;
   #nextId = 1;
   #nextChange = 1;
 
@@ -37,6 +41,17 @@ export class DriveModel {
 
   nextChange(): number {
     return this.#nextChange++;
+  }
+
+  /** A fault strikes: what it may cost from now on. */
+  strike(fault: Fault): void {
+    this.strikes++;
+    if (promised(fault) !== 'nothing-lost') {
+      for (const { content } of this.volumes) content.mayFail = true;
+    }
+    const { kind } = fault.give;
+    if (fault.on !== 'write' || (kind !== 'error' && kind !== 'short')) return;
+    for (const { content } of this.volumes) content.writeFailed();
   }
 
   make(uuid: string, sizeBytes: number): ModelledVolume {

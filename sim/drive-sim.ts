@@ -43,6 +43,8 @@ export class DriveSim {
   readonly #model = new DriveModel();
   /** What happened, for messages. */
   readonly #events: string[] = [];
+  /** Faults that had struck when the drive last began to open. */
+  #strikesBefore = 0;
   #arenaUsed = memory.buffer.byteLength;
   #requests = 0;
   #crashes = 0;
@@ -60,6 +62,7 @@ export class DriveSim {
     this.#plan = plan;
     this.#machine = new SimMachine(world, { sectorBytes: plan.sectorBytes });
     this.#machine.latency = plan.latency;
+    this.#machine.faults.onStrike = (fault) => this.#model.strike(fault);
     this.#machine.onOperation = () => {
       if (--this.#operationsToCrash !== 0) return;
       const delayUs = this.#crashDelayUs ?? world.prng.below(world.prng.pick([1, 50, 500]));
@@ -130,7 +133,8 @@ export class DriveSim {
   }
 
   #died(arena: Arena): void {
-    this.#arenaUsed = Math.max(this.#arenaUsed, arena.usedBytes);
+    const start = memory.buffer.byteLength - arena.sizeBytes;
+    this.#arenaUsed = Math.max(this.#arenaUsed, start + arena.usedBytes);
     this.#noCrash();
   }
 
@@ -274,6 +278,7 @@ export class DriveSim {
         arena,
         store,
         isCrashDue: () => this.#isCrashDue,
+        strikesBefore: this.#strikesBefore,
       });
       return { life, arena };
     }
@@ -283,6 +288,7 @@ export class DriveSim {
     let failures = 0;
     for (let tries = 0; tries < BUSY_TRIES_MAX; tries++) {
       let outcome: { readonly store: OpenStore } | { readonly error: unknown } | undefined;
+      this.#strikesBefore = this.#model.strikes;
       this.#store.open(process.env, { path: DRIVE_PATH, arena, limits: this.#plan.limits }).then(
         (store) => (outcome = { store }),
         (error: unknown) => (outcome = { error }),
@@ -317,6 +323,7 @@ export class DriveSim {
   /** Tells the model what the faults that struck so far may cost. */
   #takeFaults(): void {
     for (const fault of this.#machine.faults.struck) {
+      if (promised(fault) === 'nothing-lost') continue;
       for (const { content } of this.#model.volumes) {
         content.mayFail = true;
         if (promised(fault) === 'outdated') content.outdated = true;

@@ -12,6 +12,7 @@ export const driveStoreUnderTest: StoreUnderTest = {
   name: 'drive store',
   hasSnapshots: true,
   hasResize: true,
+  hasLog: true,
   survivesTearing: true,
   format: async (env, { path, geometry }) => {
     const { sizeBytes, ...rest } = geometry;
@@ -85,6 +86,7 @@ function facade(store: DriveStore): OpenStore {
         .volumes()
         .filter((volume) => volume.state === 'live')
         .map(listed),
+    impairment: () => store.status().reason,
     close: () => store.close(),
   };
 }

@@ -1,8 +1,9 @@
 /**
  * Faults as data: which operation of the drive goes wrong, and how. A fault prints as JSON and pastes into a test.
  *
- * The atlas: what the store promises for each (docs/drive-format.md). `detect`: right bytes or EIO, or a drive that refuses to
- * open; `outdated`: after it, content that the volume once had may come back, but never another volume's bytes.
+ * The atlas: what the store promises for each (docs/drive-format.md). `nothing-lost`: EIO for what was under way as it struck, for blocks
+ * that a failed write found empty (unreadable.ts), and from a drive that stopped, until it is opened again. `detect`: right bytes or EIO,
+ * or a drive that refuses to open; `outdated`: after it, content that the volume once had may come back, but never another volume's bytes.
  */
 
 import { EIO, ENOSPC } from '../src/model/errno.ts';
@@ -60,6 +61,8 @@ export class FaultPlan {
   #faults: { readonly fault: Fault; left: number }[] = [];
   /** Faults that struck, in order. */
   readonly struck: Fault[] = [];
+  /** Called as a fault strikes. */
+  onStrike: ((fault: Fault) => void) | undefined;
 
   get pendingCount(): number {
     return this.#faults.length;
@@ -85,6 +88,7 @@ export class FaultPlan {
       if (entry.left > 0) continue;
       this.#faults = this.#faults.filter((other) => other !== entry);
       this.struck.push(fault);
+      this.onStrike?.(fault);
       return fault.give;
     }
     return undefined;

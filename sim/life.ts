@@ -22,6 +22,7 @@ export class Life {
   readonly #arena: Arena;
   readonly #store: OpenStore;
   readonly #isCrashDue: () => boolean;
+  readonly #strikesBefore: number;
   readonly #clients = new Map<ModelledVolume, Client>();
   /** Volumes that get no new requests, since they are about to be deleted. */
   readonly #retired = new Set<ModelledVolume>();
@@ -39,6 +40,8 @@ export class Life {
     readonly arena: Arena;
     readonly store: OpenStore;
     readonly isCrashDue: () => boolean;
+    /** Faults that had struck when the drive began to open. */
+    readonly strikesBefore: number;
   }) {
     this.machine = fields.machine;
     this.process = fields.process;
@@ -48,6 +51,7 @@ export class Life {
     this.#arena = fields.arena;
     this.#store = fields.store;
     this.#isCrashDue = fields.isCrashDue;
+    this.#strikesBefore = fields.strikesBefore;
     for (const volume of this.#model.volumes) this.#attach(volume);
   }
 
@@ -87,8 +91,13 @@ export class Life {
     return {
       noSpace: this.#plan.mayFill || grows,
       noSpaceForTrim: this.#plan.controlPercent > 0 && snapshot > 0,
-      ioError: volume.content.mayFail || this.machine.faults.struck.length > 0,
+      ioError: volume.content.mayFail || this.#isImpaired,
     };
+  }
+
+  /** The drive stopped, or opened for reading only, and a fault of this life is to blame. */
+  get #isImpaired(): boolean {
+    return this.#model.strikes > this.#strikesBefore && this.#store.impairment() !== undefined;
   }
 
   /** Sends requests until the budget is used up and all are answered, or a crash is due. */

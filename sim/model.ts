@@ -10,10 +10,13 @@
  *  3. Power cut: the newest flushed change or any later one, per sector.        (cut: nothing flushed is lost)
  *  4. What an opened drive holds is durable: a recovery ends before it serves.
  *  5. A content once read stays, except through a power cut before a flush.
+ *  6. A drive write that fails costs no content: only what held nothing may be unreadable until it is written again.
  */
 
 import { SECTOR_BYTES } from './sim-disk.ts';
 import { isStamp, originOf, stamp, ZEROS } from './stamp.ts';
+import { SnapshotModel } from './snapshot-model.ts';
+import { Unreadable } from './unreadable.ts';
 import { Violation } from './world.ts';
 
 /** One write, zero or trim: shared by the sectors it covers. */
@@ -35,11 +38,14 @@ export class Change {
 }
 
 /** A content that a sector may have: the change that made it, or undefined for never written. */
-type Content = Change | undefined;
+export type Content = Change | undefined;
 
 type Sector = { base: Content[]; tail: Change[] };
 
+type Range = { readonly first: number; readonly count: number };
+
 const NEVER: readonly Content[] = [undefined];
+const BLOCK_SECTORS = 8;
 
 export class VolumeModel {
   /** In stamps. */
@@ -49,11 +55,12 @@ export class VolumeModel {
   sizeBytes: number;
   /** Acknowledged and not flushed, in order of acknowledgement. */
   #unflushed: Change[] = [];
-  #inFlight = new Set<Change>();
+  #inFlight = new Map<Change, Range>();
+  readonly #unreadable = new Unreadable();
   readonly #cuts = new Set<SnapshotModel>();
   /** After a lying flush or a rollback: any content that this sector of this volume ever had. */
   outdated = false;
-  /** After rot and the like: EIO is legal. */
+  /** After rot and the like: EIO is legal anywhere. */
   mayFail = false;
 
   constructor(fields: { readonly id: number; readonly name: string; readonly sizeBytes: number }) {
@@ -81,7 +88,7 @@ export class VolumeModel {
 
   /** `change` was submitted for these sectors. */
   submit(change: Change, first: number, count: number): void {
-    this.#inFlight.add(change);
+    this.#inFlight.set(change, { first, count });
     for (let sector = first; sector < first + count; sector++) {
       this.#sector(sector).tail.push(change);
       for (const cut of this.#cuts) cut.admit(sector, change);
@@ -89,6 +96,7 @@ export class VolumeModel {
   }
 
   acknowledge(change: Change, options: { readonly durable: boolean }): void {
+    for (const block of blocksOf(this.#inFlight.get(change))) this.#unreadable.heal(block, change);
     this.#inFlight.delete(change);
     if (change.doubted !== undefined) {
       throw new Violation('order', `#${change.number} was acknowledged, but ${change.doubted}`);
@@ -101,6 +109,38 @@ export class VolumeModel {
   fail(change: Change): void {
     this.#inFlight.delete(change);
     change.state = 'uncertain';
+  }
+
+  /** A drive write failed: it may have been the data of any change under way. */
+  writeFailed(): void {
+    for (const [change, range] of this.#inFlight) {
+      for (const block of blocksOf(range)) {
+        if (this.#mayBeEmpty(block, change.number)) this.#unreadable.add(block, change);
+      }
+    }
+  }
+
+  /** Whether a block may hold nothing for who called before change `before`. */
+  #mayBeEmpty(block: number, before: number): boolean {
+    for (let sector = block * BLOCK_SECTORS; sector < (block + 1) * BLOCK_SECTORS; sector++) {
+      const isEmpty = (content: Content): boolean =>
+        content === undefined || (content.zeros && !content.composed.has(sector));
+      if (!this.#legal(sector, before).some(isEmpty)) return false;
+    }
+    return true;
+  }
+
+  /** Whether a read of these blocks, called before change `before`, may end in EIO for what a failed write left. */
+  mayBeUnreadable(firstBlock: number, blockCount: number, before: number): boolean {
+    for (let block = firstBlock; block < firstBlock + blockCount; block++) {
+      if (this.#unreadable.has(block, before)) return true;
+    }
+    return false;
+  }
+
+  /** Blocks that a snapshot made now may hold unreadable. */
+  unreadableBlocks(): readonly number[] {
+    return this.#unreadable.blocks();
   }
 
   /** What a flush called now covers; to be passed to {@link flushed} when it returned. */
@@ -223,9 +263,10 @@ export class VolumeModel {
 
   /** The process or the machine died: what had no answer is uncertain, after a cut also what had no flush. */
   crash(kind: 'kill' | 'cut'): void {
-    for (const change of this.#inFlight) change.state = 'uncertain';
+    for (const change of this.#inFlight.keys()) change.state = 'uncertain';
     this.#inFlight.clear();
     if (kind === 'kill') return;
+    this.#unreadable.cut();
     for (const state of this.#sectors) {
       for (const change of state?.tail ?? []) if (!change.flushed) change.state = 'uncertain';
     }
@@ -240,6 +281,7 @@ export class VolumeModel {
       state.tail = [];
     });
     this.#unflushed = [];
+    this.#unreadable.recovered();
   }
 
   /** Forgets changes that newer flushed ones hide. To be called now and then. */
@@ -319,6 +361,14 @@ export class VolumeModel {
   }
 }
 
+/** The blocks that a range of sectors touches. */
+function blocksOf(range: Range | undefined): number[] {
+  if (range === undefined) return [];
+  const first = Math.floor(range.first / BLOCK_SECTORS);
+  const end = Math.ceil((range.first + range.count) / BLOCK_SECTORS);
+  return Array.from({ length: end - first }, (_, index) => first + index);
+}
+
 function acknowledgedCopy(change: Change): Change {
   const copy = new Change(change.number, { zeros: change.zeros });
   copy.state = 'acknowledged';
@@ -335,55 +385,4 @@ function until(state: Sector, certain: (change: Change) => boolean): Content[] {
     if (certain(change)) return contents;
   }
   return [...contents, ...state.base];
-}
-
-/** What one snapshot may hold. Frozen: a content once read is the only one from then on, whatever happens. */
-export class SnapshotModel {
-  readonly volume: VolumeModel;
-  readonly sectorCount: number;
-  readonly #contents: Map<number, Content[]>;
-  readonly #afterCut: Map<number, Content[]>;
-  readonly #onDone: () => void;
-  isDone = false;
-
-  constructor(
-    volume: VolumeModel,
-    fields: {
-      readonly contents: Map<number, Content[]>;
-      readonly afterCut: Map<number, Content[]>;
-      readonly onDone: () => void;
-    },
-  ) {
-    this.volume = volume;
-    this.sectorCount = volume.sectorCount;
-    this.#contents = fields.contents;
-    this.#afterCut = fields.afterCut;
-    this.#onDone = fields.onDone;
-  }
-
-  /** A change that was called for while the snapshot was being made may be in it. */
-  admit(sector: number, change: Change): void {
-    for (const contents of [this.#contents, this.#afterCut]) {
-      const legal = contents.get(sector);
-      if (legal === undefined) contents.set(sector, [change, ...NEVER]);
-      else legal.push(change);
-    }
-  }
-
-  /** The snapshot is reported as made, or its process died. */
-  done(): void {
-    this.isDone = true;
-    this.#onDone();
-  }
-
-  /** Power went before it was reported: it may hold what a cut leaves. */
-  cut(): void {
-    for (const [sector, contents] of this.#afterCut) this.#contents.set(sector, contents);
-  }
-
-  check(sector: number, words: Uint32Array, at: number, after: string): void {
-    const legal = this.#contents.get(sector) ?? [...NEVER];
-    const found = this.volume.checkContent(sector, legal, { words, at, after });
-    if (found.length > 0) this.#contents.set(sector, found);
-  }
 }

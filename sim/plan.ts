@@ -5,7 +5,7 @@
 
 import type { Prng } from '../src/lib/prng.ts';
 import { CUT_POLICIES, type CutPolicy } from './cuts.ts';
-import { drawFaults } from './draw-faults.ts';
+import { drawFailedWrites, drawFaults } from './draw-faults.ts';
 import type { Fault } from './faults.ts';
 import { ROT_PLACES, type RotPlace } from './rot.ts';
 import type { Latency } from './sim-operation.ts';
@@ -76,6 +76,7 @@ export const FOCUSES = [
   'log',
   'ring',
   'faults',
+  'failed-writes',
   'rot',
   'far',
   'pages',
@@ -411,6 +412,8 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         requestsPerLeg: prng.pick([5, 40]),
         legCount: 3,
       };
+    case 'failed-writes':
+      return { ...small, ...crashy, ...drawFailedWrites(prng, plan, store) };
     case 'faults':
       return { ...crashy, faults: drawFaults(prng, plan), tearPercent: 0, controlPercent: 0 };
   }

@@ -28,6 +28,7 @@ export const RAW_FLAWS = [
   'no-lock',
   'no-first-flush',
   'forgets-volumes',
+  'failed-write-destroys',
 ] as const;
 export type RawFlaw = (typeof RAW_FLAWS)[number];
 
@@ -44,6 +45,7 @@ export function rawStore(flaw: RawFlaw): StoreUnderTest {
     name: `raw store (flaw: ${flaw})`,
     hasSnapshots: false,
     hasResize: false,
+    hasLog: false,
     survivesTearing: false,
     format: async (env, { path, geometry }) => {
       const file = await env.files.open(path, { create: true });
@@ -83,6 +85,8 @@ class RawStore implements OpenStore {
   #end = 2 * PAGE;
   #queue: Job[] = [];
   readonly #active = new Set<Job>();
+  /** Pages (by position) that a failed write left without content: for the flaw. */
+  readonly #destroyed = new Set<number>();
 
   static async open(
     env: Env,
@@ -151,7 +155,8 @@ class RawStore implements OpenStore {
       const result = await this.#call((index) => {
         this.#io[kind](this.#port, index, this.#fd, position + at, address + at, length - at);
       });
-      if (result < 0) return -result;
+      // A drive that is full to the host is a fault to the client.
+      if (result < 0) return result === -ENOSPC ? EIO : -result;
       if (result === 0) return EIO;
       done += result;
     }
@@ -232,6 +237,10 @@ class RawStore implements OpenStore {
     return this.#table.map((entry) => ({ ...entry, snapshots: [] }));
   }
 
+  impairment(): undefined {
+    return undefined;
+  }
+
   async close(): Promise<void> {
     await this.#flush();
     await this.#files.close(this.#fd);
@@ -252,9 +261,13 @@ class RawStore implements OpenStore {
       read: (token, firstBlock, blockCount, address) => {
         const offset = firstBlock * PAGE;
         const length = blockCount * PAGE;
-        submit(token, offset, length, () =>
-          this.#transfer('read', entry.start + offset, address, length),
-        );
+        submit(token, offset, length, () => {
+          const isDestroyed = pagesOf(entry.start + offset, length).some((page) =>
+            this.#destroyed.has(page),
+          );
+          if (isDestroyed) return Promise.resolve(EIO);
+          return this.#transfer('read', entry.start + offset, address, length);
+        });
       },
       write: (token, offset, length, address, fua) =>
         submit(token, offset, length, async (slot) => {
@@ -263,6 +276,7 @@ class RawStore implements OpenStore {
             length,
             address,
           });
+          this.#note(errno, pagesOf(entry.start + offset, length));
           return errno === 0 && fua ? Math.abs(await this.#flush()) : errno;
         }),
       zero: (token, offset, length, { fua }) =>
@@ -280,6 +294,14 @@ class RawStore implements OpenStore {
       flush: (token) => submit(token, 0, 0, async () => Math.abs(await this.#flush())),
       status: () => 0,
     };
+  }
+
+  #note(errno: number, pages: readonly number[]): void {
+    if (this.#flaw !== 'failed-write-destroys') return;
+    for (const page of pages) {
+      if (errno === 0) this.#destroyed.delete(page);
+      else this.#destroyed.add(page);
+    }
   }
 
   /** A timer's index that pumps the queue: requests never end inside their call. */
@@ -353,9 +375,16 @@ class RawStore implements OpenStore {
       const at = slot + position + done - start;
       this.#bytes.fill(0, at, at + count);
       const errno = await this.#transfer('write', start, slot, end - start);
-      if (errno !== 0) return errno === ENOSPC ? EIO : errno;
+      if (errno !== 0) return errno;
       done += count;
     }
     return fua ? Math.abs(await this.#flush()) : 0;
   }
+}
+
+/** The pages that a range touches. */
+function pagesOf(position: number, length: number): number[] {
+  const first = Math.floor(position / PAGE);
+  const end = Math.ceil((position + length) / PAGE);
+  return Array.from({ length: end - first }, (_, index) => first + index);
 }

@@ -76,7 +76,9 @@ export class SimMachine {
     this.operationCount++;
     if (this.world.onTrace !== undefined) this.world.trace(`  ${operation.description}`);
     this.onOperation?.(operation);
-    return this.faults.next(operation.kind, operation.positionBytes);
+    const effect = this.faults.next(operation.kind, operation.positionBytes);
+    if (effect !== undefined) this.world.trace(`  fault ${JSON.stringify(effect)}`);
+    return effect;
   }
 
   onClosed(handle: Handle): void {

@@ -21,6 +21,8 @@ export type OpenStore = {
   openTarget(uuid: string, onDone: OnDone): BlockTarget;
   openSnapshot(uuid: string, birth: number, onDone: OnDone): BlockTarget;
   listVolumes(): ListedVolume[];
+  /** Why it serves only in part until it is opened again, or undefined: by its own word, so the caller must know of a fault. */
+  impairment(): string | undefined;
   close(): Promise<void>;
 };
 
@@ -47,6 +49,8 @@ export type StoreUnderTest = {
   readonly name: string;
   readonly hasSnapshots: boolean;
   readonly hasResize: boolean;
+  /** Content lies behind a log of `geometry.logBytes`; otherwise right at the start. */
+  readonly hasLog: boolean;
   /** Survives sectors that a power cut left as a mix of old and new bytes. */
   readonly survivesTearing: boolean;
   format(env: Env, options: { readonly path: string; readonly geometry: Geometry }): Promise<void>;

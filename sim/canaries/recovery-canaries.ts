@@ -201,4 +201,20 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
     focus: 'recovery',
     patches: [patch('superblock-writer.ts', 'if (bad.length === 0) return 0;', 'return 0;')],
   },
+  {
+    number: 30,
+    name: 'record a large overwrite beside its data, not after it',
+    focus: 'failed-writes',
+    patches: [
+      patch(
+        'changer.ts',
+        `if (!piece.placed) {
+        this.#place(piece);
+        return false;
+      }
+      `,
+        '',
+      ),
+    ],
+  },
 ];
