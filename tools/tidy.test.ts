@@ -5,6 +5,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkDeadFiles } from './tidy/dead-files.ts';
+import { checkScripts } from './tidy/documents.ts';
 import { checkImports } from './tidy/import-table.ts';
 import { checkDecisions, checkLock, checkPins } from './tidy/packages.ts';
 import { ROOT, readSources } from './tidy/sources.ts';
@@ -98,6 +99,24 @@ test('the rule on banned calls names the replacement, and reads no comments', ()
   assert.match(problems.join('\n'), /x\.ts:2: .*io\.nowUs/);
   assert.equal(checkBans({ path: 'src/cli/x.ts', text: `const t = ${call};` }).length, 0);
   assert.equal(checkBans({ path: 'src/store/x.ts', text: `// ${call}\n` }).length, 0);
+});
+
+test('every npm script that a document names exists', () => {
+  const { scripts }: { scripts: Record<string, string> } = JSON.parse(packageText);
+  const documents = globSync('{*.md,docs/**/*.md}', { cwd: ROOT }).map((path) => ({
+    path,
+    text: readFileSync(join(ROOT, path), 'utf8'),
+  }));
+  assert.ok(documents.length > 5);
+  holds(checkScripts(documents, Object.keys(scripts)));
+});
+
+test('the rule on scripts catches one that does not exist, and knows families', () => {
+  const check = (text: string): string[] =>
+    checkScripts([{ path: 'a.md', text }], ['sim', 'chaos:cut']);
+  assert.equal(check('`npm run simulate -- --seed 1`').length, 1);
+  assert.equal(check('npm run bench:*').length, 1);
+  assert.deepEqual(check('`npm run sim`, `npm run chaos:*`, `npm run chaos:cut -- --cuts 1`'), []);
 });
 
 test('packages are pinned, locked for every platform, and each of production has its page', () => {
