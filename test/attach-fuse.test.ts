@@ -248,7 +248,7 @@ test('the sweep leaves what is not what was recorded', options, async () => {
     await unmountFileSystem(target, { path: mountPath, made });
     const maker = { pid: 2 ** 22 + 1, startTicks: 1 };
     rig.made.record({ kind: 'loop', device, backing: '/etc/hostname', maker });
-    rig.made.record({ kind: 'mount', path: '/', device, owned: false });
+    rig.made.record({ kind: 'mount', path: '/', device, owned: false, parents: [] });
     rig.made.record({ kind: 'fuse', path: '/proc', source: 'proc', maker });
     const mounts = readMounts().length;
     assert.deepEqual((await rig.sweep('run')).undone, []);

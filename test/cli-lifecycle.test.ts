@@ -74,6 +74,31 @@ function loopBackings(): string[] {
   });
 }
 
+test(
+  'directories that a mount made go with the last mount that is below them',
+  device,
+  async () => {
+    const theirs = path.join(rig.directory, 'theirs');
+    const at = (...names: string[]): string => path.join(theirs, 'a', 'b', ...names);
+    fs.mkdirSync(theirs);
+    await rig.up();
+    for (const name of ['one', 'two']) {
+      await rig.json('volume', 'create', name, '--size', '64MiB');
+      await rig.json('volume', 'mount', name, '--at', at(name));
+    }
+    const used = await rig.run(['volume', 'mount', 'one', '--at', path.join(theirs, 'x', 'y')]);
+    assert.equal(used.code, 1, 'it is mounted elsewhere');
+    await rig.json('volume', 'unmount', 'one');
+    assert.deepEqual(found(theirs), ['a', 'a/b', 'a/b/two', 'a/b/two/lost+found']);
+    await rig.json('volume', 'unmount', 'two');
+    assert.deepEqual(found(theirs), [], 'what was there before stays');
+    await rig.json('volume', 'mount', 'one', '--at', at('one'));
+    await rig.json('uninstall', '--yes');
+    assert.deepEqual(found(theirs), []);
+    fs.rmdirSync(theirs);
+  },
+);
+
 test('uninstall and up refuse a directory of something else, and change nothing', async () => {
   const foreign = path.join(rig.directory, 'foreign');
   fs.mkdirSync(path.join(foreign, 'log'), { recursive: true });

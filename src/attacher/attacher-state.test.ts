@@ -22,7 +22,7 @@ test('MadeLog names what was made and is not gone, whatever line a death cut sho
   const log = new MadeLog(directory);
   assert.deepEqual(log.entries(), []);
   const socket: Made = { kind: 'socket', path: '/a' };
-  const mount: Made = { kind: 'mount', path: '/m', device: '/dev/loop0', owned: true };
+  const mount: Made = { kind: 'mount', path: '/m', device: '/dev/loop0', owned: true, parents: [] };
   log.record(socket);
   log.record(mount);
   fs.appendFileSync(log.path, '{"made":{"kind":"sock');
@@ -33,7 +33,7 @@ test('MadeLog names what was made and is not gone, whatever line a death cut sho
     log.entries().map((made) => made.kind),
     ['nbd', 'mount'],
   );
-  log.forget({ kind: 'mount', path: '/m', device: '/dev/loop1', owned: true });
+  log.forget({ kind: 'mount', path: '/m', device: '/dev/loop1', owned: true, parents: [] });
   assert.equal(log.entries().length, 2, 'another device at the same path is another mount');
   log.remove();
   assert.deepEqual(new MadeLog(directory).entries(), []);

@@ -29,12 +29,13 @@ export type Made =
     }
   /** A kernel nbd device; `backend` is its backend identifier. It outlives its maker. */
   | { readonly kind: 'nbd'; readonly device: string; readonly backend: string }
-  /** A file system mounted from `device`. `owned`: the directory was made for it. */
+  /** A file system mounted from `device`. `owned`: the directory was made for it, and so were `parents` above it, outermost first. */
   | {
       readonly kind: 'mount';
       readonly path: string;
       readonly device: string;
       readonly owned: boolean;
+      readonly parents: readonly string[];
     }
   /** A unix socket. */
   | { readonly kind: 'socket'; readonly path: string };
@@ -116,6 +117,9 @@ function parseLine(text: string): Line | undefined {
   if (text === '') return undefined;
   try {
     const line: Line = JSON.parse(text);
+    // An earlier version recorded no parents.
+    if ('made' in line && line.made.kind === 'mount')
+      return { made: Object.assign({ parents: [] }, line.made) };
     return line;
   } catch {
     return undefined;

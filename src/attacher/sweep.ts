@@ -6,7 +6,7 @@
  * gone; then file systems, devices, FUSE mounts, sockets.
  */
 
-import { lstatSync, rmSync, rmdirSync } from 'node:fs';
+import { lstatSync, rmSync } from 'node:fs';
 
 import { type KernelCalls, UNMOUNT_DETACH, openKernelCalls } from '../env/linux/kernel-calls.ts';
 import { LoopDevices, backingOf } from '../env/linux/loop-device.ts';
@@ -15,6 +15,7 @@ import { EBUSY } from '../model/errno.ts';
 import { formatDisconnect } from '../wire/netlink/nbd-netlink.ts';
 import { abortFuse } from './fuse-mount.ts';
 import { isServed } from './line-server.ts';
+import { removeMadeDirectories } from './made-directories.ts';
 import { type Made, MadeLog } from './made-log.ts';
 import { mountAt } from './mount-table.ts';
 import { command, findByBackend, findNbdFamily } from './nbd-control.ts';
@@ -133,7 +134,7 @@ class Sweep {
       if (errno !== 0) return `unmounting failed (errno ${errno})`;
       this.undone.push(made);
     }
-    if (made.owned) removeEmptyDirectory(made.path);
+    removeMadeDirectories(this.#log, made);
     return undefined;
   }
 
@@ -190,12 +191,4 @@ function within(limitMs: number, result: Promise<number>): Promise<number> {
     timer = setTimeout(() => resolve(EBUSY), limitMs);
   });
   return Promise.race([result, late]).finally(() => clearTimeout(timer));
-}
-
-function removeEmptyDirectory(path: string): void {
-  try {
-    rmdirSync(path);
-  } catch {
-    // Not empty, or not there: neither is ours to force.
-  }
 }

@@ -3,11 +3,13 @@
  * found and left, what stands in the way is named with the way out. Mounts are recorded before they are made, for the sweep.
  */
 
-import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { realpathSync } from 'node:fs';
+import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 import { mountsOf } from '../attacher/device-use.ts';
-import type { Made, MadeLog } from '../attacher/made-log.ts';
+import { type MadeMount, removeMadeDirectories } from '../attacher/made-directories.ts';
+import type { MadeLog } from '../attacher/made-log.ts';
 import { mountAt } from '../attacher/mount-table.ts';
 import { makeDirectory } from '../env/node/make-directory.ts';
 import { Refusal } from '../model/errors.ts';
@@ -62,10 +64,26 @@ export async function mountFileSystem(
   target: VolumeDevice,
   options: MountOptions,
 ): Promise<string> {
-  const { volume, device } = target;
-  const { path, owned } = await ensureDirectory(options.path);
+  const { device } = target;
+  const directory = await ensureDirectory(options.path);
+  const { path } = directory;
+  const made = mountOf(options.made, device, directory);
+  if (mountAt(path)?.source === device) return path;
+  try {
+    await refuseUsed(target, path);
+    options.made.record(made);
+    await runMount(target, { fsType: options.fsType, path });
+  } catch (error) {
+    removeMadeDirectories(options.made, made);
+    options.made.forget(made);
+    throw error;
+  }
+  return path;
+}
+
+/** Refuses a path that holds anything, and a device that is mounted elsewhere. */
+async function refuseUsed({ volume, device }: VolumeDevice, path: string): Promise<void> {
   const there = mountAt(path);
-  if (there?.source === device) return path;
   if (there !== undefined) {
     const problem = `"${there.source}" (${there.type}) is mounted there`;
     throw new Refusal('MOUNT_PATH_USED', { path, problem });
@@ -78,16 +96,6 @@ export async function mountFileSystem(
   if ((await readdir(path)).length > 0) {
     throw new Refusal('MOUNT_PATH_USED', { path, problem: 'the directory is not empty' });
   }
-  const made: Made = { kind: 'mount', path, device, owned };
-  options.made.record(made);
-  try {
-    await runMount(target, { fsType: options.fsType, path });
-  } catch (error) {
-    options.made.forget(made);
-    if (owned) await rmdir(path);
-    throw error;
-  }
-  return path;
 }
 
 /** Unmounts what `device` has at `path`. Throws MOUNT_BUSY with the processes that use it. */
@@ -170,21 +178,49 @@ async function runMount(
   throw failed(volume, `mount: ${result.output} (the kernel log, dmesg, may have more)`);
 }
 
-/** The directory, its path resolved as mountinfo has it, and whether it was made here. */
-async function ensureDirectory(path: string): Promise<{ path: string; owned: boolean }> {
+type Directory = Pick<MadeMount, 'path' | 'owned' | 'parents'>;
+
+/** The directory, its path resolved as mountinfo has it, and what of it was made here. */
+async function ensureDirectory(path: string): Promise<Directory> {
   try {
-    makeDirectory(dirname(path), 0o700);
-    await mkdir(path, { mode: 0o755 });
-    return { path: await realpath(path), owned: true };
+    const parents = makeDirectory(dirname(path), 0o700).map((at) => realpathSync(at));
+    const owned = await makeMountPoint(path);
+    return { path: await realpath(path), owned, parents };
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error)) throw error;
-    if (error.code === 'EEXIST') {
-      const stats = await stat(path).catch(() => undefined);
-      if (stats?.isDirectory() === true) return { path: await realpath(path), owned: false };
-      throw new Refusal('MOUNT_PATH_USED', { path, problem: 'it is no directory' });
-    }
+    if (error instanceof Refusal || !(error instanceof Error && 'code' in error)) throw error;
     throw new Refusal('MOUNT_PATH_USED', { path, problem: error.message });
   }
+}
+
+/** Whether it was made here, and not there before. */
+async function makeMountPoint(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o755 });
+    return true;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    const stats = await stat(path).catch(() => undefined);
+    if (stats?.isDirectory() === true) return false;
+    throw new Refusal('MOUNT_PATH_USED', { path, problem: 'it is no directory' });
+  }
+}
+
+/** What is to be recorded: also what an earlier try made and recorded, which did not come to its end. */
+function mountOf(log: MadeLog, device: string, directory: Directory): MadeMount {
+  const { path } = directory;
+  const before = log
+    .entries()
+    .find((made) => made.kind === 'mount' && made.path === path && made.device === device);
+  const earlier = before?.kind === 'mount' ? before : { owned: false, parents: [] };
+  return {
+    kind: 'mount',
+    path,
+    device,
+    owned: directory.owned || earlier.owned,
+    parents: [...new Set([...earlier.parents, ...directory.parents])].toSorted(
+      (a, b) => a.length - b.length,
+    ),
+  };
 }
 
 async function resolve(path: string): Promise<string> {
@@ -201,7 +237,7 @@ async function forgetMount(
 ): Promise<void> {
   for (const made of log.entries()) {
     if (made.kind !== 'mount' || made.path !== mount.path || made.device !== mount.device) continue;
-    if (made.owned) await rmdir(made.path).catch(() => {});
+    removeMadeDirectories(log, made);
     log.forget(made);
   }
 }
