@@ -3,7 +3,7 @@
  * random moments, then unmount, fsck, mount, second start, and the comparison. The parts are the tour's.
  */
 
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Installation } from '../../bench/lib/installation.ts';
@@ -45,7 +45,11 @@ export async function killUnderPostgres(
   await mount();
   mkdirSync(join(paths.mount, 'database'));
   plan.onStarted?.(async () => {
+    // A path that ended by itself has left nothing to do here.
+    if (!existsSync(folder)) return;
     await postgres.stop();
+    await installation.unmount(VOLUME);
+    rmSync(folder, { recursive: true, force: true });
   });
   try {
     await postgres.initialize();
