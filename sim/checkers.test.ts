@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Focus } from './plan.ts';
+import type { Focus } from './focus.ts';
 import { RAW_FLAWS, rawStore, type RawFlaw } from './raw-store.ts';
 import { runSeeds, type Outcome } from './run-seeds.ts';
 

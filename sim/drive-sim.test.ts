@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { driveStoreUnderTest } from './drive-store-under-test.ts';
 import { enumerateCuts } from './enumerate.ts';
-import { FOCUSES } from './plan.ts';
+import { FOCUSES } from './focus.ts';
 import { runSeeds } from './run-seeds.ts';
 
 for (const focus of FOCUSES) {

@@ -10,7 +10,8 @@ import { countOption } from '../src/lib/count-option.ts';
 import { DriveSim } from './drive-sim.ts';
 import { driveStoreUnderTest } from './drive-store-under-test.ts';
 import { readOptions } from './options.ts';
-import { drawPlan, type Plan } from './plan.ts';
+import { drawPlan } from './focus.ts';
+import type { Plan } from './plan.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
 import { World } from './world.ts';
 

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
 import { readOptions } from './options.ts';
 import { RAW_FLAWS, rawStore } from './raw-store.ts';
-import { FOCUSES } from './plan.ts';
+import { FOCUSES } from './focus.ts';
 import { runSeeds } from './run-seeds.ts';
 
 const options = readOptions(() => {

@@ -1,7 +1,7 @@
 /** Runs seeds one after the other, and says what they found. */
 
 import { DriveSim } from './drive-sim.ts';
-import { drawPlan, type Focus } from './plan.ts';
+import { drawPlan, type Focus } from './focus.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
 import { World } from './world.ts';
 

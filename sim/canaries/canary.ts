@@ -3,7 +3,7 @@
  * exactly once in its file, or the canary has rotted.
  */
 
-import type { Focus } from '../plan.ts';
+import type { Focus } from '../focus.ts';
 
 export type Patch = { readonly file: string; readonly find: string; readonly replace: string };
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { countOption, UsageError } from '../../src/lib/count-option.ts';
 import { readOptions } from '../options.ts';
-import type { Focus } from '../plan.ts';
+import type { Focus } from '../focus.ts';
 import { CANARIES } from './canaries.ts';
 import type { Canary } from './canary.ts';
 
