@@ -7,6 +7,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Installation } from '../../bench/lib/installation.ts';
+import { isEnding } from '../../bench/lib/processes.ts';
 import { CommitClock } from '../../src/tour/commit-clock.ts';
 import { compareDatabase, createTables, DatabaseLoad } from '../../src/tour/database-load.ts';
 import { Journal, readJournal } from '../../src/tour/journal.ts';
@@ -45,8 +46,8 @@ export async function killUnderPostgres(
   await mount();
   mkdirSync(join(paths.mount, 'database'));
   plan.onStarted?.(async () => {
-    // A path that ended by itself has left nothing to do here.
-    if (!existsSync(folder)) return;
+    // A path that failed leaves its journal for inspection.
+    if (!isEnding() || !existsSync(folder)) return;
     await postgres.stop();
     await installation.unmount(VOLUME);
     rmSync(folder, { recursive: true, force: true });
