@@ -90,6 +90,8 @@ test('uninstall deletes a drive that it made, wherever that is, and its neighbou
   await rig.up();
   await rig.json('drive', 'add', 'made', '--path', made, '--size', '128MiB', '--sparse');
   await rig.json('drive', 'add', 'foreign', '--path', foreign);
+  assert.equal((await rig.run(['uninstall'])).code, 2, 'nobody was asked');
+  assert.ok(fs.existsSync(made));
   const answer = await rig.json('uninstall', '--yes');
   assert.deepEqual(answer, { uninstalled: true, left: [foreign] });
   assert.deepEqual(fs.readdirSync(beside), ['foreign.img']);

@@ -69,7 +69,10 @@ test('names', async () => {
 });
 
 test('drives: with volumes, twice, too large, on what is something, in use', async () => {
-  await refused(['drive', 'rm', 'default'], { code: 'DRIVE_IN_USE', says: /holds volume "data"/ });
+  await refused(['drive', 'rm', 'default', '--yes'], {
+    code: 'DRIVE_IN_USE',
+    says: /holds volume "data"/,
+  });
   await refused(['drive', 'add', 'default', '--size', '2GiB'], {
     code: 'DRIVE_EXISTS',
     says: /a size of 1 GiB/,
@@ -166,7 +169,10 @@ test('attach: twice is once; otherwise, or removed meanwhile, is refused', async
     says: /as a block device: it is attached as an NBD socket\nDetach it first/,
   });
   await refused(['volume', 'mount', 'data'], { code: 'VOLUME_ATTACHED_OTHERWISE', says: /Detach/ });
-  await refused(['volume', 'rm', 'data'], { code: 'VOLUME_ATTACHED', says: /Detach it first/ });
+  await refused(['volume', 'rm', 'data', '--yes'], {
+    code: 'VOLUME_ATTACHED',
+    says: /Detach it first/,
+  });
   await rig.json('volume', 'detach', 'data');
 });
 

@@ -114,6 +114,9 @@ test('usage errors end with 2 and name the way out', async () => {
     [['status', '--output', 'yaml'], /text or json, not "yaml"/],
     [['volume', 'inspect'], /missing required argument/],
     [['drive', 'ls', 'extra'], /too many arguments/],
+    [['uninstall'], /Cannot ask without a terminal: "Delete .*\n--yes answers it/],
+    [['drive', 'rm', 'x'], /Cannot ask .*\n--yes/],
+    [['volume', 'rm', 'x'], /Cannot ask .*\n--yes/],
   ] as const) {
     const ended = await rig.run(words);
     assert.equal(ended.code, 2, `${words.join(' ')}: ${ended.err}`);
@@ -126,7 +129,7 @@ test('what is down ends with 3, in words and in JSON', async () => {
   for (const words of [
     ['status'],
     ['volume', 'ls'],
-    ['drive', 'rm', 'x'],
+    ['drive', 'rm', 'x', '--yes'],
     ['volume', 'mount', 'x'],
   ]) {
     const ended = await rig.run(words);

@@ -35,6 +35,10 @@ const row = (
 /** Requests that nobody could carry out as they stand. */
 const INPUT = {
   INPUT_INVALID: row(400, 'never', 'Cannot read the request: {problem}', { exit: 2 }),
+  CONFIRMATION_MISSING: row(400, 'never', 'Cannot ask without a terminal: "{question}"', {
+    exit: 2,
+    wayOut: '--yes answers it; nothing was changed',
+  }),
   SIZE_INVALID: row(400, 'never', 'Cannot use size "{size}": {problem}', {
     exit: 2,
     wayOut: 'Write a size such as 10GiB (2^30 bytes), 10G (the same) or 10GB (10^9 bytes)',

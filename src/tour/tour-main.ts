@@ -151,7 +151,11 @@ It runs until Ctrl-C.`);
 async function close(): Promise<void> {
   try {
     if (running !== undefined) await running.close();
-    await commandLine.run('down');
+    await commandLine.run('down').catch((error: unknown) => {
+      // What was refused its folder has nothing to end in it, and has said why.
+      const isOurs = isUp || !(error instanceof CommandFailed);
+      if (isOurs || error.code !== 'INSTALLATION_FOREIGN') throw error;
+    });
     folders.remove();
     if (isUp)
       screen.line('Holdfast is down; its data stays. Nothing else is left running or mounted.');

@@ -60,9 +60,9 @@ export function addDriveCommands(program: Command): void {
   checkDriveCommand(drive);
   addCommand(drive, 'rm <name>', {
     purpose: 'Removes a drive that holds no volume. A file that Holdfast made is deleted.',
-    example: 'holdfast drive rm fast',
+    example: 'holdfast drive rm fast --yes',
   })
-    .option('--yes', 'do not ask')
+    .option('--yes', 'do not ask; needed where there is no terminal')
     .action(async (name: string, options: { yes?: boolean }, command: Command) => {
       const { api, output } = contextOf(command);
       await confirm(options.yes === true, `Remove drive "${name}"?`);

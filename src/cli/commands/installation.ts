@@ -59,7 +59,7 @@ export function addInstallationCommands(program: Command): void {
     purpose: 'Ends Holdfast and deletes everything that it made, volumes included.',
     example: 'holdfast uninstall --yes',
   })
-    .option('--yes', 'do not ask')
+    .option('--yes', 'do not ask; needed where there is no terminal')
     .action(async (options: { yes?: boolean }, command: Command) =>
       uninstall(contextOf(command), { sure: options.yes === true }),
     );

@@ -63,9 +63,9 @@ function addCreateAndRemove(volume: Command): void {
     });
   addCommand(volume, 'rm <name>', {
     purpose: 'Removes a volume and everything on it. It must not be attached.',
-    example: 'holdfast volume rm db',
+    example: 'holdfast volume rm db --yes',
   })
-    .option('--yes', 'do not ask')
+    .option('--yes', 'do not ask; needed where there is no terminal')
     .action(async (name: string, options: { yes?: boolean }, command: Command) => {
       const { api, output } = contextOf(command);
       await confirm(options.yes === true, `Remove volume "${name}" and everything on it?`);
@@ -77,9 +77,12 @@ function addCreateAndRemove(volume: Command): void {
     });
 }
 
-/** Asks on a terminal; a program that calls the command is taken at its word. */
+/** Asks on a terminal unless `sure`. Throws CONFIRMATION_MISSING where nobody can be asked: silence is no consent. */
 export async function confirm(sure: boolean, question: string): Promise<void> {
-  if (sure || !process.stdin.isTTY || !process.stderr.isTTY) return;
+  if (sure) return;
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw new Refusal('CONFIRMATION_MISSING', { question });
+  }
   const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await lines.question(`${question} [y/N] `);
