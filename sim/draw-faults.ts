@@ -40,7 +40,7 @@ export function drawFaults(prng: Prng, plan: Plan): Fault[] {
 
 /**
  * Whole and half extents over flushed content, while a handful of writes outside of the log fail: data mostly, sometimes what is applied,
- * or a page. Without snapshots: where the first write of an extent after one fails, what it should have replaced is lost to the volume.
+ * or a page.
  */
 export function drawFailedWrites(prng: Prng, plan: Plan, store: StoreUnderTest): Partial<Plan> {
   return {
@@ -50,7 +50,14 @@ export function drawFailedWrites(prng: Prng, plan: Plan, store: StoreUnderTest):
     requestBytesMax: prng.pick([32, 64, 128]) * KIB,
     alignBytes: prng.pick([4096, 4096, 512]),
     weights: { read: 10, write: 12, zero: prng.pick([0, 1]), trim: prng.pick([0, 2]), flush: 5 },
-    controlPercent: 0,
+    controlPercent: prng.pick([0, 0, 10]),
+    control: {
+      create: 0,
+      remove: 0,
+      resize: 0,
+      snapshot: store.hasSnapshots ? 5 : 0,
+      removeSnapshot: store.hasSnapshots ? 2 : 0,
+    },
     requestsPerLeg: 80,
   };
 }

@@ -205,16 +205,6 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
     number: 30,
     name: 'record a large overwrite beside its data, not after it',
     focus: 'failed-writes',
-    patches: [
-      patch(
-        'changer.ts',
-        `if (!piece.placed) {
-        this.#place(piece);
-        return false;
-      }
-      `,
-        '',
-      ),
-    ],
+    patches: [patch('changer.ts', '      if (!piece.placed) return this.#place(piece);\n', '')],
   },
 ];

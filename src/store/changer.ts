@@ -6,10 +6,10 @@
  *
  * Where the bytes go (drive-store.md, O3 and O4):
  *  - never-written or durably trimmed position of a cell of this version: directly to it;
- *  - most of a cell, covering all its data: directly to a new cell, and only when they are there goes the record, which frees the old
- *    one: a write that the drive refuses leaves the old content;
- *  - an extent without a version of its own (new, or shared with a snapshot): directly to a new cell;
- *  - anything else would overwrite what may be durable: payload in the log, applied later.
+ *  - a new extent: directly to a new cell;
+ *  - an extent shared with a snapshot, or most of a cell and all its data: directly to a new cell, and only when they are there goes the
+ *    record, which hides or frees the old one: a write that the drive refuses leaves the old content;
+ *  - anything else would overwrite or hide what may be durable: payload in the log, applied later.
  */
 
 import { assert } from '../lib/assert.ts';
@@ -137,6 +137,7 @@ export class Changer {
     this.#direct = piece.mask;
     if (top === undefined || volume.birthOf(top.era) <= volume.newestSnapshot) {
       if (!this.#takeCell(piece)) return false;
+      if (top !== undefined && !piece.placed) return this.#place(piece);
       this.#target = {
         cell: piece.newCell,
         decided: top === undefined ? ALL : 0,
@@ -152,24 +153,23 @@ export class Changer {
       (top.data & piece.mask) !== 0 &&
       bitCount(piece.mask) >= REDIRECT_BLOCKS_MIN;
     if (redirects && (piece.newCell >= 0 || this.#spareCell(piece))) {
-      if (!piece.placed) {
-        this.#place(piece);
-        return false;
-      }
+      if (!piece.placed) return this.#place(piece);
       this.#freedCell = top.cell;
       this.#target = { cell: piece.newCell, decided: ALL, data: 0, era: top.era };
       return true;
     }
     this.#returnCell(piece);
     this.#direct = this.#directMask(piece, top);
+    if (versions.length > 1) this.#direct &= ~visibleData(versions.slice(1));
     this.#payload = piece.mask & ~this.#direct;
     return true;
   }
 
-  /** Writes a piece's data to its new cell, before the record that names it. */
-  #place(piece: Piece): void {
+  /** Writes a piece's data to its new cell, before the record that names it. False: the piece waits for it. */
+  #place(piece: Piece): false {
     piece.stage = 'placing';
     this.#submitDirect(piece, piece.newCell);
+    return false;
   }
 
   /** While the piece waited, another change gave the extent a cell: the one taken for it is not needed. */
