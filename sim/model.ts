@@ -284,19 +284,6 @@ export class VolumeModel {
     this.#unreadable.recovered();
   }
 
-  /** Forgets changes that newer flushed ones hide. To be called now and then. */
-  compact(): void {
-    for (const state of this.#sectors) {
-      if (state === undefined || state.tail.length < 2) continue;
-      const last = state.tail.findLastIndex((c) => c.flushed && c.state === 'acknowledged');
-      const change = state.tail[last];
-      // A read under way may still need an older one only if that one is not acknowledged: then it is not hidden either.
-      if (change === undefined || state.tail.some((c) => c.state === 'in-flight')) continue;
-      state.base = [change];
-      state.tail = state.tail.slice(last + 1);
-    }
-  }
-
   /** A snapshot was called for: collects what it may hold until {@link SnapshotModel.done}. */
   snapshot(): SnapshotModel {
     const contents = new Map<number, Content[]>();

@@ -100,6 +100,44 @@ function fileCompliance(check: Check): void {
     assert.equal(await trial.close(fd), 0);
   });
 
+  check(
+    'neighbours in one turn have results of their own, also at the end of the file',
+    async (trial) => {
+      const count = 100;
+      const fd = await makeFile(trial, 'neighbours', count * BLOCK);
+      fillPattern(trial.bytes.subarray(0, count * BLOCK), 1);
+      const all = Array.from({ length: count }, (_, i) => i);
+      const written = all.map((i) => trial.write(fd, i * BLOCK, i * BLOCK, BLOCK));
+      assert.deepEqual(new Set(await Promise.all(written)), new Set([BLOCK]));
+      trial.bytes.fill(0);
+      // In threes, the last of which begins two blocks before the end.
+      const threes = all.slice(0, count / 3 + 1).map((i) => 3 * i);
+      const read = await Promise.all(
+        threes.map((block) => trial.read(fd, block * BLOCK, block * BLOCK, 3 * BLOCK)),
+      );
+      assert.deepEqual(read, [...threes.slice(1).map(() => 3 * BLOCK), BLOCK]);
+      checkPattern(trial.bytes.subarray(0, count * BLOCK), 1, 'all');
+      const beyond = [count - 1, count, count + 1].map((block) =>
+        trial.read(fd, block * BLOCK, block * BLOCK, BLOCK),
+      );
+      assert.deepEqual(await Promise.all(beyond), [BLOCK, 0, 0]);
+      assert.equal(await trial.close(fd), 0);
+    },
+  );
+
+  check("an error of neighbours in one turn is each one's", async (trial) => {
+    const made = await makeFile(trial, 'read-only', 4 * BLOCK);
+    assert.equal(await trial.close(made), 0);
+    const { fd } = await trial.env.files.open(trial.path('read-only'), { readOnly: true });
+    const all = [0, 1, 2, 3];
+    const refused = all.map((i) => trial.write(fd, i * BLOCK, i * BLOCK, BLOCK));
+    assert.deepEqual(await Promise.all(refused), [-EBADF, -EBADF, -EBADF, -EBADF]);
+    const closing = all.map((i) => trial.read(fd, i * BLOCK, i * BLOCK, BLOCK));
+    const closed = trial.close(fd);
+    assert.deepEqual(await Promise.all(closing), [BLOCK, BLOCK, BLOCK, BLOCK]);
+    assert.equal(await closed, 0);
+  });
+
   check('reads at the end are short, beyond it empty', async (trial) => {
     const fd = await makeFile(trial, 'short', BLOCK);
     assert.equal(await trial.read(fd, 0, 0, 2 * BLOCK), BLOCK);

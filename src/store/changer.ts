@@ -21,6 +21,7 @@ import { NONE, type Version } from './extent-map.ts';
 import { DIRECT, NO_CELL, PAYLOAD, TRIM, TRIM_WORDS, WRITE, WRITE_WORDS } from './frame-format.ts';
 import { EXTENT_BLOCKS } from './geometry.ts';
 import { releaseCell, writeOwner } from './owner-entries.ts';
+import { NO_PAGE } from './page-cache.ts';
 import { PAGE_ENTRIES } from './page-format.ts';
 import { bitCount, lowestBit, runLength, type Piece } from './piece.ts';
 import type { Volume } from './volume.ts';
@@ -51,6 +52,8 @@ export class Changer {
   #direct = 0;
   #payload = 0;
   #freedCell = NONE;
+  /** Pages that the change under way alters. */
+  readonly #pages = new Int32Array(3);
 
   constructor(drive: DriveState, pieces: readonly Piece[], events: ChangerEvents) {
     this.#drive = drive;
@@ -215,22 +218,16 @@ export class Changer {
 
   /** Whether the pages that the change alters are there; otherwise the piece waits for the first that is not, or has failed. */
   #pagesPresent(piece: Piece, cell: number, owner: boolean): boolean {
-    const { geometry } = this.#drive.media;
-    const pages = piece.kind === 'trim' ? [] : [geometry.checksumPage(cell)];
-    if (owner) pages.push(geometry.ownerPage(cell));
-    if (this.#freedCell !== NONE) pages.push(geometry.ownerPage(this.#freedCell));
-    // All are asked for before the first wait, so that they come together.
-    const found = pages.map((page) => this.#drive.cache.find(page));
-    // Loading a later page may have evicted an earlier one, where a cache is tiny.
-    const again = pages.map((page) => this.#drive.cache.find(page));
-    if (found.includes('rotten') || again.includes('rotten')) {
-      this.#fail(piece, EIO);
-      return false;
-    }
-    // Where nearly all is dirty, even that look may have evicted one for another.
-    const missing = pages.findIndex((page) => !this.#drive.cache.has(page));
-    if (missing < 0) return true;
-    this.#drive.cache.wait(pages[missing] ?? 0, piece.index);
+    const { cache, media } = this.#drive;
+    const { geometry } = media;
+    const pages = this.#pages;
+    pages[0] = piece.kind === 'trim' ? NO_PAGE : geometry.checksumPage(cell);
+    pages[1] = owner ? geometry.ownerPage(cell) : NO_PAGE;
+    pages[2] = this.#freedCell === NONE ? NO_PAGE : geometry.ownerPage(this.#freedCell);
+    const missing = cache.findAll(pages);
+    if (missing === NO_PAGE) return true;
+    if (missing === 'rotten') this.#fail(piece, EIO);
+    else cache.wait(missing, piece.index);
     return false;
   }
 

@@ -247,6 +247,9 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     onDurable: () => undefined,
   });
   const payloads = new Payloads(media, log, { onBatch: () => undefined });
+  const zeroExtent = media.arena.reserve(EXTENT_BYTES, BLOCK_BYTES);
+  // The memory may have been another drive's.
+  media.bytes.fill(0, zeroExtent, zeroExtent + EXTENT_BYTES);
   const drive: DriveState = {
     media,
     directory,
@@ -258,7 +261,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     payloads,
     softTrims: new SoftTrims(),
     ownersLost: rotten.length > 0,
-    zeroExtent: media.arena.reserve(EXTENT_BYTES, BLOCK_BYTES),
+    zeroExtent,
     holeReserve: Math.min(HOLE_RESERVE_MAX, Math.floor(allocator.cellCount / 64)),
   };
   core = new Core(drive);

@@ -21,6 +21,8 @@ const VALID = 2;
 const ROTTEN = 3;
 
 const NONE = -1;
+/** No page, in a list of pages. */
+export const NO_PAGE = NONE;
 
 export type Found = 'missing' | 'rotten' | number;
 
@@ -96,6 +98,19 @@ export class PageCache {
     this.#recent[frame] = 1;
     if (this.#state[frame] === VALID) return this.#base + frame * BLOCK_BYTES;
     return this.#state[frame] === ROTTEN ? 'rotten' : 'missing';
+  }
+
+  /** Finds several pages at once: NO_PAGE if all are there for use now, 'rotten' if one is, or one that is missing. */
+  findAll(pages: Int32Array): 'rotten' | number {
+    // All are asked for before the first wait, so that they come together; twice, because loading one may evict another where a cache is tiny.
+    for (let look = 0; look < 2; look++) {
+      for (const page of pages) {
+        if (page !== NO_PAGE && this.find(page) === 'rotten') return 'rotten';
+      }
+    }
+    // Where nearly all is dirty, even the second look may have evicted one for another.
+    for (const page of pages) if (page !== NO_PAGE && !this.has(page)) return page;
+    return NO_PAGE;
   }
 
   /** Whether `page` is here now. Loads nothing. */

@@ -7,6 +7,7 @@ import { type ProcessIdentity, isAlive } from '../../attacher/process-identity.t
 import { type Installation, isInstallation } from '../../control/installation.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { livingRoles, sweepDead } from '../../control/supervisor.ts';
+import { errnoInWords } from '../../model/errno.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { startDetached } from './start.ts';
@@ -29,9 +30,9 @@ function mayLook(directory: string): boolean {
     fs.readdirSync(directory);
     return true;
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code, errno = 0 } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return false;
-    throw unusable(directory, message);
+    throw unusable(directory, `it cannot be read: ${errnoInWords(-errno)}`);
   }
 }
 

@@ -45,9 +45,7 @@ export async function uninstall(
 async function drivesOutside(directory: string): Promise<DrivesOutside> {
   const file = path.join(directory, 'state.db');
   if (!fs.existsSync(file)) return { made: [], foreign: [] };
-  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
-  const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
-  const drives = await new RecordsStore(store).drives().finally(() => store.close());
+  const drives = await readDrives(file);
   const own = `${path.join(directory, 'drives')}${path.sep}`;
   const outside = drives.filter((drive) => !drive.path.startsWith(own));
   const there = outside.filter((drive) => fs.existsSync(drive.path));
@@ -56,6 +54,18 @@ async function drivesOutside(directory: string): Promise<DrivesOutside> {
     made: there.filter(isOurs).map((drive) => drive.path),
     foreign: there.filter((drive) => !isOurs(drive)).map((drive) => drive.path),
   };
+}
+
+/** The drives on record. Only they say which files outside are Holdfast's own: damaged, they end an uninstallation before it begins. */
+async function readDrives(file: string): Promise<readonly DriveRecord[]> {
+  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
+  try {
+    const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
+    return await new RecordsStore(store).drives().finally(() => store.close());
+  } catch (error) {
+    const problem = `its records cannot be read (${error instanceof Error ? error.message : String(error)}); end it with "holdfast down" and delete it by hand, with the drives outside that are its own`;
+    throw new Refusal('INSTALLATION_FOREIGN', { path: file, problem });
+  }
 }
 
 /** What Holdfast makes is a file: a link or a device of that name is somebody's who came later. */

@@ -39,6 +39,8 @@ export const KIND_TIMER = 3;
 export const KIND_CLOSE = 4;
 /** Entries of our own: the low word is one of the three below. */
 export const KIND_INTERNAL = 5;
+/** Several transfers in one entry: the low word is the number of the first one in {@link Merges}. */
+export const KIND_MERGED = 6;
 export const NOBODY_WAITS = 0;
 export const RUNTIME_READY = 1;
 export const IDLE_TICK = 2;

@@ -22,6 +22,7 @@ import {
   KIND_CONNECT,
   KIND_FILE,
   KIND_INTERNAL,
+  KIND_MERGED,
   KIND_SHIFT,
   KIND_SOCKET,
   KIND_TIMER,
@@ -33,6 +34,7 @@ import {
   indexOf,
   portOf,
 } from './operations.ts';
+import { Merges } from './merges.ts';
 import type { Ring } from './ring.ts';
 import type { Scratch } from './scratch.ts';
 import type { Syscalls } from './syscalls.ts';
@@ -51,6 +53,7 @@ const SUBMIT_TRIES_MAX = 5000;
 const SUBMIT_TRY_MS = 1;
 
 export class Reactor {
+  readonly merges: Merges;
   readonly #system: Syscalls;
   readonly #ring: Ring;
   readonly #sqe: Uint32Array;
@@ -82,6 +85,7 @@ export class Reactor {
     this.#system = system;
     this.#ring = parts.ring;
     this.#sqe = parts.ring.sqe;
+    this.merges = new Merges(parts.ring);
     this.#scratch = parts.scratch;
     this.#runtimeFd = parts.runtimeFd;
   }
@@ -154,6 +158,20 @@ export class Reactor {
     const sqe = this.#sqe;
     sqe[at + 2] = positionBytes >>> 0;
     sqe[at + 3] = positionBytes / WORD_RANGE;
+  }
+
+  /** Takes an entry for a read or write of the `lengthBytes` at `address` of the process. */
+  transfer(
+    opcode: number,
+    tag: number,
+    fd: number,
+    positionBytes: number,
+    address: number,
+    lengthBytes: number,
+  ): void {
+    const at = this.entry(opcode, fd, tag, KIND_FILE);
+    this.position(at, positionBytes);
+    this.pointAt(at, address, lengthBytes);
   }
 
   timeout(delayMs: number, tag: number, kind: number): void {
@@ -300,13 +318,21 @@ export class Reactor {
     this.#ports[portOf(tag)]!(indexOf(tag), result);
   }
 
+  /** Ends the operation `tag` on `fd`. */
+  end(fd: number, tag: number, result: number): void {
+    this.#release(fd);
+    this.#call(tag, result);
+  }
+
   #complete(tag: number, high: number, result: number): void {
     const kind = high >>> KIND_SHIFT;
     const fd = high & FD_MASK;
     switch (kind) {
       case KIND_FILE:
-        this.#release(fd);
-        this.#call(tag, result);
+        this.end(fd, tag, result);
+        return;
+      case KIND_MERGED:
+        this.merges.end(tag, fd, result, this);
         return;
       case KIND_SOCKET: {
         // The waits that our own shutdown ends look like the peer's end; the caller is told what it was.

@@ -158,6 +158,11 @@ export class Ring {
     return word;
   }
 
+  /** First word's index of the entry taken last, or -1 if the kernel has it already. */
+  newest(): number {
+    return this.pending === 0 ? -1 : ((this.#sqTail - 1) & this.#sqMask) << 4;
+  }
+
   /** Word index of the oldest completion, for {@link word}. `ready > 0` must hold. */
   peek(): number {
     return this.#cqesAt + ((this.#cqHead & this.#cqMask) << 2);

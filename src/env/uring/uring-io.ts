@@ -287,9 +287,9 @@ export class UringIo implements Io {
     assert(this.#holds(address, lengthBytes), 'transfers lie in the arena');
     const reactor = this.#reactor;
     if (!reactor.admit(fd, tag)) return;
-    const at = reactor.entry(opcode, fd, tag, KIND_FILE);
-    reactor.position(at, positionBytes);
-    reactor.pointAt(at, this.#base + address, lengthBytes);
+    const start = this.#base + address;
+    if (reactor.merges.join(opcode, tag, fd, positionBytes, start, lengthBytes)) return;
+    reactor.transfer(opcode, tag, fd, positionBytes, start, lengthBytes);
   }
 
   /**
