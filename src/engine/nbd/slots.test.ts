@@ -47,7 +47,7 @@ test('SlotPool: memory of all slots is disjoint, aligned and has room before it'
 test('SlotPool: a greedy connection gets half, the next ones fair shares, and each has its own', () => {
   const { pool } = newPool();
   const shares = [0, 1, 2].map((connection) => takeAll(pool, connection, REQUEST_BYTES_MAX).length);
-  assert.deepEqual(shares, [32, 16, 8]);
+  assert.deepEqual(shares, [16, 8, 4]);
   for (let connection = 3; connection < CONNECTION_COUNT; connection += 1) {
     const taken = takeAll(pool, connection, REQUEST_BYTES_MAX);
     assert.ok(taken.length >= 1, `connection ${connection} gets a slot`);
@@ -101,7 +101,7 @@ test('SlotPool: any sequence of taking and giving back keeps the books', () => {
     assert.equal(pool.heldBy(connection), mine.length);
   }
   for (const slot of owner.keys()) pool.release(slot);
-  assert.equal(takeAll(pool, 0, REQUEST_BYTES_MAX).length, 32, 'all came back');
+  assert.equal(takeAll(pool, 0, REQUEST_BYTES_MAX).length, 16, 'all came back');
 });
 
 test('SlotPool: giving a slot back twice is a bug', () => {
