@@ -100,3 +100,28 @@ test('a full disk, and one that is read-only', canMount, async () => {
     execFileSync('umount', ['-l', disk]);
   }
 });
+
+test('damaged records are told at once, by up and by uninstall', async () => {
+  const data = path.join(rig.directory, 'damaged');
+  const up = await rig.run([
+    'up',
+    '--detach',
+    '--sparse',
+    '--drive-size',
+    '256MiB',
+    '--data',
+    data,
+  ]);
+  assert.equal(up.code, 0, up.err);
+  assert.equal((await rig.run(['down', '--data', data])).code, 0);
+  const records = path.join(data, 'state.db');
+  fs.writeFileSync(records, Buffer.alloc(20_000, 'x'));
+  await refusesUp(data, /^Cannot start: ".*state\.db" cannot be read \(file is not a database\)/);
+  const ended = await rig.run(['uninstall', '--yes', '--data', data]);
+  assert.equal(ended.code, 1, ended.err);
+  assert.match(
+    ended.err,
+    /^Cannot use ".*state\.db": it cannot be read \(file is not a database\)/,
+  );
+  assert.ok(fs.existsSync(path.join(data, 'drives', 'default.img')), 'nothing was deleted');
+});

@@ -12,6 +12,7 @@ import { addCommand, type Context, contextOf } from '../context.ts';
 import { fields, table } from '../output.ts';
 import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
+import { refuseDamaged } from './records.ts';
 import { ready, startDetached } from './start.ts';
 import { uninstall } from './uninstall.ts';
 
@@ -100,6 +101,7 @@ function describe(status: StatusView): string {
 async function up(context: Context, options: UpOptions): Promise<void> {
   parseSize(options.driveSize ?? DRIVE_SIZE);
   refuseForeign(context.installation.directory);
+  await refuseDamaged(context.installation);
   if (options.detach === true) await upDetached(context, options);
   else await upHere(context, options);
 }

@@ -5,11 +5,11 @@ import path from 'node:path';
 
 import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
-import { RecordsStore } from '../../control/records-store.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 import type { Context } from '../context.ts';
 import { down, findInstallation } from './down.ts';
+import { readDrives, recordsOf, whyOf } from './records.ts';
 import { confirm } from './volume.ts';
 
 /** Paths of drives that are not in DIR/drives. */
@@ -43,9 +43,7 @@ export async function uninstall(
 }
 
 async function drivesOutside(directory: string): Promise<DrivesOutside> {
-  const file = path.join(directory, 'state.db');
-  if (!fs.existsSync(file)) return { made: [], foreign: [] };
-  const drives = await readDrives(file);
+  const drives = await drivesOnRecord(directory);
   const own = `${path.join(directory, 'drives')}${path.sep}`;
   const outside = drives.filter((drive) => !drive.path.startsWith(own));
   const there = outside.filter((drive) => fs.existsSync(drive.path));
@@ -57,14 +55,12 @@ async function drivesOutside(directory: string): Promise<DrivesOutside> {
 }
 
 /** The drives on record. Only they say which files outside are Holdfast's own: damaged, they end an uninstallation before it begins. */
-async function readDrives(file: string): Promise<readonly DriveRecord[]> {
-  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
+async function drivesOnRecord(directory: string): Promise<readonly DriveRecord[]> {
   try {
-    const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
-    return await new RecordsStore(store).drives().finally(() => store.close());
+    return await readDrives(directory);
   } catch (error) {
-    const problem = `its records cannot be read (${error instanceof Error ? error.message : String(error)}); end it with "holdfast down" and delete it by hand, with the drives outside that are its own`;
-    throw new Refusal('INSTALLATION_FOREIGN', { path: file, problem });
+    const problem = `it cannot be read (${whyOf(error)}), and only it says which drives outside are Holdfast's own; end what runs with "holdfast down", then delete "${directory}" by hand`;
+    throw new Refusal('INSTALLATION_FOREIGN', { path: recordsOf(directory), problem });
   }
 }
 

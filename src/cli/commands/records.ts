@@ -1,0 +1,37 @@
+/** The records of an installation, read from its file: also while control does not run. */
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import type { Installation } from '../../control/installation.ts';
+import { RecordsStore } from '../../control/records-store.ts';
+import { Refusal } from '../../model/errors.ts';
+import type { DriveRecord } from '../../model/records.ts';
+
+/** The drives on record; none where there are no records yet. Throws an Error where they cannot be read. */
+export async function readDrives(directory: string): Promise<readonly DriveRecord[]> {
+  const file = recordsOf(directory);
+  if (!fs.existsSync(file)) return [];
+  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
+  const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
+  return await new RecordsStore(store).drives().finally(() => store.close());
+}
+
+/** Throws INSTALLATION_START where the records are damaged: control could only fail again and again. */
+export async function refuseDamaged({ directory }: Installation): Promise<void> {
+  try {
+    await readDrives(directory);
+  } catch (error) {
+    throw new Refusal('INSTALLATION_START', {
+      problem: `"${recordsOf(directory)}" cannot be read (${whyOf(error)}). Drives and volumes are untouched: put a copy of that file back, or move it away to begin without them`,
+    });
+  }
+}
+
+export function recordsOf(directory: string): string {
+  return path.join(directory, 'state.db');
+}
+
+export function whyOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
