@@ -28,10 +28,12 @@ export async function refuseDamaged({ directory }: Installation): Promise<void> 
   }
 }
 
+/** The file of the records. */
 export function recordsOf(directory: string): string {
   return path.join(directory, 'state.db');
 }
 
+/** What an error of the records says. */
 export function whyOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
