@@ -4,6 +4,7 @@
  */
 
 import { KIND_FILE, KIND_MERGED, KIND_SHIFT } from './operations.ts';
+import type { Reactor } from './reactor.ts';
 import type { Ring } from './ring.ts';
 
 /** Transfers in entries with several, at once: a turn's worth of the largest queue. */
@@ -12,19 +13,6 @@ const COUNT = 4096;
 const BYTES_MAX = 262_144;
 const WORD_RANGE = 2 ** 32;
 const NONE = -1;
-
-/** What {@link Merges.end} asks of the reactor. */
-export type TransferEnds = {
-  end(fd: number, tag: number, result: number): void;
-  transfer(
-    opcode: number,
-    tag: number,
-    fd: number,
-    positionBytes: number,
-    address: number,
-    lengthBytes: number,
-  ): void;
-};
 
 /** One transfer of an entry. */
 class Transfer {
@@ -91,7 +79,7 @@ export class Merges {
    * Ends each transfer of an entry that ended with `result`. Those that it does not cover whole go again, each by itself, for a result
    * of their own: an error or a short result is one transfer's, not its neighbours'.
    */
-  end(first: number, fd: number, result: number, reactor: TransferEnds): void {
+  end(first: number, fd: number, result: number, reactor: Pick<Reactor, 'end' | 'transfer'>): void {
     let left = result;
     for (let index = first, following = NONE; index !== NONE; index = following) {
       const transfer = this.#transfers[index]!;
