@@ -9,14 +9,10 @@ import { after, afterEach, before, test } from 'node:test';
 
 import { identify } from '../src/attacher/process-identity.ts';
 import { readMounts } from '../src/attacher/mount-table.ts';
-import { until, whyNot } from './rigs/attach-rig.ts';
-import { CliRig } from './rigs/cli-rig.ts';
+import { until } from './rigs/attach-rig.ts';
+import { CliRig, NOBODY, device, root } from './rigs/cli-rig.ts';
 import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
 
-const NOBODY = 65_534;
-const withoutDevices = whyNot('mkfs.ext4');
-const device = withoutDevices === undefined ? {} : { skip: withoutDevices };
-const root = process.getuid?.() === 0 ? {} : { skip: 'only root can run programs as nobody' };
 let rig: CliRig;
 
 before(async () => {

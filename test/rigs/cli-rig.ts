@@ -5,6 +5,7 @@ import path from 'node:path';
 import process from 'node:process';
 
 import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
+import { whyNot } from './attach-rig.ts';
 
 const PROGRAM = new URL('../../bin/holdfast', import.meta.url).pathname;
 
@@ -20,6 +21,15 @@ function parseObject(text: string): Record<string, unknown> {
   const value: Record<string, unknown> = JSON.parse(text);
   return value;
 }
+
+export const NOBODY = 65_534;
+const withoutDevices = whyNot('mkfs.ext4');
+/** Options of tests that mount. */
+export const device: { readonly skip?: string } =
+  withoutDevices === undefined ? {} : { skip: withoutDevices };
+/** Options of tests that run programs as nobody. */
+export const root: { readonly skip?: string } =
+  process.getuid?.() === 0 ? {} : { skip: 'only root can run programs as nobody' };
 
 export class CliRig {
   readonly directory: string = makeTestDirectory();
