@@ -77,6 +77,7 @@ export class Log {
   #memoryUsed = 0;
   #oldestLsn: number;
   #sealedLsn: number;
+  #sealedPayloads = 0;
   #writtenLsn: number;
   #settledLsn: number;
   durableLsn: number;
@@ -152,6 +153,10 @@ export class Log {
   }
   get sealedLsn(): number {
     return this.#sealedLsn;
+  }
+  /** Payload blocks of all frames sealed since the drive was opened. */
+  get sealedPayloads(): number {
+    return this.#sealedPayloads;
   }
   get writtenLsn(): number {
     return this.#writtenLsn;
@@ -312,6 +317,7 @@ export class Log {
     this.#memoryUsed += blocks;
     this.#skipped[slot] = this.#openSkipped;
     this.#sealedLsn = lsn;
+    this.#sealedPayloads += this.#openPayloads;
     if (this.#openWords > 0) this.dirtyLsn = lsn;
     this.dirtyBytes += this.#openWords > 0 ? blocks * BLOCK_BYTES : 0;
     this.#place(slot, blocks);

@@ -246,7 +246,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     onFlushed: (token) => core?.onFlushed(token),
     onDurable: () => undefined,
   });
-  const payloads = new Payloads(media, log, { onBatch: () => undefined });
+  const payloads = new Payloads(media, log);
   const zeroExtent = media.arena.reserve(EXTENT_BYTES, BLOCK_BYTES);
   // The memory may have been another drive's.
   media.bytes.fill(0, zeroExtent, zeroExtent + EXTENT_BYTES);

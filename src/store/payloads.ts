@@ -32,7 +32,6 @@ export class Payloads {
   readonly #media: Media;
   readonly #log: Log;
   readonly #port: Port;
-  readonly #onBatch: () => void;
   // By slot: a block of log memory.
   readonly #block: Float64Array;
   readonly #lsn: Float64Array;
@@ -50,15 +49,16 @@ export class Payloads {
   #order: Int32Array;
   #orderCount = 0;
   #cursor = 0;
+  /** Where in the order the batch may go on to by now; Infinity: to its end, in bursts. */
+  #allowed = 0;
   #inFlight = 0;
   readonly #runStart: Int32Array;
   readonly #runCount: Int32Array;
   readonly #segments: Uint32Array;
 
-  constructor(media: Media, log: Log, options: { readonly onBatch: () => void }) {
+  constructor(media: Media, log: Log) {
     this.#media = media;
     this.#log = log;
-    this.#onBatch = options.onBatch;
     this.#port = media.io.port((run, result) => this.#onApplied(run, result));
     const slots = log.memoryBlocks;
     this.#block = new Float64Array(slots);
@@ -132,18 +132,36 @@ export class Payloads {
     return (Math.imul(driveBlock | 0, 0x9e3779b1) >>> 8) & this.#mask;
   }
 
-  /** Starts applying everything that is durable, unless a batch is under way. Returns whether one is. */
-  start(): boolean {
-    if (this.#batchRunning || this.#media.fault !== undefined) return this.#batchRunning;
+  /** Applies a batch of what is durable as fast as the drive takes it, or goes on so with the batch that is under way. */
+  start(): void {
+    this.#goOn(Infinity);
+  }
+
+  /**
+   * Applies `blocks` more blocks: as many as new frames brought, beside those frames. Submitted with a frame, a write costs the CPU no
+   * system call of its own. The batch stays under way, without I/O, until the next call of either kind.
+   */
+  ride(blocks: number): void {
+    this.#goOn(blocks);
+  }
+
+  #goOn(blocks: number): void {
+    if (this.#media.fault !== undefined || blocks === 0) return;
+    if (!this.#batchRunning && !this.#begin()) return;
+    this.#allowed = Math.max(this.#allowed, this.#cursor) + blocks;
+    this.#pump();
+  }
+
+  #begin(): boolean {
     const { durableLsn } = this.#log;
     if (durableLsn <= this.#appliedLsn) return false;
     this.#batchLsn = this.#batchEnd(durableLsn);
     this.#batchDurableLsn = durableLsn;
     this.#collect(this.#batchLsn, durableLsn);
     this.#cursor = 0;
+    this.#allowed = 0;
     this.#batchRunning = true;
-    this.#pump();
-    return this.#batchRunning;
+    return true;
   }
 
   /** The last frame of the next batch. */
@@ -172,17 +190,18 @@ export class Payloads {
 
   #pump(): void {
     const limit = this.#inFlightLimit();
+    const end = Math.min(this.#allowed, this.#orderCount);
     // In bursts: writes that are submitted together cost a third of the CPU of as many single ones.
-    if (this.#inFlight * 4 > limit && this.#cursor < this.#orderCount) return;
-    while (this.#inFlight < limit && this.#cursor < this.#orderCount) {
-      let run = 0;
-      while ((this.#runCount[run] ?? 0) > 0) run++;
-      this.#submitRun(run);
+    if (this.#inFlight * 4 <= limit || this.#allowed !== Infinity) {
+      while (this.#inFlight < limit && this.#cursor < end) {
+        let run = 0;
+        while ((this.#runCount[run] ?? 0) > 0) run++;
+        this.#submitRun(run);
+      }
     }
     if (this.#inFlight > 0 || this.#cursor < this.#orderCount) return;
     this.#batchRunning = false;
     this.#appliedLsn = this.#batchLsn;
-    this.#onBatch();
   }
 
   #inFlightLimit(): number {

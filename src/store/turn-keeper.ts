@@ -31,6 +31,7 @@ export class TurnKeeper {
   #uncompared = false;
   #checkpointedLsn: number;
   #seenActivity = 0;
+  #seenPayloads = 0;
   #stopped = false;
   #failed = false;
 
@@ -67,7 +68,10 @@ export class TurnKeeper {
         allocator.settle(log.durableLsn);
         softTrims.settle(log.durableLsn);
       }
-      if (this.#core.waitsForSpace && !payloads.running) this.#space();
+      if (this.#core.waitsForSpace) {
+        if (payloads.running) payloads.start();
+        else this.#space();
+      }
       log.seal();
       this.#pressure();
       flusher.pump();
@@ -89,9 +93,13 @@ export class TurnKeeper {
   /** Memory or ring running short: apply, flush, checkpoint. */
   #pressure(): void {
     const { log, flusher, payloads, cache, media } = this.#drive;
-    // A quarter of the memory: applying starts long before writers would have to wait for it.
-    if (log.memoryUsedBlocks * 4 > log.memoryBlocks || this.#core.waitsForLog) {
-      payloads.start();
+    const sealed = log.sealedPayloads - this.#seenPayloads;
+    this.#seenPayloads += sealed;
+    const used = log.memoryUsedBlocks / log.memoryBlocks;
+    // Applying starts long before writers would have to wait for it: as much as comes, then twice as much, then all there is.
+    if (used > 1 / 4 || this.#core.waitsForLog) {
+      if (used > 1 / 2 || this.#core.waitsForLog) payloads.start();
+      else payloads.ride(used > 3 / 8 ? 2 * sealed : sealed);
       const undurable = log.memoryBlocksAfter(Math.max(log.durableLsn, flusher.capturedLsn));
       if (
         (undurable * 4 > log.memoryBlocks || this.#core.waitsForLog) &&
