@@ -13,6 +13,7 @@ import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import type { Port } from '../env/io.ts';
 import { FRAME_MAGIC, FRAME_RECORDS, FRAME_RECORD_WORDS_MAX } from './frame-format.ts';
+import { LogRing, type RingPosition } from './log-ring.ts';
 import type { Media } from './media.ts';
 import { setU64 } from './superblock.ts';
 
@@ -53,6 +54,9 @@ export type LogEvents = {
   readonly onRoom: () => void;
 };
 
+/** The end of the log at a checkpoint, where the next recovery begins. */
+export type LogPosition = RingPosition & { readonly lsn: number; readonly chain: number };
+
 export class Log {
   readonly #media: Media;
   readonly #port: Port;
@@ -90,12 +94,8 @@ export class Log {
   #openPayloads = 0;
   #openData = 0;
   #openSkipped = 0;
-  // The ring on the drive.
-  #headBlock: number;
+  readonly #ring: LogRing;
   #chain: number;
-  /** Blocks ever appended, skipped ones at the ring's end included. */
-  #appended = 0;
-  #tailAppended = 0;
   readonly #saltLow: number;
   readonly #saltHigh: number;
   checkpoint: number;
@@ -140,7 +140,7 @@ export class Log {
     this.durableLsn = last;
     this.#carriedLsn = last;
     this.dirtyLsn = last;
-    this.#headBlock = start.headBlock;
+    this.#ring = new LogRing(media.geometry.layout.logBlocks, start.headBlock);
     this.#chain = start.chain;
     this.#saltLow = start.saltLow;
     this.#saltHigh = start.saltHigh;
@@ -176,7 +176,7 @@ export class Log {
   }
   /** Blocks of the ring between the tail and the head. */
   get usedBlocks(): number {
-    return this.#appended - this.#tailAppended;
+    return this.#ring.usedBlocks;
   }
   get memoryUsedBlocks(): number {
     return this.#memoryUsed;
@@ -211,7 +211,7 @@ export class Log {
 
   #ringHasRoom(privileged: boolean): boolean {
     const keep = (privileged ? 1 : RESERVE_FRAMES + 1) * 2 * this.#frameBlocksMax;
-    return this.usedBlocks + keep <= this.#media.geometry.layout.logBlocks;
+    return this.#ring.hasRoom(keep);
   }
 
   #open(privileged: boolean, size: number = this.#frameBlocksMax): boolean {
@@ -245,7 +245,7 @@ export class Log {
   /** Appends a record's words, which the caller fills in; returns their index in the arena's words. */
   appendRecord(recordWords: number): number {
     assert(this.#openStart >= 0, 'reserve before append');
-    const at = (this.#blockAddress(this.#openStart) >>> 2) + FRAME_RECORDS + this.#openWords;
+    const at = (this.blockAddress(this.#openStart) >>> 2) + FRAME_RECORDS + this.#openWords;
     this.#openWords += recordWords;
     return at;
   }
@@ -279,9 +279,6 @@ export class Log {
   }
 
   /** The arena address of a block of log memory. */
-  #blockAddress(block: number): number {
-    return this.#memory + block * BLOCK_BYTES;
-  }
   blockAddress(block: number): number {
     return this.#memory + block * BLOCK_BYTES;
   }
@@ -320,25 +317,14 @@ export class Log {
     this.#sealedPayloads += this.#openPayloads;
     if (this.#openWords > 0) this.dirtyLsn = lsn;
     this.dirtyBytes += this.#openWords > 0 ? blocks * BLOCK_BYTES : 0;
-    this.#place(slot, blocks);
+    this.#ringBlock[slot] = this.#ring.take(blocks);
     this.#header(lsn, slot, blocks);
     this.#submit(slot, 0);
     return true;
   }
-  /** Chooses where the frame goes in the ring: it never wraps; the rest of the ring is skipped. */
-  #place(slot: number, blocks: number): void {
-    const { logBlocks } = this.#media.geometry.layout;
-    if (this.#headBlock + blocks > logBlocks) {
-      this.#appended += logBlocks - this.#headBlock;
-      this.#headBlock = 0;
-    }
-    this.#ringBlock[slot] = this.#headBlock;
-    this.#headBlock += blocks;
-    this.#appended += blocks;
-  }
 
   #header(lsn: number, slot: number, blocks: number): void {
-    const address = this.#blockAddress(this.#start[slot] ?? 0);
+    const address = this.blockAddress(this.#start[slot] ?? 0);
     const w = address >>> 2;
     const { words } = this.#media;
     words[w] = FRAME_MAGIC;
@@ -365,7 +351,7 @@ export class Log {
     const { io, fd, geometry, counters } = this.#media;
     const position = (geometry.layout.logStart + (this.#ringBlock[slot] ?? 0)) * BLOCK_BYTES;
     const length = (this.#blocks[slot] ?? 0) * BLOCK_BYTES;
-    const address = this.#blockAddress(this.#start[slot] ?? 0);
+    const address = this.blockAddress(this.#start[slot] ?? 0);
     if (doneBytes === 0) {
       this.#inFlight++;
       counters.frames++;
@@ -433,24 +419,14 @@ export class Log {
   }
 
   /** The tail that a checkpoint at the last sealed frame puts into its superblock. Nothing may be open. */
-  position(): {
-    readonly lsn: number;
-    readonly block: number;
-    readonly chain: number;
-    readonly appended: number;
-  } {
+  position(): LogPosition {
     assert(this.#openStart < 0, 'a checkpoint starts after the last sealed frame');
-    return {
-      lsn: this.#sealedLsn + 1,
-      block: this.#headBlock,
-      chain: this.#chain,
-      appended: this.#appended,
-    };
+    return { ...this.#ring.position(), lsn: this.#sealedLsn + 1, chain: this.#chain };
   }
 
   /** A superblock with this tail is durable: the ring before it is free. */
-  releaseTo(position: { readonly appended: number }): void {
-    this.#tailAppended = position.appended;
+  releaseTo(position: LogPosition): void {
+    this.#ring.releaseTo(position);
     this.#media.activity++;
     this.#events.onRoom();
   }

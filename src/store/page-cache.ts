@@ -20,6 +20,9 @@ const VALID = 2;
 /** Both copies are rotten. The page stays known as such until it is replaced. */
 const ROTTEN = 3;
 
+/** Reads of one load: each copy once, and each once more where the drive gave an error. */
+const READS_MAX = 4;
+
 const NONE = -1;
 /** No page, in a list of pages. */
 export const NO_PAGE = NONE;
@@ -36,8 +39,10 @@ export class PageCache {
   readonly #page: Int32Array;
   readonly #state: Uint8Array;
   readonly #recent: Uint8Array;
-  /** 1: the copy read first was bad, this is the other. */
-  readonly #isOther: Uint8Array;
+  /** Reads of this load that are over. */
+  readonly #readCount: Uint8Array;
+  /** 1: the drive gave an error for one of them. */
+  readonly #isUnread: Uint8Array;
   /** 0 clean; otherwise grows with each change, so that a writer can tell whether its copy is still the newest. */
   readonly #version: Uint32Array;
   readonly #lsn: Float64Array;
@@ -73,7 +78,8 @@ export class PageCache {
     this.#page = new Int32Array(options.frameCount).fill(NONE);
     this.#state = new Uint8Array(options.frameCount);
     this.#recent = new Uint8Array(options.frameCount);
-    this.#isOther = new Uint8Array(options.frameCount);
+    this.#readCount = new Uint8Array(options.frameCount);
+    this.#isUnread = new Uint8Array(options.frameCount);
     this.#version = new Uint32Array(options.frameCount);
     this.#lsn = new Float64Array(options.frameCount);
     this.#waiters = new Int32Array(options.frameCount).fill(NONE);
@@ -90,7 +96,8 @@ export class PageCache {
 
   /**
    * The arena address of `page`, for use before the caller returns to the reactor; or starts loading it. Says 'missing' while it is not
-   * there and 'rotten' when neither copy is good, or the drive has stopped and there is no room for it.
+   * there and 'rotten' when neither copy is good or could be read, or the drive has stopped and there is no room for it. A drive that
+   * gave an error is asked again by the next who looks after those who waited.
    */
   find(page: number): Found {
     const frame = this.#frames.get(page);
@@ -192,7 +199,8 @@ export class PageCache {
       return address;
     }
     this.#state[frame] = LOADING;
-    this.#isOther[frame] = 0;
+    this.#readCount[frame] = 0;
+    this.#isUnread[frame] = 0;
     this.#read(frame, this.#directory.copy(page));
     return 'missing';
   }
@@ -217,20 +225,29 @@ export class PageCache {
     const page = this.#page[frame] ?? 0;
     const expected = { magic: PAGE_MAGIC, page, generation: this.#directory.generation(page) };
     const address = this.#base + frame * BLOCK_BYTES;
+    const count = (this.#readCount[frame] ?? 0) + 1;
+    this.#readCount[frame] = count;
+    if (result !== BLOCK_BYTES) this.#isUnread[frame] = 1;
+    const isUnread = this.#isUnread[frame] === 1;
     if (result === BLOCK_BYTES && isPage(this.#media, address, expected)) {
       if (copy !== this.#directory.copy(page)) {
         this.#directory.preferOther(page);
         this.#media.counters.pagesHealed++;
       }
       this.#state[frame] = VALID;
-    } else if (this.#isOther[frame] === 0) {
-      this.#isOther[frame] = 1;
+    } else if (count % 2 === 1 || (isUnread && count < READS_MAX)) {
       this.#read(frame, copy ^ 1);
       return;
     } else {
-      this.#media.counters.checksumErrors++;
+      if (!isUnread) this.#media.counters.checksumErrors++;
       this.#state[frame] = ROTTEN;
     }
+    this.#wake(frame);
+    if (this.#state[frame] === ROTTEN && isUnread) this.#forget(frame);
+    this.wakeStarved();
+  }
+
+  #wake(frame: number): void {
     let waiter = this.#waiters[frame] ?? NONE;
     this.#waiters[frame] = NONE;
     while (waiter !== NONE) {
@@ -238,7 +255,6 @@ export class PageCache {
       this.#onReady(waiter);
       waiter = next;
     }
-    this.wakeStarved();
   }
 
   /** Has those who found no frame free look again: one may be, or the drive has stopped. */
@@ -260,11 +276,15 @@ export class PageCache {
         this.#recent[frame] = 0;
         continue;
       }
-      this.#frames.delete(this.#page[frame] ?? 0);
-      this.#page[frame] = NONE;
-      this.#state[frame] = FREE;
+      this.#forget(frame);
       return frame;
     }
     return NONE;
+  }
+
+  #forget(frame: number): void {
+    this.#frames.delete(this.#page[frame] ?? 0);
+    this.#page[frame] = NONE;
+    this.#state[frame] = FREE;
   }
 }

@@ -1,5 +1,6 @@
 /** Metadata pages for code that awaits. */
 
+import { assert } from '../lib/assert.ts';
 import { Fault } from '../model/errors.ts';
 import type { Media } from './media.ts';
 import type { PageCache } from './page-cache.ts';
@@ -11,7 +12,10 @@ export class PageLoader {
   static readonly waiterCount: number = WAITER_COUNT;
   readonly #media: Media;
   readonly #firstWaiter: number;
-  readonly #resolvers: ((() => void) | undefined)[] = [];
+  /** By waiter: what ends its wait. */
+  readonly #waiting: ((() => void) | undefined)[] = [];
+  /** Those for whom no waiter was free. */
+  readonly #queue: (() => void)[] = [];
   readonly #free: number[] = [];
   #cache: PageCache | undefined;
 
@@ -28,36 +32,41 @@ export class PageLoader {
 
   onReady(waiter: number): void {
     const index = waiter - this.#firstWaiter;
-    const resolve = this.#resolvers[index];
-    this.#resolvers[index] = undefined;
+    const over = this.#waiting[index];
+    this.#waiting[index] = undefined;
     this.#free.push(index);
     this.#media.io.yieldTurn();
-    resolve?.();
+    over?.();
+    this.#queue.shift()?.();
   }
 
-  /** Resolves with the arena address of `page`, valid until the next await. Rejects with a Fault when both copies are rotten. */
+  /** Resolves with the arena address of `page`, valid until the next await. Rejects with a Fault when neither copy can be had. */
   async load(page: number): Promise<number> {
+    const cache = this.#cache;
+    assert(cache !== undefined, 'the loader was started');
     for (;;) {
-      const found = this.#cache?.find(page);
+      const found = cache.find(page);
       if (typeof found === 'number') return found;
-      if (found === 'rotten') {
-        throw new Fault('DRIVE_CORRUPT', {
-          problem: `metadata page ${page} is rotten in both copies`,
-        });
-      }
+      if (found === 'rotten') throw unreadable(page);
       const index = this.#free.pop();
       if (index === undefined) {
-        await new Promise((resolve) => this.#queue.push(resolve));
+        await new Promise<void>((resolve) => this.#queue.push(resolve));
         continue;
       }
-      await new Promise<void>((resolve) => {
-        this.#resolvers[index] = () => {
-          this.#queue.shift()?.(undefined);
-          resolve();
+      await new Promise<void>((resolve, reject) => {
+        // A page that could not be read is known as such only now: who looks later has the drive asked again.
+        this.#waiting[index] = () => {
+          if (cache.find(page) === 'rotten') reject(unreadable(page));
+          else resolve();
         };
-        this.#cache?.wait(page, this.#firstWaiter + index);
+        cache.wait(page, this.#firstWaiter + index);
       });
     }
   }
-  readonly #queue: ((value: unknown) => void)[] = [];
+}
+
+function unreadable(page: number): Fault {
+  return new Fault('DRIVE_CORRUPT', {
+    problem: `metadata page ${page} is rotten, or cannot be read, in both copies`,
+  });
 }
