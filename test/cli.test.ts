@@ -122,6 +122,12 @@ test('usage errors end with 2 and name the way out', async () => {
     assert.equal(ended.code, 2, `${words.join(' ')}: ${ended.err}`);
     assert.match(ended.err, hint, words.join(' '));
     assert.equal(ended.out, '', 'nothing on standard output');
+    if (words.some((word) => word === '--output')) continue;
+    const forPrograms = await rig.run([...words, '--output', 'json']);
+    assert.equal(forPrograms.code, 2);
+    const problem: unknown = JSON.parse(forPrograms.err);
+    assert.ok(typeof problem === 'object' && problem !== null && 'code' in problem);
+    assert.match(String(problem.code), /^[A-Z]+_[A-Z_]+$/, words.join(' '));
   }
 });
 

@@ -35,21 +35,21 @@ export function newProgram(): Command {
 /** Runs one command. Returns its exit code. */
 export async function cliMain(words: readonly string[]): Promise<number> {
   const program = newProgram();
-  inherit(program);
+  const json = wantsJson(words);
+  inherit(program, json);
   try {
     await program.parseAsync([...words], { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    return report(error, wantsJson(words));
+    return report(error, json);
   }
 }
 
-/** Subcommands end by exception too, so that their exit codes are ours. */
-function inherit(command: Command): void {
-  for (const child of command.commands) {
-    child.exitOverride().showSuggestionAfterError(true);
-    inherit(child);
-  }
+/** Subcommands end by exception too, so that their exit codes are ours, and so is what a program reads of usage errors. */
+function inherit(command: Command, json: boolean): void {
+  command.exitOverride().showSuggestionAfterError(true);
+  if (json) command.configureOutput({ writeErr: () => undefined });
+  for (const child of command.commands) inherit(child, json);
 }
 
 function wantsJson(words: readonly string[]): boolean {
@@ -57,9 +57,19 @@ function wantsJson(words: readonly string[]): boolean {
   return words.includes('--output=json') || (at >= 0 && words[at + 1] === 'json');
 }
 
+function usageProblem(error: CommanderError): { readonly code: string; readonly detail: string } {
+  // Without a subcommand commander shows its help, which is no message.
+  const detail =
+    error.code === 'commander.help'
+      ? 'a command is missing'
+      : error.message.slice('error: '.length);
+  return { code: 'INPUT_INVALID', detail };
+}
+
 function report(error: unknown, json: boolean): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
+    if (json) process.stderr.write(`${JSON.stringify(usageProblem(error))}\n`);
     return EXIT_USAGE;
   }
   const known =
