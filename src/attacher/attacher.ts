@@ -131,7 +131,7 @@ type Parts = {
 function openAttachments(env: NodeEnv, { calls, made, options }: Parts): Attachments {
   const awaited = new IoAsync(env.io);
   const maker = identify(process.pid);
-  assert(maker !== undefined, 'a process finds itself in /proc');
+  assert(maker !== undefined, 'a process finds itself');
   const onState = (attachId: string, state: ClientState): void => {
     const { sinceMs: _, ...details } = state;
     options.log(state.kind === 'serving' ? 'info' : 'warning', 'attachment', {

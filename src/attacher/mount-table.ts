@@ -1,6 +1,7 @@
 /** /proc/self/mountinfo (proc(5)): what is mounted where. */
 
 import { readFileSync } from 'node:fs';
+import process from 'node:process';
 
 export type MountEntry = {
   /** Device number of the file system, `major:minor`. */
@@ -12,6 +13,8 @@ export type MountEntry = {
 
 /** Every mount that this process sees, the later over the earlier. */
 export function readMounts(): MountEntry[] {
+  // Elsewhere nothing of ours is mounted.
+  if (process.platform !== 'linux') return [];
   return parseMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
 

@@ -10,6 +10,7 @@ import path from 'node:path';
 import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
 import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
+import { processes } from '../env/node/processes.ts';
 import { assert } from '../lib/assert.ts';
 import { Refusal } from '../model/errors.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
@@ -239,7 +240,7 @@ export class Supervisor {
 
 function identifySelf(): ProcessIdentity {
   const identity = identify(process.pid);
-  assert(identity !== undefined, 'a process that runs is in /proc');
+  assert(identity !== undefined, 'a process that runs is found');
   return identity;
 }
 
@@ -304,16 +305,12 @@ export function livingRoles({ directory, runDirectory }: Installation): readonly
 
 /** Whether `pid` is a process of this installation in that role: pids are used again. */
 function isOurs(pid: number, role: string, directory: string): boolean {
-  try {
-    const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return (
-      words.includes(role) &&
-      words.includes(directory) &&
-      words.some((word) => word.endsWith('main.ts'))
-    );
-  } catch {
-    return false;
-  }
+  const words = processes.wordsOf(pid);
+  return (
+    words.includes(role) &&
+    words.includes(directory) &&
+    words.some((word) => word.endsWith('main.ts'))
+  );
 }
 
 /** Whether an attacher listens there and speaks our protocol. */

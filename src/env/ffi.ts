@@ -5,6 +5,9 @@
  */
 
 import { createRequire } from 'node:module';
+import process from 'node:process';
+
+import { EIO, ERRNO_BY_NAME } from '../model/errno.ts';
 
 /** What is used of koffi. Its own types say `any`; these say what the signatures in our two tables need. */
 export type Ffi = {
@@ -30,10 +33,14 @@ type Koffi = {
   readonly version: string;
   load(path: null): { func(definition: string): unknown };
   errno(): number;
+  /** The system's numbers by name. */
+  readonly os: { readonly errno: Readonly<Record<string, number>> };
   address(value: unknown): bigint;
   view(pointer: unknown, length: number): ArrayBuffer;
   sizeof(type: string): number;
 };
+
+const IS_LINUX = process.platform === 'linux';
 
 let loaded: Ffi | undefined;
 
@@ -52,12 +59,20 @@ function load(): Ffi {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/no-unnecessary-type-parameters
     func: <F>(definition: string): F => program.func(definition) as F,
     funcAsync: (definition) => promised(program.func(definition)),
-    errno: () => koffi.errno(),
+    errno: IS_LINUX ? () => koffi.errno() : () => asOfLinux(koffi.errno(), koffi.os.errno),
     address: (buffer) => Number(koffi.address(buffer)),
     view: (pointer, lengthBytes) => koffi.view(pointer, lengthBytes),
     pointerAddress: (pointer) => Number(koffi.address(pointer)),
     sizeof: (type) => koffi.sizeof(type),
   };
+}
+
+/** Linux's number for `errno`, which the running system has under one of `names`; EIO for what Holdfast has no name for. */
+export function asOfLinux(errno: number, names: Readonly<Record<string, number>>): number {
+  for (const [name, number] of Object.entries(ERRNO_BY_NAME)) {
+    if (names[name] === errno) return number;
+  }
+  return EIO;
 }
 
 type Asynchronous = { readonly async: (...values: unknown[]) => void };

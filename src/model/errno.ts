@@ -39,6 +39,49 @@ export const ECONNREFUSED = 111;
 export const EDQUOT = 122;
 export const ECANCELED = 125;
 
+/** By name: other systems number some of them otherwise. */
+export const ERRNO_BY_NAME: Readonly<Record<string, number>> = {
+  EPERM,
+  ENOENT,
+  EINTR,
+  EIO,
+  ENXIO,
+  EBADF,
+  EAGAIN,
+  ENOMEM,
+  EACCES,
+  ENOTBLK,
+  EBUSY,
+  EEXIST,
+  ENODEV,
+  ENOTDIR,
+  EISDIR,
+  EINVAL,
+  EMFILE,
+  ENOTTY,
+  ETXTBSY,
+  EFBIG,
+  ENOSPC,
+  EROFS,
+  EPIPE,
+  ENAMETOOLONG,
+  ENOSYS,
+  ELOOP,
+  ENODATA,
+  ETIME,
+  EOVERFLOW,
+  EILSEQ,
+  EOPNOTSUPP,
+  EADDRINUSE,
+  ECONNABORTED,
+  ECONNRESET,
+  ESHUTDOWN,
+  ETIMEDOUT,
+  ECONNREFUSED,
+  EDQUOT,
+  ECANCELED,
+};
+
 /** What the commoner ones mean, in the words of strerror(3), and their names. */
 const WORDS: Readonly<Record<number, string>> = {
   [EPERM]: 'operation not permitted (EPERM)',

@@ -1,7 +1,8 @@
 /** Ends what a dead tour left running: the programs that were started with a path in its own folder. */
 
-import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+import { processes } from '../env/node/processes.ts';
 
 const END_MS_MAX = 30_000;
 
@@ -18,15 +19,7 @@ export async function endProcessesOf(workFolder: string): Promise<void> {
 }
 
 function processesOf(workFolder: string): number[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.filter((pid) => commandOf(pid).includes(`${workFolder}/`)).map(Number);
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    // It has ended since the folder was read.
-    return '';
-  }
+  return processes
+    .pids()
+    .filter((pid) => processes.wordsOf(pid).join(' ').includes(`${workFolder}/`));
 }

@@ -16,6 +16,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { processes } from '../env/node/processes.ts';
+
 type Note = { readonly pid: number; readonly workFolder: string };
 
 export type LastTour =
@@ -79,11 +81,5 @@ export class WorkFolders {
 
 /** The process lives and is a tour: its number may have gone to another. */
 function isTour(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('tour-main.ts');
-  } catch (error) {
-    // Without /proc (macOS) a living process of that number has to do.
-    return error instanceof Error && 'code' in error && error.code === 'ENOENT';
-  }
+  return processes.wordsOf(pid).some((word) => word.endsWith('tour-main.ts'));
 }

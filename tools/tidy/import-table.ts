@@ -17,7 +17,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   control: ['lib', 'model', 'env', 'wire', 'metadata', 'attacher'],
   cli: ['lib', 'model', 'env', 'store', 'metadata', 'durability', 'attacher', 'control'],
   // It uses Holdfast by its command line, as a user does, and speaks NBD to it.
-  tour: ['lib', 'model', 'wire'],
+  tour: ['lib', 'model', 'env', 'wire'],
   main: ['engine', 'attacher', 'control', 'cli'],
 };
 

@@ -4,6 +4,9 @@
  * attributes inside LOOP_CONFIGURE). All are cold; kernel-calls.test.ts exercises each.
  */
 
+import process from 'node:process';
+
+import { ENOSYS } from '../../model/errno.ts';
 import { openFfi } from '../ffi.ts';
 
 export const MOUNT_NOSUID = 2;
@@ -38,8 +41,17 @@ type Asynchronous<Values extends unknown[]> = {
   async(...values: [...Values, (error: Error | null, result: number) => void]): void;
 };
 
+/** Another system has none of them, and the attacher no kind of device there. */
+const NONE: KernelCalls = {
+  mount: () => Promise.resolve(ENOSYS),
+  unmount: () => Promise.resolve(ENOSYS),
+  ioctl: () => Promise.resolve(-ENOSYS),
+  lockOnFault: () => 0,
+};
+
 /** Looks the functions up. Throws where koffi or one of them is missing. */
 export function openKernelCalls(): KernelCalls {
+  if (process.platform !== 'linux') return NONE;
   const ffi = openFfi();
   const mount = ffi.func<Asynchronous<[string, string, string, number, string]>>(
     'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',

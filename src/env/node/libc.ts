@@ -3,6 +3,9 @@
  * settings of process-guards.ts. All are cold. Each is exercised by libc.test.ts; none is given memory but small buffers of its own.
  */
 
+import process from 'node:process';
+
+import { ENOSYS } from '../../model/errno.ts';
 import { openFfi } from '../ffi.ts';
 
 const LOCK_EX_NB = 2 | 4;
@@ -13,7 +16,10 @@ const STATX_DIOALIGN = 0x2000;
 const STATX_BYTES = 256;
 const STATX_MASK_WORD = 0;
 const STATX_DIO_OFFSET_ALIGN_WORD = 156 / 4;
-const RLIMIT_MEMLOCK = 8;
+const IS_LINUX = process.platform === 'linux';
+const RLIMIT_MEMLOCK = IS_LINUX ? 8 : 6;
+/** Of macOS. */
+const F_NOCACHE = 48;
 const PR_SET_IO_FLUSHER = 57;
 const WORD_RANGE = 2 ** 32;
 
@@ -27,12 +33,15 @@ export type Libc = {
   blockSectorBytes(fd: number): number;
   /** Alignment of direct I/O on a regular file; 0: none is possible; undefined: the kernel does not say. */
   directAlignmentBytes(fd: number): number | undefined;
-  /** Reserves space for bytes 0 to `sizeBytes`, on a thread. */
+  /** Reserves space for bytes 0 to `sizeBytes`, on a thread. Where the system has no such call nothing is reserved. */
   reserve(fd: number, sizeBytes: number): Promise<number>;
   lockMemory(address: number, lengthBytes: number): number;
   /** Raises the soft and hard limits of locked memory. */
   raiseLockedMemoryLimit(lengthBytes: number): number;
+  /** 0, the errno, or ENOSYS where there is no such thing. */
   setIoFlusher(): number;
+  /** macOS's direct I/O: asks for reads and writes of `fd` past the page cache. */
+  bypassCache(fd: number): number;
 };
 
 type Ioctl = (fd: number, request: number, out: Uint8Array) => number;
@@ -45,7 +54,6 @@ export function openLibc(): Libc {
     'int flock(int fd, int operation)',
   );
   const ioctl = ffi.func<Ioctl>('int ioctl(int fd, unsigned long request, _Out_ uint8_t *out)');
-  const reserve = ffi.funcAsync('int posix_fallocate(int fd, int64_t offset, int64_t length)');
   const mlock = ffi.func<(address: number, length: number) => number>(
     'int mlock(uintptr_t address, size_t length)',
   );
@@ -64,7 +72,7 @@ export function openLibc(): Libc {
       return errno === 0 ? out[0]! : -errno;
     },
     directAlignmentBytes: (fd) => {
-      // Newer than the rest, and not on every platform that has files.
+      if (!IS_LINUX) return undefined;
       const statx = ffi.func<Statx>(
         'int statx(int fd, const char *path, int flags, uint32_t mask, _Out_ uint8_t *out)',
       );
@@ -73,7 +81,11 @@ export function openLibc(): Libc {
       if (result < 0 || (out[STATX_MASK_WORD]! & STATX_DIOALIGN) === 0) return undefined;
       return out[STATX_DIO_OFFSET_ALIGN_WORD]!;
     },
-    reserve: (fd, sizeBytes) => reserve(fd, 0, sizeBytes),
+    reserve: async (fd, sizeBytes) => {
+      if (process.platform === 'darwin') return 0;
+      const reserve = ffi.funcAsync('int posix_fallocate(int fd, int64_t offset, int64_t length)');
+      return reserve(fd, 0, sizeBytes);
+    },
     lockMemory: (address, lengthBytes) => errnoOf(mlock(address, lengthBytes)),
     raiseLockedMemoryLimit: (lengthBytes) => {
       const setrlimit = ffi.func<(resource: number, limits: BigUint64Array) => number>(
@@ -83,10 +95,17 @@ export function openLibc(): Libc {
       return errnoOf(setrlimit(RLIMIT_MEMLOCK, new BigUint64Array([limit, limit])));
     },
     setIoFlusher: () => {
+      if (!IS_LINUX) return ENOSYS;
       const prctl = ffi.func<(option: number, ...values: number[]) => number>(
         'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
       );
       return errnoOf(prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
+    },
+    bypassCache: (fd) => {
+      const fcntl = ffi.func<(fd: number, command: number, type: string, value: number) => number>(
+        'int fcntl(int fd, int command, ...)',
+      );
+      return errnoOf(fcntl(fd, F_NOCACHE, 'int', 1));
     },
   };
 }

@@ -1,6 +1,7 @@
 /** `Env.files` on Node's fs, with the C calls that a drive needs besides. */
 
 import fs from 'node:fs';
+import process from 'node:process';
 
 import { EINVAL, EISDIR, ENOENT, ENOTBLK, ErrnoError } from '../../model/errno.ts';
 import type { Files, OpenFile, OpenFileOptions } from '../env.ts';
@@ -26,6 +27,10 @@ export class NodeFiles implements Files {
     const flags = await openFlags(path, options);
     const fd = await openDescriptor(path, flags).catch((error: unknown) => clearer(error, path));
     try {
+      if (options.direct === true && process.platform === 'darwin') {
+        const errno = this.#c().bypassCache(fd);
+        if (errno !== 0) throw new ErrnoError({ errno, syscall: 'F_NOCACHE', path });
+      }
       return await this.#describe(fd, path, options);
     } catch (error) {
       await closeDescriptor(fd);

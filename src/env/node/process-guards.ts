@@ -6,7 +6,7 @@
 
 import fs from 'node:fs';
 
-import { EACCES, EPERM } from '../../model/errno.ts';
+import { EACCES, ENOSYS, EPERM } from '../../model/errno.ts';
 import type { Io } from '../io.ts';
 import { errnoOf } from './errno-of.ts';
 import { type Libc, openLibc } from './libc.ts';
@@ -41,7 +41,7 @@ export function applyProcessGuards(options: GuardOptions): string[] {
   if (io !== undefined && locked !== undefined) lockArena(warnings, libc, { io, locked });
   if (ioFlusher) {
     const errno = libc.setIoFlusher();
-    if (errno !== 0) {
+    if (errno !== 0 && errno !== ENOSYS) {
       warnings.push(
         `The kernel may wait for this process while it reclaims memory for it: PR_SET_IO_FLUSHER ${why(errno)}`,
       );

@@ -18,7 +18,11 @@ export function runDirectoryOf(directory: string): string {
   } catch {
     if (Buffer.byteLength(own) <= RUN_PATH_BYTES_MAX) return own;
     const name = createHash('sha256').update(directory).digest('hex').slice(0, 12);
-    return path.join(os.tmpdir(), `holdfast-${name}`);
+    const inTemporary = path.join(os.tmpdir(), `holdfast-${name}`);
+    // macOS's own folder for each user takes half of what a socket's path may have.
+    return Buffer.byteLength(inTemporary) <= RUN_PATH_BYTES_MAX
+      ? inTemporary
+      : `/tmp/holdfast-${name}`;
   }
 }
 
