@@ -1,6 +1,7 @@
 /** A process that serves a volume in memory over NBD: `node test/memory-server.ts SOCKET SIZE [io_uring|node|auto]`. For benchmarks and clients' tests. */
 
 import { NbdFrontend, NBD_MEMORY_BYTES } from '../src/engine/nbd/frontend.ts';
+import { Meter } from '../src/engine/meter.ts';
 import { openEnv } from '../src/env/node/open-env.ts';
 import { Arena } from '../src/lib/arena.ts';
 import { MemoryTarget } from './memory-target.ts';
@@ -21,6 +22,7 @@ const attachment = await frontend.open({
   description: 'memory',
   socketPath,
   readOnly: false,
+  meter: new Meter(),
   openTarget: (onDone) => new MemoryTarget(env.io, onDone, { sizeBytes: Number(size) }),
 });
 frontend.runLast();

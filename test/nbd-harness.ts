@@ -1,9 +1,11 @@
 /** A frontend over a volume in memory, in the test's own process, on real sockets. One Env per maker: arenas live as long as the process. */
 
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
+import { Meter } from '../src/engine/meter.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from '../src/engine/nbd/frontend.ts';
 import type { Attachment } from '../src/engine/nbd/attachment.ts';
 import { type EnvOptions, type NodeEnv, openEnv } from '../src/env/node/open-env.ts';
@@ -29,6 +31,7 @@ export class NbdHarness {
   readonly #folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hf-nbd-'));
   readonly #running: Promise<void>;
   #count = 0;
+  readonly #served: Attachment[] = [];
 
   constructor(io: EnvOptions['io']) {
     this.env = openEnv({ io, memoryBytes: NBD_MEMORY_BYTES + 65_536 });
@@ -49,6 +52,7 @@ export class NbdHarness {
       description: 'a volume in memory',
       socketPath,
       readOnly: options.readOnly ?? false,
+      meter: new Meter(),
       openTarget: (onDone) => {
         target = new MemoryTarget(this.env.io, onDone, {
           sizeBytes: 64 * 2 ** 20,
@@ -58,6 +62,7 @@ export class NbdHarness {
         return target;
       },
     });
+    this.#served.push(attachment);
     this.frontend.runLast();
     if (target === undefined) throw new Error('no target was opened');
     return {
@@ -69,10 +74,13 @@ export class NbdHarness {
     };
   }
 
-  /** Ends everything. Rejects if the reactor has failed. */
+  /** Ends everything. Rejects if the reactor has failed, or a meter says that something is still under way. */
   async stop(): Promise<void> {
     for (const attachment of this.frontend.attachments) {
       if (attachment.state === 'serving') await this.frontend.close(attachment);
+    }
+    for (const { meter, attachId } of this.#served) {
+      assert.equal(meter.inFlight, 0, `nothing of ${attachId} is under way`);
     }
     this.env.io.stop();
     await this.#running;

@@ -120,6 +120,9 @@ export class Engine {
       'volume.resize': (args) => volumes.resize(volumeUuid(args), sizeBytesOf(args)),
       'volume.list': (args) =>
         volumes.list(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] })),
+      'volume.status': (args) => volumes.status(volumeUuid(args)),
+      'volume.meters': (args) =>
+        volumes.meters(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] })),
       'volume.attach': (args) =>
         volumes.attach(volumeUuid(args), { attachId: attachIdOf(args), epoch: epochOf(args) }),
       'volume.detach': (args) => volumes.detach(volumeUuid(args), attachIdOf(args)),

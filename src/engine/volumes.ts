@@ -6,12 +6,15 @@ import type { VolumeStatus } from '../store/drive-store.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { formatUuid } from './call-arguments.ts';
 import type { Drives, OpenDrive } from './drives.ts';
+import { Meter, OPERATION_KINDS } from './meter.ts';
 import type { Attachment } from './nbd/attachment.ts';
 import { type NbdFrontend, ATTACHMENT_COUNT_MAX } from './nbd/frontend.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 
 /** Volumes of one volume.list answer: with 400 bytes each they fit a line of 64 KiB. */
 const LIST_COUNT_MAX = 128;
+/** Meters of one answer: 2 KiB each where all numbers are long. */
+const METERS_COUNT_MAX = 24;
 
 export type VolumesOptions = {
   readonly drives: Drives;
@@ -28,6 +31,8 @@ export class Volumes {
   readonly #socketDirectory: string;
   /** By volume's uuid (32 digits). */
   readonly #attachments = new Map<string, Attachment>();
+  /** Of volumes that were served since the engine started. */
+  readonly #meters = new Map<string, Meter>();
   readonly #turnstile = new Turnstile();
 
   constructor(options: VolumesOptions) {
@@ -59,6 +64,7 @@ export class Volumes {
         throw new Refusal('VOLUME_ATTACHED', { volume: formatUuid(uuid) });
       }
       await found.store.deleteVolume(uuid);
+      this.#meters.delete(uuid);
       return {};
     });
   }
@@ -136,6 +142,27 @@ export class Volumes {
     return { volumes, more: all.length > page.length };
   }
 
+  /** One volume, as {@link list} has it. */
+  status(uuid: string): JsonObject {
+    return this.#status(uuid);
+  }
+
+  /** What clients asked of each volume, in order of uuid, from the one after `after`; at most {@link METERS_COUNT_MAX}. */
+  meters(after: string): JsonObject {
+    const all = [...this.#meters.keys()].filter((uuid) => uuid > after).toSorted();
+    const page = all.slice(0, METERS_COUNT_MAX);
+    const meters = page.map((uuid) => {
+      const meter = this.#meters.get(uuid);
+      const counts = OPERATION_KINDS.map((kind) => [kind, meter?.counts(kind) ?? null] as const);
+      return {
+        uuid: formatUuid(uuid),
+        inFlight: meter?.inFlight ?? 0,
+        ...Object.fromEntries(counts),
+      };
+    });
+    return { meters, more: all.length > page.length };
+  }
+
   /** Serves each volume of a drive whose record names an attach id: after a start, and when a drive is opened. */
   async serveRecorded(drive: OpenDrive): Promise<void> {
     for (const { uuid, attachId, state } of drive.store.volumes()) {
@@ -191,7 +218,10 @@ export class Volumes {
         operation: `service of ${ATTACHMENT_COUNT_MAX} other volumes by the same engine`,
       });
     }
+    const meter = this.#meters.get(uuid) ?? new Meter();
+    this.#meters.set(uuid, meter);
     const attachment = await this.#frontend.open({
+      meter,
       attachId,
       description: `Holdfast volume ${formatUuid(uuid)}`,
       socketPath: `${this.#socketDirectory}/${attachId}.sock`,
@@ -232,6 +262,7 @@ export class Volumes {
       attachId: volume.attachId,
       socketPath: attachment?.socketPath,
       connections: attachment?.connections.size ?? 0,
+      changes: this.#meters.get(volume.uuid)?.changeCount ?? 0,
       state: faulted ? 'faulted' : attachment === undefined ? 'idle' : 'attached',
       reason: faulted ? drive.reason : undefined,
     };

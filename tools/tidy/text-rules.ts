@@ -7,7 +7,6 @@ const FILE_LINES_MAX = 400;
 
 /** Files that were longer when the rule came, with their lines then. Entries only shrink and go. */
 const LONG_FILES: Readonly<Record<string, number>> = {
-  'src/engine/nbd/frontend.test.ts': 463,
   'src/store/changer.ts': 452,
   'src/store/core.ts': 438,
   'src/store/log.ts': 433,

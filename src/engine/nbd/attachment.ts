@@ -5,6 +5,7 @@
 
 import type { BlockTarget, OnDone } from '../../model/block-target.ts';
 import type { ExportInfo } from '../../wire/nbd/handshake.ts';
+import type { Meter } from '../meter.ts';
 import type { Connection } from './connection.ts';
 import { type SlotPool, NONE } from './slots.ts';
 import { SlotQueue } from './slot-queue.ts';
@@ -22,6 +23,8 @@ export type AttachmentOptions = {
   readonly readOnly: boolean;
   /** Opens the volume; called once. */
   readonly openTarget: (onDone: OnDone) => BlockTarget;
+  /** The volume's, which outlives the attachment. */
+  readonly meter: Meter;
 };
 
 /** serving; draining: nothing new starts, connections end as they run empty; closed: nothing of it is left. */
@@ -33,6 +36,7 @@ export class Attachment {
   readonly socketPath: string;
   readonly readOnly: boolean;
   readonly target: BlockTarget;
+  readonly meter: Meter;
   readonly listener: number;
   readonly connections: Set<Connection> = new Set();
   /** Reserved for the client that the accept under way will bring. */
@@ -63,6 +67,7 @@ export class Attachment {
     this.index = parts.index;
     this.listener = parts.listener;
     this.target = parts.target;
+    this.meter = parts.options.meter;
     this.attachId = parts.options.attachId;
     this.socketPath = parts.options.socketPath;
     this.readOnly = parts.options.readOnly;

@@ -3,6 +3,7 @@
 import { assert } from '../../lib/assert.ts';
 import type { Io } from '../../env/io.ts';
 import { BLOCK_BYTES } from '../../model/block-target.ts';
+import { OPERATION_KINDS } from '../meter.ts';
 import { CMD_FLAG_FUA, CMD_FLAG_NO_HOLE } from '../../wire/nbd/constants.ts';
 import {
   type Answers,
@@ -22,6 +23,21 @@ import { type SlotPool, NONE } from './slots.ts';
 /** Requests handed to the ring at once: each by itself while there is time, several when completions pile up. */
 const STARTS_PER_SUBMIT_BUSY = 4;
 const BACKLOG_BUSY = 8;
+
+/** By kind of slot: the place in OPERATION_KINDS. */
+const METERED_AS = new Uint8Array(ZERO + 1);
+for (const [kind, operation] of [
+  [READ, 'read'],
+  [READ_CHUNK, 'read'],
+  [STREAM_PIECE, 'read'],
+  [WRITE, 'write'],
+  [WRITE_PIECE, 'write'],
+  [FLUSH, 'flush'],
+  [TRIM, 'trim'],
+  [ZERO, 'zero'],
+] as const) {
+  METERED_AS[kind] = OPERATION_KINDS.indexOf(operation);
+}
 
 /** By (allocate ? 1 : 0) + (fua ? 2 : 0), so that a request allocates none. */
 const ZERO_OPTIONS = [0, 1, 2, 3].map((bits) => ({
@@ -58,6 +74,8 @@ export class Dispatcher {
   start(connection: Connection, slot: number): void {
     const { attachment } = connection;
     assert(attachment !== undefined, 'a request has an attachment');
+    this.#slots.startUs[slot] = this.#io.nowUs();
+    attachment.meter.inFlight += 1;
     if (attachment.hasRoom) this.#submit(attachment, slot);
     else attachment.waiting.push(slot);
   }
@@ -70,6 +88,9 @@ export class Dispatcher {
       this.#io.yieldTurn();
       return;
     }
+    const { kind, lengthBytes, startUs } = this.#slots;
+    const us = this.#io.nowUs() - startUs[slot]!;
+    attachment.meter.done(METERED_AS[kind[slot]!]!, lengthBytes[slot]!, us, errno);
     if (attachment.waiting.first !== NONE) this.#startWaiting(attachment);
     this.#answers.complete(this.#connections[this.#slots.connection[slot]!]!, slot, errno);
   }
@@ -86,8 +107,11 @@ export class Dispatcher {
       if (slot === NONE) return;
       const connection = this.#connections[this.#slots.connection[slot]!]!;
       // design.md, 3.12: nothing of a connection starts once it is over.
-      if (connection.isOver) this.#answers.releasePiece(connection, slot);
-      else this.#submit(attachment, slot);
+      if (!connection.isOver) this.#submit(attachment, slot);
+      else {
+        attachment.meter.inFlight -= 1;
+        this.#answers.releasePiece(connection, slot);
+      }
     }
   }
 

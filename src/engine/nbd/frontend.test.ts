@@ -37,8 +37,8 @@ for (const kind of ['auto', 'node'] as const) {
       structured.destroy();
     });
 
-    test('32 MiB go through in pieces that the target takes', async () => {
-      const { target, attach } = await serve();
+    test('32 MiB go through in pieces that the target takes, each metered', async () => {
+      const { target, attach, attachment } = await serve();
       const simple = await attach();
       const structured = await attach({ structured: true });
       const offset = 12_345;
@@ -53,6 +53,18 @@ for (const kind of ['auto', 'node'] as const) {
       assert.ok(whole.bytes.equals(data));
       assert.equal(whole.chunks, 1);
       assert.ok(target.calls.every((call) => call.lengthBytes <= 260 * KIB));
+      for (const [kind, bytes] of [
+        ['write', 32 * MIB],
+        ['read', 96 * MIB],
+      ] as const) {
+        const metered = attachment.meter.counts(kind);
+        assert.equal(metered.count, target.calls.filter((call) => call.call === kind).length);
+        assert.equal(metered.bytes, bytes);
+        assert.equal(
+          metered.latency.reduce((sum, count) => sum + count),
+          metered.count,
+        );
+      }
       simple.destroy();
       structured.destroy();
     });

@@ -70,6 +70,8 @@ export class SlotPool {
   readonly cookieLow: Uint32Array;
   readonly offsetBytes: Float64Array;
   readonly lengthBytes: Uint32Array;
+  /** Of what is with the target or waits for it: when it came, in the Io's time. */
+  readonly startUs: Float64Array;
   /** Of a piece: the slot of its request. */
   readonly parent: Int32Array;
   /** Of a request in pieces: pieces under way, and the first error. */
@@ -107,6 +109,7 @@ export class SlotPool {
     this.cookieLow = new Uint32Array(count);
     this.offsetBytes = new Float64Array(count);
     this.lengthBytes = new Uint32Array(count);
+    this.startUs = new Float64Array(count);
     this.parent = new Int32Array(count).fill(NONE);
     this.outstanding = new Uint32Array(count);
     this.errno = new Int32Array(count);
