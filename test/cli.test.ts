@@ -59,6 +59,7 @@ const SCRIPT: readonly string[] = [
   'volume create',
   'volume ls',
   'volume inspect',
+  'volume label',
   'volume attach',
   'volume detach',
   'volume resize',
@@ -75,6 +76,7 @@ const FOR_PEOPLE: readonly string[] = [
   'drive ls',
   'volume ls',
   'volume inspect',
+  'volume label',
   'volume attach',
   'down',
 ];

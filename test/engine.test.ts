@@ -73,6 +73,28 @@ test('drives and volumes are made once, however often they are asked for', async
   assert.equal(volumes[0].epoch, 3);
 });
 
+test('what clients ask of a volume is counted, and told with the volume and by itself', async () => {
+  const client = await attach();
+  await write(client, 0, Buffer.alloc(8192, 1));
+  await write(client, 8192, Buffer.alloc(4096, 2));
+  await read(client, 0, 4096);
+  client.destroy();
+  const { changes, countedSinceMs } = await engine.call('volume.status', { uuid: VOLUME });
+  assert.equal(changes, 2);
+  assert.ok(Number(countedSinceMs) > Date.now() - 60_000);
+  await refused('VOLUME_NOT_FOUND', 'volume.status', { uuid: OTHER });
+  const { meters, more } = await engine.call('volume.meters');
+  assert.ok(Array.isArray(meters) && meters.length === 1 && more === false);
+  const [{ uuid, inFlight, write: writes, read: reads, flush }] = meters;
+  assert.deepEqual([uuid, inFlight], [VOLUME, 0]);
+  assert.deepEqual([writes.count, writes.bytes, writes.errors], [2, 12_288, 0]);
+  assert.deepEqual([reads.count, reads.bytes, flush.count], [1, 4096, 0]);
+  assert.deepEqual(await engine.call('volume.meters', { after: VOLUME }), {
+    meters: [],
+    more: false,
+  });
+});
+
 test('what cannot be done is refused by name, and nothing has changed', async () => {
   await refused('INPUT_INVALID', 'volume.format');
   await refused('INPUT_INVALID', 'volume.create', { ...volume, uuid: 'x' });

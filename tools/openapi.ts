@@ -73,6 +73,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     drives,
     volumes: new Volumes(parts, drives),
     status: () => status.read(),
+    wallMs: parts.wallMs,
     release: async () => [],
   };
 }

@@ -3,6 +3,7 @@
 import http from 'node:http';
 
 import type { ProblemView } from '../control/schemas.ts';
+import { packageVersion } from '../env/node/package-version.ts';
 import { type ErrorCode, Refusal, errorRow, isErrorCode } from '../model/errors.ts';
 import type { Installation } from '../control/installation.ts';
 
@@ -45,6 +46,19 @@ export class ApiClient {
     return this.#request<T>('DELETE', path, undefined);
   }
 
+  /** All of a list that comes in pages. */
+  async list<T>(path: string): Promise<T[]> {
+    const all: T[] = [];
+    for (let next: string | undefined = path; next !== undefined;) {
+      const { status, text, link } = await this.#exchange('GET', next, undefined);
+      const page: unknown = JSON.parse(text);
+      if (status >= 400) throw new ApiProblem(page as ProblemView);
+      all.push(...(page as T[]));
+      next = /<([^>]+)>; rel="next"/.exec(link)?.[1];
+    }
+    return all;
+  }
+
   async #request<T>(method: string, path: string, body: object | undefined): Promise<T> {
     const { status, text } = await this.#exchange(method, path, body);
     const answer: unknown = text === '' ? {} : JSON.parse(text);
@@ -56,16 +70,23 @@ export class ApiClient {
     method: string,
     path: string,
     body: object | undefined,
-  ): Promise<{ status: number; text: string }> {
+  ): Promise<{ status: number; text: string; link: string }> {
     const { apiSocket, directory } = this.#installation;
     const sent = body === undefined ? undefined : JSON.stringify(body);
-    const headers = sent === undefined ? {} : { 'content-type': 'application/json' };
+    const headers = {
+      'user-agent': `holdfast-cli/${packageVersion()}`,
+      ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+    };
     return new Promise((resolve, reject) => {
       const request = http.request({ socketPath: apiSocket, method, path, headers }, (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('end', () =>
-          resolve({ status: response.statusCode ?? 500, text: Buffer.concat(chunks).toString() }),
+          resolve({
+            status: response.statusCode ?? 500,
+            text: Buffer.concat(chunks).toString(),
+            link: String(response.headers.link ?? ''),
+          }),
         );
         response.on('error', reject);
       });

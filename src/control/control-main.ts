@@ -18,6 +18,7 @@ import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
 import { StatusReader } from './status.ts';
+import { UsageKeeper } from './usage.ts';
 import { Volumes } from './volumes.ts';
 
 /** Runs control until it is told to end. Returns the exit status. */
@@ -63,12 +64,14 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const drives = new Drives(parts);
   const volumes = new Volumes(parts, drives);
   const reconciler = new Reconciler(parts, { drives, volumes });
+  const usage = new UsageKeeper(parts, () => volumes.engineStatus());
   const status = new StatusReader(parts, { version: packageVersion() });
   const rest = await openRest({
     version: packageVersion(),
     records: parts.records,
     drives,
     volumes,
+    wallMs: parts.wallMs,
     status: () => status.read(),
     release: () => reconciler.release(),
   });
@@ -83,9 +86,11 @@ async function run(installation: Installation, log: Log): Promise<number> {
   log('info', 'control ready', { pid: process.pid });
   await reconciler.run();
   status.settled = true;
+  usage.start();
   await ended;
   reconciler.stop();
   await rest.close();
+  await usage.stop();
   parts.engine.close();
   parts.attacher.close();
   await store.close();

@@ -1,8 +1,14 @@
-/** Drives, volumes, operations and events in the cluster store, by type. */
+/** Drives, volumes and their usage, operations and events in the cluster store, by type. */
 
 import type { ClusterStore, Entry, JsonValue, Transaction } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
-import type { DriveRecord, EventRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
+import type {
+  DriveRecord,
+  EventRecord,
+  OperationRecord,
+  UsageRecord,
+  VolumeRecord,
+} from '../model/records.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
 
@@ -33,6 +39,16 @@ export class RecordsStore {
 
   async volumes(): Promise<VolumeRecord[]> {
     return this.#all<VolumeRecord>('volume/');
+  }
+
+  /** By volume id. */
+  async usages(): Promise<ReadonlyMap<string, UsageRecord>> {
+    const usages = await this.#all<UsageRecord>('usage/');
+    return new Map(usages.map((usage) => [usage.volumeId, usage]));
+  }
+
+  async usage(volumeId: string): Promise<UsageRecord | undefined> {
+    return kept<UsageRecord>(await this.#store.get(`usage/${volumeId}`))?.record;
   }
 
   async operations(): Promise<OperationRecord[]> {

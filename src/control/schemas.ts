@@ -3,7 +3,11 @@
 import { type Static, Type } from 'typebox';
 
 import { BLOCK_BYTES } from '../model/block-target.ts';
+import { LABEL_COUNT_MAX } from '../model/labels.ts';
 import { SIZE_BYTES_MAX } from '../model/sizes.ts';
+
+/** Entries of one answer. */
+export const PAGE_COUNT_MAX = 1000;
 
 const Name = Type.String({
   minLength: 1,
@@ -39,12 +43,69 @@ export const DriveBody = Type.Object(
   { additionalProperties: false },
 );
 
+const OwnerName = Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\0-\\x1f\\x7f]+$' });
+const OwnerBody = Type.Object(
+  { tenant: Type.Optional(OwnerName), group: Type.Optional(OwnerName) },
+  { additionalProperties: false, description: 'Whose it is, in the words of the platform' },
+);
+const LabelsBody = Type.Record(Type.String(), Type.String(), {
+  maxProperties: LABEL_COUNT_MAX,
+  description:
+    'Free words by key; a key has 1 to 128 letters, digits, ".", "_", "/" and "-", a value at most 255 characters',
+});
+
 export const VolumeBody = Type.Object(
-  { name: Name, sizeBytes: Bytes, drive: Type.Optional(Name) },
+  {
+    name: Name,
+    sizeBytes: Bytes,
+    drive: Type.Optional(Name),
+    owner: Type.Optional(OwnerBody),
+    labels: Type.Optional(LabelsBody),
+  },
   { additionalProperties: false },
 );
 
-export const ResizeBody = Type.Object({ sizeBytes: Bytes }, { additionalProperties: false });
+export const VolumeChange = Type.Object(
+  {
+    sizeBytes: Type.Optional(Bytes),
+    owner: Type.Optional(OwnerBody),
+    labels: Type.Optional(LabelsBody),
+  },
+  {
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'A larger size; another owner; other labels in place of all that there are',
+  },
+);
+
+/** The pages of a list. The answer's Link header (RFC 8288) leads to the next one, rel="next". */
+const PageQuery = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: PAGE_COUNT_MAX })),
+  after: Type.Optional(
+    Type.String({ maxLength: 255, description: 'The last one of the page before' }),
+  ),
+};
+
+export const VolumeQuery = Type.Object(
+  {
+    ...PageQuery,
+    tenant: Type.Optional(OwnerName),
+    label: Type.Optional(
+      Type.Array(Type.String({ maxLength: 400 }), {
+        maxItems: LABEL_COUNT_MAX,
+        description: 'key=value, or a key with any value; several: all of them',
+      }),
+    ),
+    unusedForMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'Those alone that nobody attached or wrote for so long',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 export const AttachmentBody = Type.Object(
   { as: Type.Union([Type.Literal('nbd'), Type.Literal('device')]) },
@@ -85,6 +146,19 @@ export const Volume = Type.Object({
   reason: Nullable(Type.String()),
   epoch: Type.Integer(),
   createdAt: Type.String(),
+  owner: Type.Object({ tenant: Nullable(Type.String()), group: Nullable(Type.String()) }),
+  labels: Type.Record(Type.String(), Type.String()),
+  createdBy: Nullable(Type.String({ description: 'The program that asked for it' })),
+  lastAttachedAt: Nullable(
+    Type.String({ description: 'When it was attached or, after that, detached last' }),
+  ),
+  lastWrittenAt: Nullable(Type.String({ description: 'To the minute after' })),
+  unusedSince: Nullable(
+    Type.String({
+      description: 'Since when nobody attached or wrote it; null while it is attached',
+    }),
+  ),
+  highWaterBytes: Nullable(Type.Integer({ description: 'The most that was allocated' })),
   attachment: Nullable(
     Type.Object({
       attachId: Type.String(),
@@ -161,6 +235,9 @@ export const ProblemDetails = Type.Object({
   detail: Type.String(),
   wayOut: Type.Optional(Type.String()),
 });
+
+/** What every route may answer instead. */
+export const problems = { '4xx': ProblemDetails, '5xx': ProblemDetails };
 
 export type DriveView = Static<typeof Drive>;
 export type VolumeView = Static<typeof Volume>;

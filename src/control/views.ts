@@ -1,6 +1,6 @@
 /** Records, with what the engine says of them, as the API shows them. */
 
-import type { DriveRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
+import type { DriveRecord, OperationRecord, UsageRecord, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { DriveProgress } from './drives.ts';
 import type { DriveView, OperationView, VolumeView } from './schemas.ts';
@@ -27,8 +27,21 @@ export function viewDrive(
   };
 }
 
+/** Since when nobody attached or wrote a volume, in ms since 1970; undefined while it is attached. */
+export function unusedSinceMs(
+  record: VolumeRecord,
+  usage: UsageRecord | undefined,
+): number | undefined {
+  if (record.attachment !== undefined) return undefined;
+  return Math.max(record.createdAtMs, record.lastAttachedAtMs ?? 0, usage?.lastWrittenAtMs ?? 0);
+}
+
 /** A volume as the API shows it; `status` is the engine's, undefined while the engine is away. */
-export function viewVolume(record: VolumeRecord, status: JsonObject | undefined): VolumeView {
+export function viewVolume(
+  record: VolumeRecord,
+  status: JsonObject | undefined,
+  usage: UsageRecord | undefined,
+): VolumeView {
   const { attachment, mount } = record;
   const ready = record.state === 'ready';
   return {
@@ -40,7 +53,14 @@ export function viewVolume(record: VolumeRecord, status: JsonObject | undefined)
     state: ready ? String(status?.['state'] ?? 'unknown') : record.state,
     reason: textOr(status?.['reason']),
     epoch: record.epoch,
-    createdAt: new Date(record.createdAtMs).toISOString(),
+    createdAt: timeOf(record.createdAtMs),
+    owner: { tenant: record.owner?.tenant ?? null, group: record.owner?.group ?? null },
+    labels: record.labels ?? {},
+    createdBy: record.createdBy ?? null,
+    lastAttachedAt: timeOr(record.lastAttachedAtMs),
+    lastWrittenAt: timeOr(usage?.lastWrittenAtMs),
+    unusedSince: timeOr(unusedSinceMs(record, usage)),
+    highWaterBytes: highWater(status, usage),
     attachment:
       attachment === undefined
         ? null
@@ -81,11 +101,21 @@ export function viewOperation(record: OperationRecord): OperationView {
     kind: record.kind,
     target: record.target,
     state: record.state,
-    startedAt: new Date(record.startedAtMs).toISOString(),
-    endedAt: record.endedAtMs === undefined ? null : new Date(record.endedAtMs).toISOString(),
+    startedAt: timeOf(record.startedAtMs),
+    endedAt: timeOr(record.endedAtMs),
     error: record.error ?? null,
   };
 }
+
+/** What was seen once a minute, and what is seen now. */
+function highWater(status: JsonObject | undefined, usage: UsageRecord | undefined): number | null {
+  const now = numberOr(status?.['allocatedBytes']);
+  if (now === null && usage === undefined) return null;
+  return Math.max(now ?? 0, usage?.highWaterBytes ?? 0);
+}
+
+const timeOf = (ms: number): string => new Date(ms).toISOString();
+const timeOr = (ms: number | undefined): string | null => (ms === undefined ? null : timeOf(ms));
 
 function numberOr(value: unknown): number | null {
   return typeof value === 'number' ? value : null;

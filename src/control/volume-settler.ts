@@ -79,7 +79,9 @@ export class VolumeSettler {
   async #remove(volume: VolumeRecord): Promise<void> {
     await this.#parts.engine.call('volume.delete', { uuid: volume.id });
     this.#parts.onStep('volume.delete: gone');
-    await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
+    await this.#parts.records.change({
+      deletes: [`volume/${volume.name}`, `usage/${volume.id}`],
+    });
   }
 
   async #attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
@@ -105,6 +107,7 @@ export class VolumeSettler {
       await this.#put({
         ...volume,
         attachment: { ...attachment, state: 'attached', socketPath, device },
+        lastAttachedAtMs: this.#parts.wallMs(),
       });
     } catch (error) {
       if (!isPassing(error)) {
@@ -122,15 +125,20 @@ export class VolumeSettler {
   async #detach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
     const { engine, attacher, onStep } = this.#parts;
     const { attachId } = attachment;
+    // One that is undone never came so far.
+    const wasAttached = attachment.socketPath !== undefined;
     try {
       if (attachment.wanted === 'device') await attacher.call('detach', { attachId });
       onStep('volume.detach: device');
       await engine.call('volume.detach', { uuid: volume.id, attachId });
       onStep('volume.detach: gone');
-      await this.#put({ ...volume, attachment: undefined });
+      await this.#put({
+        ...volume,
+        attachment: undefined,
+        ...(wasAttached ? { lastAttachedAtMs: this.#parts.wallMs() } : {}),
+      });
     } catch (error) {
-      const whole = attachment.socketPath !== undefined;
-      if (!isPassing(error) && whole) {
+      if (!isPassing(error) && wasAttached) {
         await this.#put({ ...volume, attachment: { ...attachment, state: 'attached' } });
       }
       throw error;

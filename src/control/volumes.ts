@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
-import type { OperationRecord, VolumeRecord } from '../model/records.ts';
+import { checkLabels } from '../model/labels.ts';
+import type { Labels, OperationRecord, Owner, VolumeRecord } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { type Drives, placingOn } from './drives.ts';
@@ -18,6 +19,16 @@ export type MountWish = {
   /** DIR/mnt/NAME without it. */
   readonly path: string | undefined;
   readonly force: boolean;
+};
+
+export type VolumeWish = {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** The one with the most space without it. */
+  readonly drive: string | undefined;
+  readonly owner?: Owner | undefined;
+  readonly labels?: Labels | undefined;
+  readonly createdBy?: string | undefined;
 };
 
 export class Volumes {
@@ -39,12 +50,8 @@ export class Volumes {
     throw new Refusal('VOLUME_NOT_FOUND', { volume: name, hint: similar(name, names) });
   }
 
-  /** Creates a volume. The same name, size and drive again is the same volume. */
-  create(wish: {
-    readonly name: string;
-    readonly sizeBytes: number;
-    readonly drive: string | undefined;
-  }): Promise<VolumeRecord> {
+  /** Creates a volume. The same name, size and drive again is the same volume, with the owner and labels that it has. */
+  create(wish: VolumeWish): Promise<VolumeRecord> {
     const name = checkName(wish.name);
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
@@ -62,6 +69,8 @@ export class Volumes {
         attachment: undefined,
         mount: undefined,
         resizeToBytes: undefined,
+        ...described(wish),
+        ...(wish.createdBy === undefined ? {} : { createdBy: wish.createdBy }),
       };
       await this.#want('volume.create', record, { isNew: true });
       return this.get(name);
@@ -105,24 +114,42 @@ export class Volumes {
     });
   }
 
-  /** Makes a volume larger, with its file system where that is mounted. */
-  resize(name: string, sizeBytes: number): Promise<VolumeRecord> {
+  /**
+   * Makes a volume larger, with its file system where that is mounted; says whose it is; labels it anew. What is undefined stays as it
+   * is, and so does all of it where the size is refused.
+   */
+  change(
+    name: string,
+    wish: {
+      readonly sizeBytes: number | undefined;
+      readonly owner: Owner | undefined;
+      readonly labels: Labels | undefined;
+    },
+  ): Promise<VolumeRecord> {
+    const description = described(wish);
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
-      if (sizeBytes < record.sizeBytes) {
-        throw new Refusal('VOLUME_SHRINK', {
-          volume: name,
-          wanted: formatSizeExact(sizeBytes),
-          actual: formatSizeExact(record.sizeBytes),
-        });
-      }
-      // Of one that has its size already, the file system may still be smaller.
-      if (sizeBytes > record.sizeBytes || record.mount !== undefined) {
-        await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes });
+      if (wish.sizeBytes !== undefined) await this.#resize(name, wish.sizeBytes);
+      if (Object.keys(description).length > 0) {
+        await this.#parts.records.putVolume({ ...(await this.get(name)), ...description });
       }
       return this.get(name);
     });
+  }
+
+  async #resize(name: string, sizeBytes: number): Promise<void> {
+    const record = await this.get(name);
+    if (sizeBytes < record.sizeBytes) {
+      throw new Refusal('VOLUME_SHRINK', {
+        volume: name,
+        wanted: formatSizeExact(sizeBytes),
+        actual: formatSizeExact(record.sizeBytes),
+      });
+    }
+    // Of one that has its size already, the file system may still be smaller.
+    if (sizeBytes > record.sizeBytes || record.mount !== undefined) {
+      await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes });
+    }
   }
 
   /** Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. */
@@ -207,6 +234,12 @@ export class Volumes {
     });
   }
 
+  /** What the engine says of one volume; undefined while it is away. */
+  async engineStatusOf({ id }: VolumeRecord): Promise<JsonObject | undefined> {
+    const bounds = { waitMs: 1000, silenceMs: 2000 };
+    return this.#parts.engine.call('volume.status', { uuid: id }, bounds).catch(() => undefined);
+  }
+
   /** What the engine says of its volumes, by volume id. Empty while it is away. */
   async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
     const statuses = new Map<string, JsonObject>();
@@ -277,6 +310,17 @@ export class Volumes {
       });
     });
   }
+}
+
+function described(wish: {
+  readonly owner?: Owner | undefined;
+  readonly labels?: Labels | undefined;
+}): Pick<VolumeRecord, 'owner' | 'labels'> {
+  if (wish.labels !== undefined) checkLabels(wish.labels);
+  return {
+    ...(wish.owner === undefined ? {} : { owner: wish.owner }),
+    ...(wish.labels === undefined ? {} : { labels: wish.labels }),
+  };
 }
 
 function attachedOtherwise(record: VolumeRecord, wanted: 'nbd' | 'device'): Refusal {

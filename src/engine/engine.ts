@@ -62,6 +62,7 @@ export class Engine {
       frontend,
       log,
       socketDirectory: `${options.runDirectory}/nbd`,
+      nowMs: env.clock.wallMs(),
     });
   }
 

@@ -22,6 +22,8 @@ export type VolumesOptions = {
   readonly log: Log;
   /** Directory of the volumes' sockets, short enough for one. */
   readonly socketDirectory: string;
+  /** Wall time, in ms since 1970: counts are told with when they began. */
+  readonly nowMs: number;
 };
 
 export class Volumes {
@@ -31,6 +33,7 @@ export class Volumes {
   readonly #socketDirectory: string;
   /** By volume's uuid (32 digits). */
   readonly #attachments = new Map<string, Attachment>();
+  readonly #countedSinceMs: number;
   /** Of volumes that were served since the engine started. */
   readonly #meters = new Map<string, Meter>();
   readonly #turnstile = new Turnstile();
@@ -40,6 +43,7 @@ export class Volumes {
     this.#frontend = options.frontend;
     this.#log = options.log;
     this.#socketDirectory = options.socketDirectory;
+    this.#countedSinceMs = options.nowMs;
   }
 
   create(driveId: string, uuid: string, sizeBytes: number): Promise<JsonObject> {
@@ -263,6 +267,7 @@ export class Volumes {
       socketPath: attachment?.socketPath,
       connections: attachment?.connections.size ?? 0,
       changes: this.#meters.get(volume.uuid)?.changeCount ?? 0,
+      countedSinceMs: this.#countedSinceMs,
       state: faulted ? 'faulted' : attachment === undefined ? 'idle' : 'attached',
       reason: faulted ? drive.reason : undefined,
     };

@@ -39,6 +39,11 @@ const INPUT = {
     exit: 2,
     wayOut: '--yes answers it; nothing was changed',
   }),
+  LABEL_INVALID: row(400, 'never', 'Cannot use label "{label}": {problem}', { exit: 2 }),
+  DURATION_INVALID: row(400, 'never', 'Cannot use duration "{duration}"', {
+    exit: 2,
+    wayOut: 'Write a number with a unit: 45s, 30m, 12h, 30d or 4w',
+  }),
   SIZE_INVALID: row(400, 'never', 'Cannot use size "{size}": {problem}', {
     exit: 2,
     wayOut: 'Write a size such as 10GiB (2^30 bytes), 10G (the same) or 10GB (10^9 bytes)',

@@ -1,4 +1,4 @@
-/** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, operation/ID, meta/…  */
+/** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, usage/VOLUME ID, operation/ID, meta/…  */
 
 export type DriveRecord = {
   readonly name: string;
@@ -29,6 +29,30 @@ export type VolumeRecord = {
   readonly mount: MountRecord | undefined;
   /** A resize under way. */
   readonly resizeToBytes: number | undefined;
+  // Records of the first development versions lack the rest.
+  readonly owner?: Owner;
+  readonly labels?: Labels;
+  /** The program that asked for it, as it named itself. */
+  readonly createdBy?: string;
+  /** When it was attached last; of one that was detached since, when that was. */
+  readonly lastAttachedAtMs?: number;
+};
+
+/** Whose a volume is, in the words of the platform that it was made for. */
+export type Owner = { readonly tenant?: string | undefined; readonly group?: string | undefined };
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** How a volume is used: looked at once a minute, and kept apart from what is wanted of it. */
+export type UsageRecord = {
+  readonly volumeId: string;
+  /** Not before the minute it is rounded up to; undefined: nothing was written yet. */
+  readonly lastWrittenAtMs: number | undefined;
+  /** The most space that it was seen to take. */
+  readonly highWaterBytes: number;
+  /** What the engine had counted at the last look, and since when it counts. */
+  readonly changes: number;
+  readonly countedSinceMs: number;
 };
 
 export type AttachmentRecord = {

@@ -56,6 +56,7 @@ class EngineDouble {
   #onVolume(call: string, uuid: string, args: JsonObject): JsonObject {
     const volume = this.volumes.get(uuid);
     if (volume === undefined) throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
+    if (call === 'volume.status') return volume;
     if (call === 'volume.resize') {
       this.volumes.set(uuid, { ...volume, sizeBytes: args['sizeBytes'] });
       return {};
@@ -172,6 +173,7 @@ function openApp(parts: ControlParts): ReturnType<typeof openRest> {
     drives,
     volumes: new Volumes(parts, drives),
     status: () => status.read(),
+    wallMs: parts.wallMs,
     release: async () => [],
   });
 }

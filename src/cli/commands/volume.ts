@@ -5,7 +5,9 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 
 import type { VolumeView } from '../../control/schemas.ts';
+import { formatDuration, parseDuration } from '../../model/durations.ts';
 import { Refusal } from '../../model/errors.ts';
+import { parseLabel } from '../../model/labels.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { readSize } from '../size-option.ts';
@@ -19,6 +21,7 @@ export function addVolumeCommands(program: Command): void {
     .command('volume')
     .description('Volumes: block devices for one application each');
   addCreateAndRemove(volume);
+  addLabelling(volume);
   addListing(volume);
   addAttaching(volume);
   addMounting(volume);
@@ -32,12 +35,19 @@ function addCreateAndRemove(volume: Command): void {
   })
     .requiredOption('--size <size>', 'its size: 10GiB, 10G (the same) or 10GB')
     .option('--drive <name>', 'the drive to put it on (default: the one with the most space)')
-    .action(async (name: string, options: { size: string; drive?: string }, command: Command) => {
+    .option('--tenant <name>', 'whose it is, in the words of your platform')
+    .option('--group <name>', 'the application that it belongs to')
+    .addOption(labelOption('--label <key=value>', 'a word about it; may be repeated'))
+    .action(async (name: string, options: CreateOptions, command: Command) => {
       const { api, output } = contextOf(command);
+      const { drive, tenant, group, label = [] } = options;
+      const hasOwner = tenant !== undefined || group !== undefined;
       const body = {
         name,
         sizeBytes: readSize(output, options.size),
-        ...(options.drive === undefined ? {} : { drive: options.drive }),
+        ...(drive === undefined ? {} : { drive }),
+        ...(hasOwner ? { owner: { tenant, group } } : {}),
+        ...(label.length > 0 ? { labels: Object.fromEntries(label.map(parseLabel)) } : {}),
       };
       const made = await api.post<VolumeView>('/v1/volumes', body);
       output.result(
@@ -91,22 +101,71 @@ export async function confirm(sure: boolean, question: string): Promise<void> {
     throw new Refusal('INPUT_INVALID', { problem: 'nothing was changed' });
 }
 
+type CreateOptions = {
+  readonly size: string;
+  readonly drive?: string;
+  readonly tenant?: string;
+  readonly group?: string;
+  readonly label?: readonly string[];
+};
+
+/** An option that may be repeated, whose values are labels. */
+function labelOption(flags: string, description: string): Option {
+  return new Option(flags, description).argParser((text: string, before: string[] | undefined) => [
+    ...(before ?? []),
+    text,
+  ]);
+}
+
+function addLabelling(volume: Command): void {
+  addCommand(volume, 'label <name> <labels...>', {
+    purpose: 'Labels a volume: key=value sets a label, key- takes it away.',
+    example: 'holdfast volume label db app=shop tier=',
+  }).action(async (name: string, words: readonly string[], _: object, command: Command) => {
+    const { api, output } = contextOf(command);
+    const labels = { ...(await api.get<VolumeView>(path(name))).labels };
+    for (const word of words) {
+      if (word.endsWith('-') && !word.includes('=')) delete labels[word.slice(0, -1)];
+      else Object.assign(labels, Object.fromEntries([parseLabel(word)]));
+    }
+    const view = await api.patch<VolumeView>(path(name), { labels });
+    output.result(view, `Volume "${name}" has the labels: ${labelsInWords(view) || 'none'}`);
+  });
+}
+
+const labelsInWords = (view: VolumeView): string =>
+  Object.entries(view.labels)
+    .map(([key, value]) => (value === '' ? key : `${key}=${value}`))
+    .join(', ');
+
+const ownerInWords = ({ owner }: VolumeView): string =>
+  [owner.tenant, owner.group].filter((word) => word !== null).join('/');
+
+type ListOptions = {
+  readonly unusedFor?: string;
+  readonly tenant?: string;
+  readonly label?: readonly string[];
+};
+
 function addListing(volume: Command): void {
-  addCommand(volume, 'ls', { purpose: 'Lists volumes.', example: 'holdfast volume ls' }).action(
-    async (_: object, command: Command) => {
+  addCommand(volume, 'ls', {
+    purpose: 'Lists volumes: all, or those of a tenant, with labels, or that nobody uses.',
+    example: 'holdfast volume ls --unused-for 30d',
+  })
+    .option('--unused-for <time>', 'neither attached nor written for so long: 30d, 12h, 45m')
+    .option('--tenant <name>', 'of this tenant')
+    .addOption(labelOption('--label <key=value>', 'with this label, or key alone; may be repeated'))
+    .action(async (options: ListOptions, command: Command) => {
       const { api, output } = contextOf(command);
-      const volumes = await api.get<VolumeView[]>('/v1/volumes');
-      const rows = volumes.map((view) => [
-        view.name,
-        formatSize(view.sizeBytes),
-        view.allocatedBytes === null ? '?' : formatSize(view.allocatedBytes),
-        view.drive,
-        view.state,
-        view.mount?.path ?? view.attachment?.device ?? view.attachment?.uri ?? '',
-      ]);
-      output.result(volumes, table(['NAME', 'SIZE', 'ALLOCATED', 'DRIVE', 'STATE', 'WHERE'], rows));
-    },
-  );
+      const query = new URLSearchParams();
+      if (options.tenant !== undefined) query.set('tenant', options.tenant);
+      for (const label of options.label ?? []) query.append('label', label);
+      const { unusedFor } = options;
+      if (unusedFor !== undefined) query.set('unusedForMs', String(parseDuration(unusedFor)));
+      const volumes = await api.list<VolumeView>(`/v1/volumes?${query.toString()}`);
+      const text = unusedFor === undefined ? inUse(volumes) : unused(volumes, unusedFor);
+      output.result(volumes, text);
+    });
   addCommand(volume, 'inspect <name>', {
     purpose: 'Shows all about one volume.',
     example: 'holdfast volume inspect db',
@@ -115,6 +174,35 @@ function addListing(volume: Command): void {
     const view = await api.get<VolumeView>(path(name));
     output.result(view, describe(view));
   });
+}
+
+function inUse(volumes: readonly VolumeView[]): string {
+  const rows = volumes.map((view) => [
+    view.name,
+    formatSize(view.sizeBytes),
+    view.allocatedBytes === null ? '?' : formatSize(view.allocatedBytes),
+    view.drive,
+    view.state,
+    view.mount?.path ?? view.attachment?.device ?? view.attachment?.uri ?? '',
+  ]);
+  return table(['NAME', 'SIZE', 'ALLOCATED', 'DRIVE', 'STATE', 'WHERE'], rows);
+}
+
+/** What could be removed, whom to ask, and what it would give back. */
+function unused(volumes: readonly VolumeView[], unusedFor: string): string {
+  if (volumes.length === 0) return `No volume is unused for ${unusedFor}`;
+  const nowMs = Date.now();
+  const rows = volumes.map((view) => [
+    view.name,
+    view.allocatedBytes === null ? '?' : formatSize(view.allocatedBytes),
+    formatDuration(nowMs - Date.parse(view.unusedSince ?? view.createdAt)),
+    ownerInWords(view),
+    view.createdBy ?? '',
+    labelsInWords(view),
+  ]);
+  const bytes = volumes.reduce((sum, view) => sum + (view.allocatedBytes ?? 0), 0);
+  const headings = ['NAME', 'RECLAIMABLE', 'UNUSED FOR', 'OWNER', 'CREATED BY', 'LABELS'];
+  return `${table(headings, rows)}\n${volumes.length} volumes, ${formatSize(bytes)} reclaimable: holdfast volume rm NAME`;
 }
 
 function describe(view: VolumeView): string {
@@ -126,8 +214,18 @@ function describe(view: VolumeView): string {
     ['Drive', view.drive],
     ['State', view.reason === null ? view.state : `${view.state}: ${view.reason}`],
     ['Epoch', String(view.epoch)],
-    ['Created', view.createdAt],
+    [
+      'Created',
+      view.createdBy === null ? view.createdAt : `${view.createdAt} by ${view.createdBy}`,
+    ],
+    ['Owner', ownerInWords(view) || 'nobody named'],
+    ['Labels', labelsInWords(view) || 'none'],
+    ['Last attached', view.lastAttachedAt ?? 'never'],
+    ['Last written', view.lastWrittenAt ?? 'not seen yet'],
   ];
+  if (view.highWaterBytes !== null) {
+    pairs.push(['High water', formatSizeExact(view.highWaterBytes)]);
+  }
   const { attachment, mount } = view;
   if (attachment !== null) {
     pairs.push(

@@ -53,12 +53,12 @@ for (const kind of ['auto', 'node'] as const) {
       assert.ok(whole.bytes.equals(data));
       assert.equal(whole.chunks, 1);
       assert.ok(target.calls.every((call) => call.lengthBytes <= 260 * KIB));
-      for (const [kind, bytes] of [
+      for (const [operation, bytes] of [
         ['write', 32 * MIB],
         ['read', 96 * MIB],
       ] as const) {
-        const metered = attachment.meter.counts(kind);
-        assert.equal(metered.count, target.calls.filter((call) => call.call === kind).length);
+        const metered = attachment.meter.counts(operation);
+        assert.equal(metered.count, target.calls.filter((call) => call.call === operation).length);
         assert.equal(metered.bytes, bytes);
         assert.equal(
           metered.latency.reduce((sum, count) => sum + count),

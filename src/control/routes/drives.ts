@@ -1,0 +1,66 @@
+/** Routes of drives. */
+
+import { Type } from 'typebox';
+
+import type { App, RestParts } from '../rest.ts';
+import { Drive, DriveBody, type DriveView, NameParams, Removed, problems } from '../schemas.ts';
+import { viewDrive } from '../views.ts';
+
+/** Adds them to the API. */
+export function driveRoutes(app: App, { records, drives }: RestParts): void {
+  const view = async (name: string): Promise<DriveView> => {
+    const record = await drives.get(name);
+    return viewDrive(
+      record,
+      (await drives.engineStatus()).get(record.id),
+      drives.progress.get(name),
+    );
+  };
+  app.get(
+    '/v1/drives',
+    { schema: { summary: 'Lists drives', response: { 200: Type.Array(Drive), ...problems } } },
+    async () => {
+      const statuses = await drives.engineStatus();
+      return (await records.drives()).map((record) =>
+        viewDrive(record, statuses.get(record.id), drives.progress.get(record.name)),
+      );
+    },
+  );
+  app.post(
+    '/v1/drives',
+    {
+      schema: {
+        summary: 'Formats and adds a drive',
+        body: DriveBody,
+        response: { 200: Drive, ...problems },
+      },
+    },
+    async ({ body }) => {
+      const { name, path, sizeBytes, sparse = false, force = false } = body;
+      await drives.add({ name, path, sizeBytes, sparse, force });
+      return view(name);
+    },
+  );
+  app.get(
+    '/v1/drives/:name',
+    {
+      schema: {
+        summary: 'Shows a drive',
+        params: NameParams,
+        response: { 200: Drive, ...problems },
+      },
+    },
+    ({ params }) => view(params.name),
+  );
+  app.delete(
+    '/v1/drives/:name',
+    {
+      schema: {
+        summary: 'Removes a drive',
+        params: NameParams,
+        response: { 200: Removed, ...problems },
+      },
+    },
+    async ({ params }) => ({ removed: await drives.remove(params.name) }),
+  );
+}

@@ -1,0 +1,109 @@
+/** Routes of volumes. */
+
+import { Type } from 'typebox';
+
+import type { App, RestParts } from '../rest.ts';
+import {
+  NameParams,
+  Removed,
+  Volume,
+  VolumeBody,
+  VolumeChange,
+  VolumeQuery,
+  type VolumeView,
+  problems,
+} from '../schemas.ts';
+import { viewVolume } from '../views.ts';
+import { listVolumes, nextLink } from '../volume-list.ts';
+
+const CLIENT_NAME_LENGTH_MAX = 100;
+
+/** A volume as the API shows it, after whatever was done to it. */
+export async function volumeView(
+  { records, volumes }: RestParts,
+  name: string,
+): Promise<VolumeView> {
+  const record = await volumes.get(name);
+  const usage = await records.usage(record.id);
+  return viewVolume(record, await volumes.engineStatusOf(record), usage);
+}
+
+/** Adds them to the API. */
+export function volumeRoutes(app: App, parts: RestParts): void {
+  const { volumes } = parts;
+  oneVolumeRoutes(app, parts);
+  app.get(
+    '/v1/volumes',
+    {
+      schema: {
+        summary: 'Lists volumes, in order of name',
+        querystring: VolumeQuery,
+        response: { 200: Type.Array(Volume), ...problems },
+      },
+    },
+    async ({ query }, reply) => {
+      const { page, next } = await listVolumes(parts, query);
+      if (next !== undefined) {
+        void reply.header('link', nextLink('/v1/volumes', { ...query, after: next }));
+      }
+      return page;
+    },
+  );
+  app.post(
+    '/v1/volumes',
+    {
+      schema: {
+        summary: 'Creates a volume',
+        body: VolumeBody,
+        response: { 200: Volume, ...problems },
+      },
+    },
+    async ({ body: { name, sizeBytes, drive, owner, labels }, headers }) => {
+      const createdBy = headers['user-agent']?.slice(0, CLIENT_NAME_LENGTH_MAX);
+      await volumes.create({ name, sizeBytes, drive, owner, labels, createdBy });
+      return volumeView(parts, name);
+    },
+  );
+}
+
+function oneVolumeRoutes(app: App, parts: RestParts): void {
+  const { volumes } = parts;
+  app.get(
+    '/v1/volumes/:name',
+    {
+      schema: {
+        summary: 'Shows a volume',
+        params: NameParams,
+        response: { 200: Volume, ...problems },
+      },
+    },
+    ({ params }) => volumeView(parts, params.name),
+  );
+  app.patch(
+    '/v1/volumes/:name',
+    {
+      schema: {
+        summary: 'Resizes a volume, says whose it is, labels it',
+        params: NameParams,
+        body: VolumeChange,
+        response: { 200: Volume, ...problems },
+      },
+    },
+    async ({ params, body }) => {
+      const { sizeBytes, owner, labels } = body;
+      await volumes.change(params.name, { sizeBytes, owner, labels });
+      return volumeView(parts, params.name);
+    },
+  );
+  app.delete(
+    '/v1/volumes/:name',
+    {
+      schema: {
+        summary: 'Removes a volume',
+        params: NameParams,
+        response: { 200: Removed, ...problems },
+      },
+    },
+    async ({ params }) => ({ removed: await volumes.remove(params.name) }),
+  );
+}

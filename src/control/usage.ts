@@ -1,0 +1,87 @@
+/** How volumes are used: the engine counts, and once a minute what has changed is kept. */
+
+import type { UsageRecord } from '../model/records.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { ControlParts } from './parts.ts';
+
+export const USAGE_EVERY_MS = 60_000;
+
+/** Looks at all volumes once a minute, and at its end. */
+export class UsageKeeper {
+  readonly #parts: Pick<ControlParts, 'records' | 'wallMs' | 'log'>;
+  readonly #engineStatus: () => Promise<ReadonlyMap<string, JsonObject>>;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> = Promise.resolve();
+
+  /** `engineStatus`: what the engine says of its volumes, by volume id; empty while it is away. */
+  constructor(
+    parts: Pick<ControlParts, 'records' | 'wallMs' | 'log'>,
+    engineStatus: () => Promise<ReadonlyMap<string, JsonObject>>,
+  ) {
+    this.#parts = parts;
+    this.#engineStatus = engineStatus;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.look(), USAGE_EVERY_MS);
+  }
+
+  /** Looks a last time, so that what was written in the last minute is known, and ends. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.look();
+  }
+
+  /** Keeps what has changed since the last look. Never rejects: what fails is tried again a minute later. */
+  look(): Promise<void> {
+    this.#looking = this.#looking.then(() =>
+      this.#look().catch((error: unknown) => {
+        this.#parts.log('warning', 'usage not kept', { error: String(error) });
+      }),
+    );
+    return this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    const { records, wallMs } = this.#parts;
+    const statuses = await this.#engineStatus();
+    const known = await records.usages();
+    const volumes = await records.volumes();
+    const puts = volumes.flatMap(({ id }) => {
+      const before = known.get(id);
+      const after = usageAfter(before, { volumeId: id, status: statuses.get(id), nowMs: wallMs() });
+      return after === before || after === undefined ? [] : [{ key: `usage/${id}`, record: after }];
+    });
+    const there = new Set(volumes.map(({ id }) => id));
+    const deletes = [...known.keys()].filter((id) => !there.has(id)).map((id) => `usage/${id}`);
+    if (puts.length + deletes.length > 0) await records.change({ puts, deletes });
+  }
+}
+
+/** What is known of a volume's usage after a look at it: `before` itself where nothing is new. */
+export function usageAfter(
+  before: UsageRecord | undefined,
+  look: {
+    readonly volumeId: string;
+    readonly status: JsonObject | undefined;
+    readonly nowMs: number;
+  },
+): UsageRecord | undefined {
+  const { status, volumeId, nowMs } = look;
+  if (status === undefined) return before;
+  const changes = Number(status['changes'] ?? 0);
+  const countedSinceMs = Number(status['countedSinceMs'] ?? 0);
+  const allocatedBytes = Number(status['allocatedBytes'] ?? 0);
+  // An engine that began anew counts from zero.
+  const seen = before?.countedSinceMs === countedSinceMs ? before.changes : 0;
+  const isWritten = changes > seen;
+  const highWaterBytes = Math.max(before?.highWaterBytes ?? 0, allocatedBytes);
+  if (!isWritten && highWaterBytes === (before?.highWaterBytes ?? 0)) return before;
+  return {
+    volumeId,
+    lastWrittenAtMs: isWritten ? nowMs : before?.lastWrittenAtMs,
+    highWaterBytes,
+    changes,
+    countedSinceMs,
+  };
+}
