@@ -1,8 +1,10 @@
 /** Control is killed at each step of its use cases: what was asked comes true or is undone, nothing leaks, a retry has one result. */
 
+import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, test } from 'node:test';
 
+import type { VolumeView } from '../src/control/schemas.ts';
 import { whyNot } from './rigs/attach-rig.ts';
 import { useCases } from './rigs/control-cases.ts';
 import { killAtEachStep, startRig } from './rigs/control-kills.ts';
@@ -19,6 +21,40 @@ before(async () => {
 
 after(async () => {
   await rig.close();
+});
+
+test('a removal with a key is carried out once, whenever control is killed in it', async () => {
+  let kills = 0;
+  for (let step = 1; ; step++) {
+    const key = `removal-${step}`;
+    const remove = (): Promise<{ removed: boolean }> => rig.api.delete('/v1/volumes/v', key);
+    const create = (): Promise<unknown> =>
+      rig.api.post('/v1/volumes', { name: 'v', sizeBytes: 2 ** 26 });
+    await create();
+    rig.killAt(step);
+    const isUnharmed = await remove().then(
+      ({ removed }) => removed,
+      () => false,
+    );
+    rig.killAt(0);
+    if (!isUnharmed) {
+      kills += 1;
+      await rig.kill('control');
+      await rig.startControl();
+    }
+    assert.deepEqual(await remove(), { removed: true }, `asked again after step ${step}`);
+    await create();
+    assert.deepEqual(await remove(), { removed: true }, `asked once more after step ${step}`);
+    const volumes = await rig.api.get<VolumeView[]>('/v1/volumes');
+    assert.deepEqual(
+      volumes.map(({ name }) => name),
+      ['v'],
+      'another volume of that name stays',
+    );
+    await rig.api.delete('/v1/volumes/v');
+    if (isUnharmed) break;
+  }
+  assert.ok(kills >= 3, `${kills} kills`);
 });
 
 for (const useCase of useCases('ext4')) {

@@ -42,8 +42,9 @@ export class ApiClient {
   patch<T>(path: string, body: object): Promise<T> {
     return this.#request<T>('PATCH', path, body);
   }
-  delete<T>(path: string): Promise<T> {
-    return this.#request<T>('DELETE', path, undefined);
+  /** With `key` the same request again is carried out once. */
+  delete<T>(path: string, key?: string): Promise<T> {
+    return this.#request<T>('DELETE', path, undefined, key);
   }
 
   /** All of a list that comes in pages. */
@@ -59,8 +60,13 @@ export class ApiClient {
     return all;
   }
 
-  async #request<T>(method: string, path: string, body: object | undefined): Promise<T> {
-    const { status, text } = await this.#exchange(method, path, body);
+  async #request<T>(
+    method: string,
+    path: string,
+    body: object | undefined,
+    key?: string,
+  ): Promise<T> {
+    const { status, text } = await this.#exchange(method, path, body, key);
     const answer: unknown = text === '' ? {} : JSON.parse(text);
     if (status >= 400) throw new ApiProblem(answer as ProblemView);
     return answer as T;
@@ -70,12 +76,14 @@ export class ApiClient {
     method: string,
     path: string,
     body: object | undefined,
+    key?: string,
   ): Promise<{ status: number; text: string; link: string }> {
     const { apiSocket, directory } = this.#installation;
     const sent = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       'user-agent': `holdfast-cli/${packageVersion()}`,
       ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(key === undefined ? {} : { 'idempotency-key': key }),
     };
     return new Promise((resolve, reject) => {
       const request = http.request({ socketPath: apiSocket, method, path, headers }, (response) => {

@@ -12,6 +12,7 @@ import { replaceFile } from './installation.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+import { operationPuts } from './request-keys.ts';
 
 /** Left free on the file system that a file drive is made on. */
 const KEEP_FREE_BYTES = 1024 ** 3;
@@ -166,10 +167,7 @@ export class Drives {
     const operation: OperationRecord = newOperation(this.#parts, kind, key);
     await this.#parts.records.change({
       conditions: [{ key, version }],
-      puts: [
-        { key, record },
-        { key: `operation/${operation.id}`, record: operation },
-      ],
+      puts: [{ key, record }, ...operationPuts(operation)],
     });
     return operation;
   }

@@ -79,7 +79,7 @@ export class Reconciler {
       await attempt(`volume/${name}`, () => this.#settleVolume(name, lost));
     }
     await endInterrupted(this.#parts, failures);
-    await records.trim();
+    await records.trim(this.#parts.wallMs());
     if ([...failures.values()].some((error) => isPassing(error))) this.soon();
   }
 

@@ -6,6 +6,7 @@ import type {
   DriveRecord,
   EventRecord,
   OperationRecord,
+  RequestRecord,
   UsageRecord,
   VolumeRecord,
 } from '../model/records.ts';
@@ -14,6 +15,8 @@ export type Kept<R> = { readonly record: R; readonly version: number };
 
 /** Operations and events kept: the newest. */
 const KEPT_MAX = 500;
+/** How long the answer to a request with an idempotency key is kept. */
+export const REQUEST_KEPT_MS: number = 24 * 3_600_000;
 /** Operations that end until the oldest are dropped: looking for them reads all of them. */
 const TRIM_EVERY = 100;
 
@@ -59,6 +62,10 @@ export class RecordsStore {
     return kept<OperationRecord>(await this.#store.get(`operation/${id}`))?.record;
   }
 
+  async request(key: string): Promise<RequestRecord | undefined> {
+    return kept<RequestRecord>(await this.#store.get(`request/${key}`))?.record;
+  }
+
   async events(): Promise<EventRecord[]> {
     const events = await this.#all<EventRecord>('event/');
     return events.toSorted((a, b) => b.atMs - a.atMs);
@@ -98,17 +105,22 @@ export class RecordsStore {
   async putEnded(record: OperationRecord): Promise<void> {
     await this.change({ puts: [{ key: `operation/${record.id}`, record }] });
     this.#endedCount++;
-    if (this.#endedCount % TRIM_EVERY === 0) await this.trim();
+    if (this.#endedCount % TRIM_EVERY === 0)
+      await this.trim(record.endedAtMs ?? record.startedAtMs);
   }
 
-  /** Keeps only the newest operations that ended, and the newest events. */
-  async trim(): Promise<void> {
+  /** Keeps only the newest operations that ended, the newest events, and the requests of a day. */
+  async trim(nowMs: number): Promise<void> {
     const operations = (await this.operations())
       .filter(({ state }) => state !== 'running')
       .toSorted((a, b) => b.startedAtMs - a.startedAtMs)
       .slice(KEPT_MAX);
     const events = (await this.events()).slice(KEPT_MAX);
+    const requests = (await this.#all<RequestRecord>('request/')).filter(
+      ({ atMs }) => atMs < nowMs - REQUEST_KEPT_MS,
+    );
     const deletes = [
+      ...requests.map(({ key }) => `request/${key}`),
       ...operations.map(({ id }) => `operation/${id}`),
       ...events.map(({ id }) => `event/${id}`),
     ];

@@ -8,6 +8,7 @@ import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import type { Drives } from './drives.ts';
+import { addRequestKeys } from './keyed-requests.ts';
 import type { RecordsStore } from './records-store.ts';
 import { attachmentRoutes } from './routes/attachments.ts';
 import { driveRoutes } from './routes/drives.ts';
@@ -70,6 +71,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
     const problem = problemOf(new Refusal('ROUTE_NOT_FOUND', { method, path: url }));
     return reply.code(problem.status).type('application/problem+json').send(problem);
   });
+  addRequestKeys(app, parts);
   driveRoutes(app, parts);
   volumeRoutes(app, parts);
   attachmentRoutes(app, parts);

@@ -28,6 +28,16 @@ const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T)
   Type.Union([schema, Type.Null()]);
 
 export const NameParams = Type.Object({ name: Name });
+export const IdempotencyKey = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      pattern: '^[\\x21-\\x7e]+$',
+      description: 'The same request again with the same key, within a day, is carried out once',
+    }),
+  ),
+});
 export const IdParams = Type.Object({ id: Type.String() });
 
 export const DriveBody = Type.Object(

@@ -12,6 +12,7 @@ import { type Drives, placingOn } from './drives.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+import { operationPuts } from './request-keys.ts';
 import { VolumeSettler } from './volume-settler.ts';
 
 export type MountWish = {
@@ -275,10 +276,7 @@ export class Volumes {
       const kept = await this.#parts.records.volume(record.name);
       await this.#parts.records.change({
         conditions: [{ key, version: kept?.version ?? 0 }],
-        puts: [
-          { key, record },
-          { key: `operation/${operation.id}`, record: operation },
-        ],
+        puts: [{ key, record }, ...operationPuts(operation)],
       });
     }
     await runOperation(this.#parts, operation, () => this.settler.settle(record.name));
@@ -305,7 +303,7 @@ export class Volumes {
         puts: [
           { key, record },
           { key: driveKey, record: drive.record },
-          { key: `operation/${operation.id}`, record: operation },
+          ...operationPuts(operation),
         ],
       });
     });

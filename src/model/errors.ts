@@ -60,6 +60,10 @@ const INPUT = {
     },
   ),
   OPERATION_UNDONE: row(500, 'later', 'Could not carry out {operation}: it was refused and undone'),
+  OPERATION_RUNNING: row(503, 'later', 'Still under way: {operation}', {
+    wayOut:
+      'GET /v1/operations/{id} tells how it goes; the same request then answers with its result',
+  }),
   OPERATION_NOT_FOUND: row(404, 'never', 'There is no operation "{operation}"'),
 } as const satisfies Record<string, ErrorRow>;
 

@@ -1,4 +1,4 @@
-/** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, usage/VOLUME ID, operation/ID, meta/…  */
+/** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, usage/VOLUME ID, operation/ID, request/KEY, event/ID  */
 
 export type DriveRecord = {
   readonly name: string;
@@ -86,6 +86,16 @@ export type OperationRecord = {
   readonly startedAtMs: number;
   readonly endedAtMs: number | undefined;
   readonly error: { readonly code: string; readonly message: string } | undefined;
+};
+
+/** A request that came with an idempotency key. */
+export type RequestRecord = {
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly atMs: number;
+  /** The operation that carries it out. */
+  readonly operationId: string | undefined;
+  readonly answer: { readonly status: number; readonly body: string } | undefined;
 };
 
 /** Something that happened by itself and that people should hear of. */

@@ -6,16 +6,15 @@ import type { App, RestParts } from '../rest.ts';
 import { Drive, DriveBody, type DriveView, NameParams, Removed, problems } from '../schemas.ts';
 import { viewDrive } from '../views.ts';
 
+/** A drive as the API shows it, after whatever was done to it. */
+export async function driveView({ drives }: RestParts, name: string): Promise<DriveView> {
+  const record = await drives.get(name);
+  return viewDrive(record, (await drives.engineStatus()).get(record.id), drives.progress.get(name));
+}
+
 /** Adds them to the API. */
-export function driveRoutes(app: App, { records, drives }: RestParts): void {
-  const view = async (name: string): Promise<DriveView> => {
-    const record = await drives.get(name);
-    return viewDrive(
-      record,
-      (await drives.engineStatus()).get(record.id),
-      drives.progress.get(name),
-    );
-  };
+export function driveRoutes(app: App, parts: RestParts): void {
+  const { records, drives } = parts;
   app.get(
     '/v1/drives',
     { schema: { summary: 'Lists drives', response: { 200: Type.Array(Drive), ...problems } } },
@@ -38,7 +37,7 @@ export function driveRoutes(app: App, { records, drives }: RestParts): void {
     async ({ body }) => {
       const { name, path, sizeBytes, sparse = false, force = false } = body;
       await drives.add({ name, path, sizeBytes, sparse, force });
-      return view(name);
+      return driveView(parts, name);
     },
   );
   app.get(
@@ -50,7 +49,7 @@ export function driveRoutes(app: App, { records, drives }: RestParts): void {
         response: { 200: Drive, ...problems },
       },
     },
-    ({ params }) => view(params.name),
+    ({ params }) => driveView(parts, params.name),
   );
   app.delete(
     '/v1/drives/:name',

@@ -1,0 +1,142 @@
+/** Idempotency keys: a request that is repeated is carried out once. test/control-kill.test.ts kills control in one. */
+
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+
+import type { VolumeView } from '../src/control/schemas.ts';
+import { fingerprintOf } from '../src/control/request-keys.ts';
+import type { OperationRecord } from '../src/model/records.ts';
+import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
+import { RestDouble } from './rigs/rest-double.ts';
+
+const GIB = 2 ** 30;
+const VOLUME = { name: 'v', sizeBytes: GIB };
+let directory: string;
+let double: RestDouble;
+
+before(async () => {
+  directory = makeTestDirectory();
+  double = await RestDouble.start(path.join(directory, 'data'));
+  await send('POST', '/v1/drives', { body: { name: 'd', sizeBytes: GIB, sparse: true } });
+});
+
+beforeEach(async () => {
+  await send('DELETE', '/v1/volumes/v');
+});
+
+after(async () => {
+  await double.close();
+  await removeTestDirectory(directory);
+});
+
+type Answer = { readonly status: number; readonly text: string; readonly isRepeated: boolean };
+
+async function send(
+  method: 'POST' | 'DELETE' | 'GET',
+  url: string,
+  { key, body }: { readonly key?: string; readonly body?: object } = {},
+): Promise<Answer> {
+  const answer = await double.app.inject({
+    method,
+    url,
+    ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }),
+    ...(body === undefined ? {} : { payload: body }),
+  });
+  return {
+    status: answer.statusCode,
+    text: answer.body,
+    isRepeated: answer.headers['idempotent-replayed'] === 'true',
+  };
+}
+
+const idOf = ({ text }: Answer): string => (JSON.parse(text) as VolumeView).id;
+
+async function removalCount(): Promise<number> {
+  const operations = await double.records.operations();
+  return operations.filter(({ kind }) => kind === 'volume.remove').length;
+}
+
+test('the same request with the same key has the answer of the first, whatever happened since', async () => {
+  const first = await send('POST', '/v1/volumes', { key: 'k1', body: VOLUME });
+  const again = await send('POST', '/v1/volumes', { key: 'k1', body: VOLUME });
+  assert.deepEqual(again, { ...first, isRepeated: true });
+  await send('DELETE', '/v1/volumes/v', { key: 'k2' });
+  assert.deepEqual(await send('POST', '/v1/volumes', { key: 'k1', body: VOLUME }), again);
+  assert.equal((await send('GET', '/v1/volumes/v')).status, 404, 'it was not made again');
+  const other = await send('POST', '/v1/volumes', { key: 'k3', body: VOLUME });
+  assert.notEqual(idOf(other), idOf(first));
+  const removal = await send('DELETE', '/v1/volumes/v', { key: 'k2' });
+  assert.deepEqual([removal.text, removal.isRepeated], ['{"removed":true}', true]);
+  assert.equal((await send('GET', '/v1/volumes/v')).status, 200, 'the other volume is there');
+});
+
+test('a key of another request is refused, and one that is none', async () => {
+  await send('POST', '/v1/volumes', { key: 'k4', body: VOLUME });
+  for (const [url, body] of [
+    ['/v1/volumes', { ...VOLUME, sizeBytes: 2 * GIB }],
+    ['/v1/drives', VOLUME],
+  ] as const) {
+    const { status, text } = await send('POST', url, { key: 'k4', body });
+    assert.equal(status, 409);
+    assert.match(text, /KEY_REUSED/);
+  }
+  for (const key of ['', 'a b', 'k'.repeat(256)]) {
+    assert.equal((await send('POST', '/v1/volumes', { key, body: VOLUME })).status, 400, key);
+  }
+});
+
+test('a refusal uses up no key', async () => {
+  const tooSmall = { ...VOLUME, drive: 'none' };
+  assert.equal((await send('POST', '/v1/volumes', { key: 'k5', body: tooSmall })).status, 404);
+  assert.equal((await send('POST', '/v1/volumes', { key: 'k5', body: VOLUME })).status, 200);
+});
+
+test('requests at once with one key are one', async () => {
+  await send('POST', '/v1/volumes', { body: VOLUME });
+  const earlier = await removalCount();
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, () => send('DELETE', '/v1/volumes/v', { key: 'k6' })),
+  );
+  assert.equal(answers.filter(({ text }) => text === '{"removed":true}').length, 8);
+  assert.equal(answers.filter(({ isRepeated }) => isRepeated).length, 7);
+  assert.equal((await removalCount()) - earlier, 1);
+});
+
+test('a request whose process died before its answer waits for its operation', async () => {
+  const operation: OperationRecord = {
+    id: 'of-a-dead-process',
+    kind: 'volume.remove',
+    target: 'volume/v',
+    state: 'running',
+    startedAtMs: Date.now(),
+    endedAtMs: undefined,
+    error: undefined,
+  };
+  const put = (state: OperationRecord['state']): Promise<void> =>
+    double.records.change({
+      puts: [{ key: `operation/${operation.id}`, record: { ...operation, state } }],
+    });
+  await put('running');
+  const record = {
+    key: 'k7',
+    fingerprint: fingerprintOf('DELETE', '/v1/volumes/v', undefined),
+    atMs: Date.now(),
+    operationId: operation.id,
+  };
+  await double.records.change({ puts: [{ key: 'request/k7', record }] });
+  await send('POST', '/v1/volumes', { body: VOLUME });
+  const waiting = send('DELETE', '/v1/volumes/v', { key: 'k7' });
+  setTimeout(() => void put('done'), 150);
+  assert.equal((await waiting).text, '{"removed":true}');
+  assert.equal((await send('GET', '/v1/volumes/v')).status, 200, 'it is not removed once more');
+  assert.ok((await send('DELETE', '/v1/volumes/v', { key: 'k7' })).isRepeated);
+});
+
+test('a key is forgotten after a day', async () => {
+  await send('POST', '/v1/volumes', { key: 'k8', body: VOLUME });
+  await double.records.trim(Date.now() + 23 * 3_600_000);
+  assert.ok(await double.records.request('k8'));
+  await double.records.trim(Date.now() + 25 * 3_600_000);
+  assert.equal(await double.records.request('k8'), undefined);
+});
