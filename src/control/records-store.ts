@@ -1,6 +1,12 @@
 /** Drives, volumes and their usage, operations and events in the cluster store, by type. */
 
-import type { ClusterStore, Entry, JsonValue, Transaction } from '../metadata/cluster-store.ts';
+import type {
+  ClusterStore,
+  Entry,
+  JsonValue,
+  Transaction,
+  WatchEvent,
+} from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import type {
   DriveRecord,
@@ -69,6 +75,16 @@ export class RecordsStore {
   async events(): Promise<EventRecord[]> {
     const events = await this.#all<EventRecord>('event/');
     return events.toSorted((a, b) => b.atMs - a.atMs);
+  }
+
+  /** The store's revision now. */
+  async revision(): Promise<number> {
+    return (await this.#store.list('meta/')).revision;
+  }
+
+  /** Every change after `revision`, until `signal` aborts. Throws STORE_COMPACTED where history does not reach back so far. */
+  watch(revision: number, signal: AbortSignal): AsyncIterable<WatchEvent> {
+    return this.#store.watch('', revision, signal);
   }
 
   async #all<R>(prefix: string): Promise<R[]> {

@@ -4,17 +4,19 @@ import { randomUUID } from 'node:crypto';
 
 import swagger from '@fastify/swagger';
 import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance } from 'fastify';
 
-import { Fault, Refusal, errorRow } from '../model/errors.ts';
+import { Refusal } from '../model/errors.ts';
 import type { Drives } from './drives.ts';
 import { addRequestKeys } from './keyed-requests.ts';
+import { problemOf } from './problem.ts';
 import type { RecordsStore } from './records-store.ts';
 import { attachmentRoutes } from './routes/attachments.ts';
 import { driveRoutes } from './routes/drives.ts';
 import { installationRoutes } from './routes/installation.ts';
 import { volumeRoutes } from './routes/volumes.ts';
-import type { ProblemView, StatusView } from './schemas.ts';
+import { watchRoutes } from './routes/watch.ts';
+import type { StatusView } from './schemas.ts';
 import type { Volumes } from './volumes.ts';
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -76,28 +78,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   volumeRoutes(app, parts);
   attachmentRoutes(app, parts);
   installationRoutes(app, parts);
+  watchRoutes(app, parts);
   await app.ready();
   return app;
-}
-
-/** What went wrong, as RFC 9457 has it. */
-export function problemOf(error: Error): ProblemView {
-  const known = error instanceof Refusal || error instanceof Fault ? error : invalidOr(error);
-  const { http } = errorRow(known.code);
-  return {
-    type: `https://holdfast.invalid/errors/${known.code}`,
-    title: known.code,
-    status: http,
-    code: known.code,
-    detail: known.message,
-    ...(known.wayOut === undefined ? {} : { wayOut: known.wayOut }),
-  };
-}
-
-function invalidOr(error: Error): Refusal | Fault {
-  const { statusCode } = error as Partial<FastifyError>;
-  if (statusCode !== undefined && statusCode < 500) {
-    return new Refusal('INPUT_INVALID', { problem: error.message });
-  }
-  return new Fault('INTERNAL', { problem: error.message });
 }

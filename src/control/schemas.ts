@@ -2,6 +2,7 @@
 
 import { type Static, Type } from 'typebox';
 
+import { CHANGE_KINDS } from './changes.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { LABEL_COUNT_MAX } from '../model/labels.ts';
 import { SIZE_BYTES_MAX } from '../model/sizes.ts';
@@ -249,6 +250,25 @@ export const ProblemDetails = Type.Object({
 /** What every route may answer instead. */
 export const problems = { '4xx': ProblemDetails, '5xx': ProblemDetails };
 
+export const Event = Type.Object({
+  id: Type.String(),
+  at: Type.String(),
+  what: Type.String({ description: 'Something that happened by itself' }),
+});
+
+export const WatchQuery = Type.Object(
+  {
+    kind: Type.Optional(
+      Type.Array(Type.Union(CHANGE_KINDS.map((kind) => Type.Literal(kind))), {
+        maxItems: CHANGE_KINDS.length,
+        description: 'Of these alone; all without it',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export type EventView = Static<typeof Event>;
 export type DriveView = Static<typeof Drive>;
 export type VolumeView = Static<typeof Volume>;
 export type OperationView = Static<typeof Operation>;

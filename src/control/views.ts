@@ -1,9 +1,15 @@
 /** Records, with what the engine says of them, as the API shows them. */
 
-import type { DriveRecord, OperationRecord, UsageRecord, VolumeRecord } from '../model/records.ts';
+import type {
+  DriveRecord,
+  EventRecord,
+  OperationRecord,
+  UsageRecord,
+  VolumeRecord,
+} from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { DriveProgress } from './drives.ts';
-import type { DriveView, OperationView, VolumeView } from './schemas.ts';
+import type { DriveView, EventView, OperationView, VolumeView } from './schemas.ts';
 import { volatileWarning } from './volatile.ts';
 
 /** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */
@@ -112,6 +118,11 @@ function highWater(status: JsonObject | undefined, usage: UsageRecord | undefine
   const now = numberOr(status?.['allocatedBytes']);
   if (now === null && usage === undefined) return null;
   return Math.max(now ?? 0, usage?.highWaterBytes ?? 0);
+}
+
+/** An event as the API shows it. */
+export function viewEvent(record: EventRecord): EventView {
+  return { id: record.id, at: timeOf(record.atMs), what: record.what };
 }
 
 const timeOf = (ms: number): string => new Date(ms).toISOString();

@@ -7,6 +7,7 @@ export type Schema = {
   readonly anyOf?: readonly Schema[];
   readonly const?: unknown;
   readonly enum?: readonly unknown[];
+  readonly items?: Schema;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly required?: readonly string[];
   readonly minimum?: number;
@@ -90,6 +91,21 @@ export function segmentFor(prng: Prng): string {
   const odd = pick(prng, ODD);
   const text = typeof odd === 'string' ? odd : JSON.stringify(odd);
   return prng.below(4) === 0 ? '%zz' : encodeURIComponent(text);
+}
+
+/** A query of some of the parameters: values that fit, odd ones, and now and then a parameter that there is not. */
+export function queryText(prng: Prng, parameters: Readonly<Record<string, Schema>>): string {
+  const words = new URLSearchParams();
+  for (const [name, schema] of Object.entries(parameters)) {
+    if (prng.below(3) > 0) continue;
+    const count = schema.type === 'array' ? 1 + prng.below(3) : 1;
+    for (let at = 0; at < count; at++) {
+      const value = prng.below(4) === 0 ? pick(prng, ODD) : valueFor(prng, schema.items ?? schema);
+      words.append(name, typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
+    }
+  }
+  if (prng.below(20) === 0) words.append('extra', 'x');
+  return words.toString();
 }
 
 /** The text of a body: JSON, or what is none. */

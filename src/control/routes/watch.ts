@@ -1,0 +1,119 @@
+/** What happens, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
+
+import type { FastifyReply } from 'fastify';
+import { Type } from 'typebox';
+
+import { Fault, Refusal } from '../../model/errors.ts';
+import { type Change, CHANGE_KINDS, changesIn, placeOf } from '../changes.ts';
+import { problemOf } from '../problem.ts';
+import type { App, RestParts } from '../rest.ts';
+import { Event, WatchQuery, problems } from '../schemas.ts';
+import { viewEvent } from '../views.ts';
+import { driveView } from './drives.ts';
+import { volumeView } from './volumes.ts';
+
+/** A client that went away without a word is noticed by what cannot be sent to it. */
+const COMMENT_EVERY_MS = 15_000;
+
+/** Adds them to the API. */
+export function watchRoutes(app: App, parts: RestParts): void {
+  const ending = new AbortController();
+  app.addHook('preClose', async () => ending.abort());
+  app.get(
+    '/v1/events',
+    {
+      schema: {
+        summary: 'Lists what happened by itself, the newest first',
+        response: { 200: Type.Array(Event), ...problems },
+      },
+    },
+    async () => (await parts.records.events()).map(viewEvent),
+  );
+  app.get(
+    '/v1/watch',
+    {
+      schema: {
+        summary: 'Tells every change as a server-sent event; Last-Event-ID goes on after one',
+        querystring: WatchQuery,
+        response: {
+          200: {
+            description: 'Events volume, drive, operation and event: {"name", "object"}',
+            content: { 'text/event-stream': { schema: Type.String() } },
+          },
+          ...problems,
+        },
+      },
+    },
+    async ({ query, headers }, reply) => {
+      const last = headers['last-event-id'];
+      const after =
+        typeof last === 'string'
+          ? placeOf(last)
+          : { revision: (await parts.records.revision()) + 1, count: 0 };
+      const gone = new AbortController();
+      reply.raw.once('close', () => gone.abort());
+      const signal = AbortSignal.any([gone.signal, ending.signal]);
+      const changes = changesIn(parts.records.watch(after.revision - 1, signal), {
+        after,
+        kinds: query.kind ?? CHANGE_KINDS,
+        view: (kind, name) => present(parts, kind, name),
+      });
+      const first = changes.next();
+      // What is refused at once is refused as any request is.
+      await Promise.race([first, new Promise(setImmediate)]);
+      await stream(reply, { first, rest: changes, signal });
+    },
+  );
+}
+
+async function present(
+  parts: RestParts,
+  kind: 'drive' | 'volume',
+  name: string,
+): Promise<object | null> {
+  try {
+    return await (kind === 'drive' ? driveView(parts, name) : volumeView(parts, name));
+  } catch (error) {
+    if (error instanceof Refusal) return null;
+    throw error;
+  }
+}
+
+type Stream = {
+  readonly first: Promise<IteratorResult<Change, unknown>>;
+  readonly rest: AsyncGenerator<Change>;
+  readonly signal: AbortSignal;
+};
+
+/** Sends changes as fast as the client takes them, until it goes or the API ends. */
+async function stream(reply: FastifyReply, { first, rest, signal }: Stream): Promise<void> {
+  reply.hijack();
+  const { raw } = reply;
+  raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+  raw.write(': watching\n\n');
+  const comments = setInterval(() => raw.write(': still here\n\n'), COMMENT_EVERY_MS);
+  try {
+    for (let next = await first; next.done !== true; next = await rest.next()) {
+      const { id, kind, name, object } = next.value;
+      const data = JSON.stringify({ name, object });
+      const hasRoom = raw.write(`id: ${id}\nevent: ${kind}\ndata: ${data}\n\n`);
+      if (!hasRoom) await drained(reply, signal);
+      if (signal.aborted) break;
+    }
+  } catch (error) {
+    const known =
+      error instanceof Error ? error : new Fault('INTERNAL', { problem: String(error) });
+    raw.write(`event: problem\ndata: ${JSON.stringify(problemOf(known))}\n\n`);
+  } finally {
+    clearInterval(comments);
+    raw.end();
+  }
+}
+
+function drained({ raw }: FastifyReply, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    raw.once('drain', resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
