@@ -52,6 +52,16 @@ export async function sweepLeftovers(runDir: string, options: SweepOptions): Pro
   return { undone: sweep.undone, left: sweep.left };
 }
 
+/**
+ * Ends the FUSE connections whose makers are dead or dying. A maker that is killed in a call to the kernel which its own answer would
+ * end (LOOP_CONFIGURE flushes the file) is a zombie with a thread in the kernel for ever, and whoever opens that loop device hangs too.
+ */
+export async function abortDying(runDir: string): Promise<void> {
+  const entries = new MadeLog(runDir).entries();
+  const sweep = new Sweep(new MadeLog(runDir), entries);
+  for (const made of entries) await sweep.abort(made);
+}
+
 function chosen(entries: readonly Made[], options: SweepOptions): readonly Made[] {
   if (options.scope === 'run') return entries;
   const devices = new Set<string>();

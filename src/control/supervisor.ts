@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
-import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
+import { type SweepReport, abortDying, sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { processes } from '../env/node/processes.ts';
 import { assert } from '../lib/assert.ts';
@@ -28,6 +28,8 @@ type Role = (typeof ROLES)[number];
 const STARTED_MS = 500;
 const RESTART_PAUSE_MS_MIN = 50;
 const RESTART_PAUSE_MS_MAX = 5000;
+/** Idle processes of Holdfast wake once a second at most. */
+const DYING_LOOK_MS = 1000;
 /** An orderly end of one process: flushing and a last checkpoint. Then it is killed, which loses nothing acknowledged. */
 const STOP_MS_MAX = 20_000;
 /** An attacher that does not answer for so long serves nobody: it is ended, and what it made is swept. */
@@ -66,6 +68,7 @@ export class Supervisor {
   readonly #startedAt = new Date().toISOString();
   #notes: string[] = [];
   #stopping = false;
+  #dyingTimer: NodeJS.Timeout | undefined;
 
   private constructor(installation: Installation, lock: HeldLock) {
     this.#installation = installation;
@@ -81,6 +84,7 @@ export class Supervisor {
     await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
     if (attacher !== undefined) supervisor.#adopt('attacher', attacher);
     for (const role of ROLES) if (role !== attacher?.role) supervisor.#startChild(role);
+    supervisor.#watchDying();
     return supervisor;
   }
 
@@ -112,6 +116,21 @@ export class Supervisor {
     const deadline = Date.now() + STOP_MS_MAX;
     while (isOurs(pid, role, directory) && Date.now() < deadline) await sleep(20);
     if (isOurs(pid, role, directory)) process.kill(pid, 'SIGKILL');
+  }
+
+  /** Looks once a second whether the attacher is dying and cannot: seen so twice, what holds it is ended. */
+  #watchDying(): void {
+    let seen: number | undefined;
+    this.#dyingTimer = setInterval(() => {
+      const pid = this.#children.get('attacher')?.process?.pid;
+      const isDying = pid !== undefined && identify(pid) === undefined;
+      if (isDying && pid === seen) {
+        abortDying(this.#installation.runDirectory).catch((error: unknown) => {
+          this.#notes.push(`The attacher hangs in its end: ${String(error)}`);
+        });
+      }
+      seen = isDying ? pid : undefined;
+    }, DYING_LOOK_MS);
   }
 
   #adopt(role: Role, orphan: Orphan): void {
@@ -216,6 +235,7 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.beginStop();
     for (const role of ['control', 'attacher', 'engine'] as const) await this.#stopChild(role);
+    clearInterval(this.#dyingTimer);
     await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
     fs.rmSync(path.join(this.#installation.runDirectory, 'supervisor.json'), { force: true });
     this.#lock.release();
@@ -234,6 +254,7 @@ export class Supervisor {
   /** At once: everything is killed. Nothing acknowledged is lost; mounts are swept at the next start. */
   kill(): void {
     this.beginStop();
+    clearInterval(this.#dyingTimer);
     for (const child of this.#children.values()) child.process?.kill('SIGKILL');
   }
 }

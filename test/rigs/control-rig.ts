@@ -11,7 +11,7 @@ import path from 'node:path';
 import process from 'node:process';
 
 import { identify } from '../../src/attacher/process-identity.ts';
-import { sweepLeftovers } from '../../src/attacher/sweep.ts';
+import { abortDying, sweepLeftovers } from '../../src/attacher/sweep.ts';
 import { ApiClient } from '../../src/cli/api-client.ts';
 import {
   type Installation,
@@ -154,7 +154,10 @@ export class ControlRig {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
     child.kill('SIGKILL');
+    // What the supervisor does.
+    const dying = setInterval(() => void abortDying(this.installation.runDirectory), 1000);
     await ended;
+    clearInterval(dying);
   }
 
   /** What a process logged. */
