@@ -180,7 +180,7 @@ async function underKills(rig: AttachRig, fsType: FsType): Promise<void> {
 
   await unmountFileSystem(target, { path: mountPath, made });
   assert.equal(fs.existsSync(mountPath), false);
-  await checkFileSystem(target, { fsType, scratchDir: rig.directory, made });
+  await checkFileSystem(target, { fsType, scratchDir: rig.directory, made, roomBytes: 2 ** 40 });
   await mountFileSystem(target, { fsType, path: mountPath, made });
   assert.equal(hashOf(written), hash);
   await assert.rejects(rig.call('detach', { attachId: rig.attachId }), refused('VOLUME_MOUNTED'));
@@ -222,7 +222,7 @@ async function afterDeath(rig: AttachRig, fsType: FsType): Promise<void> {
 
   await rig.startAttacher();
   const again = { volume: 'v', device: await rig.attach() };
-  await checkFileSystem(again, { fsType, scratchDir: rig.directory, made });
+  await checkFileSystem(again, { fsType, scratchDir: rig.directory, made, roomBytes: 2 ** 40 });
   await mountFileSystem(again, { fsType, path: mountPath, made });
   assert.equal(hashOf(kept), hash);
   fs.closeSync(open);

@@ -72,13 +72,20 @@ export async function make({ volume, device }: VolumeDevice, fsType: FsType): Pr
   throw failed(volume, describeExit(program, result));
 }
 
+/** Whether an ext4 that is not mounted has a journal that is to be replayed. */
+export async function hasExt4Journal({ volume, device }: VolumeDevice): Promise<boolean> {
+  const result = await runProgram('dumpe2fs', '-h', device);
+  if (result.kind === 'missing') throw missing(volume, 'dumpe2fs', TABLE.ext4.package);
+  return /^Filesystem features:.*\bneeds_recovery\b/m.test(result.output);
+}
+
 /** Repairs what can be repaired without a choice; the journal is replayed. The device is not mounted. */
 export async function checkExt4({ volume, device }: VolumeDevice): Promise<string> {
   const result = await runProgram('e2fsck', '-f', '-p', device);
   if (result.kind === 'missing') throw missing(volume, 'e2fsck', TABLE.ext4.package);
   // e2fsck(8): 1 is "errors corrected", the rest are sums of worse.
   if (result.status <= 1) return lastLines(result.output);
-  const remedy = `e2fsck -y ${device} repairs what it can; look at what it says first (e2fsck -n ${device})`;
+  const remedy = `attach it (holdfast volume attach ${volume}) and look at what e2fsck -n says of the device; e2fsck -y repairs what it can`;
   throw failed(volume, `${describeExit('e2fsck', result)}; ${remedy}`);
 }
 
@@ -87,7 +94,7 @@ export async function checkXfs({ volume, device }: VolumeDevice): Promise<string
   const result = await runProgram('xfs_repair', '-n', device);
   if (result.kind === 'missing') throw missing(volume, 'xfs_repair', TABLE.xfs.package);
   if (result.status === 0) return lastLines(result.output);
-  const remedy = `xfs_repair ${device} repairs it`;
+  const remedy = `attach it (holdfast volume attach ${volume}); xfs_repair of the device repairs it`;
   throw failed(volume, `${describeExit('xfs_repair -n', result)}; ${remedy}`);
 }
 

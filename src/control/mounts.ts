@@ -13,6 +13,7 @@ import type { MadeLog } from '../attacher/made-log.ts';
 import { mountAt } from '../attacher/mount-table.ts';
 import { makeDirectory } from '../env/node/make-directory.ts';
 import { Refusal } from '../model/errors.ts';
+import { formatSize } from '../model/sizes.ts';
 import {
   type FsType,
   type VolumeDevice,
@@ -21,6 +22,7 @@ import {
   failed,
   growMounted,
   growUnmountedExt4,
+  hasExt4Journal,
   isFsType,
   make,
   missing,
@@ -118,21 +120,54 @@ export async function unmountFileSystem(
   await forgetMount(options.made, { path, device });
 }
 
+/** Journals are no larger but for the largest of xfs: mkfs.ext4 makes 1 GiB at most, mkfs.xfs 2 GiB. */
+const JOURNAL_BYTES_MAX = 1024 ** 3;
+
 /**
  * Checks a file system that is not mounted, and replays its journal: ext4 by e2fsck, which also repairs what needs no choice;
- * xfs by mounting it once at `scratchDir`/UUID, then looking. Resolves with a sentence. Throws where it needs somebody's choice.
+ * xfs by mounting it once at `scratchDir`/UUID, then looking. Resolves with a sentence. Throws where it needs somebody's choice,
+ * and MOUNT_NO_ROOM, with the journal as it was, where the drive has too little room for a replay.
  */
 export async function checkFileSystem(
   target: VolumeDevice,
-  options: { readonly fsType: FsType; readonly scratchDir: string; readonly made: MadeLog },
+  options: {
+    readonly fsType: FsType;
+    readonly scratchDir: string;
+    readonly made: MadeLog;
+    /** Free on the volume's drive. */
+    readonly roomBytes: number;
+  },
 ): Promise<string> {
   const [path] = mountsOf(target.device);
   if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: target.volume, path });
-  if (options.fsType === 'ext4') return checkExt4(target);
+  const { fsType, roomBytes } = options;
+  const isShort = roomBytes < JOURNAL_BYTES_MAX;
+  // Where its blocks cannot be written e2fsck drops the journal, and with it what was synced; the kernel keeps it.
+  if (fsType === 'xfs' || (isShort && (await hasExt4Journal(target)))) {
+    await replay(target, options);
+  }
+  return fsType === 'ext4' ? checkExt4(target) : checkXfs(target);
+}
+
+async function replay(
+  target: VolumeDevice,
+  options: {
+    readonly fsType: FsType;
+    readonly scratchDir: string;
+    readonly made: MadeLog;
+    readonly roomBytes: number;
+  },
+): Promise<void> {
   const scratch = join(options.scratchDir, `check-${basename(target.device)}`);
-  const mounted = await mountFileSystem(target, { ...options, path: scratch });
-  await unmountFileSystem(target, { path: mounted, made: options.made });
-  return checkXfs(target);
+  try {
+    const mounted = await mountFileSystem(target, { ...options, path: scratch });
+    await unmountFileSystem(target, { path: mounted, made: options.made });
+  } catch (error) {
+    if (options.roomBytes >= JOURNAL_BYTES_MAX) throw error;
+    const problem = error instanceof Error ? error.message : String(error);
+    const free = formatSize(options.roomBytes);
+    throw new Refusal('MOUNT_NO_ROOM', { volume: target.volume, free, problem });
+  }
 }
 
 /** Before a mount: makes an ext4 as large as its device. An xfs can grow only when it is mounted. */

@@ -159,7 +159,9 @@ export class VolumeSettler {
       if (force) await this.#put({ ...volume, mount: { ...mount, force: false } });
       if (was === 'found') {
         const scratchDir = path.join(installation.runDirectory, 'scratch');
-        this.checks.set(volume.name, await checkFileSystem(target, { fsType, scratchDir, made }));
+        const roomBytes = await this.#roomBytes(volume);
+        const checked = await checkFileSystem(target, { fsType, scratchDir, made, roomBytes });
+        this.checks.set(volume.name, checked);
         await growUnmounted(target, fsType);
       }
       const at = await mountFileSystem(target, { fsType, path: mount.path, made });
@@ -173,6 +175,16 @@ export class VolumeSettler {
       if (!isPassing(error)) await this.#undoMount(volume, mount);
       throw error;
     }
+  }
+
+  /** Free on the volume's drive. */
+  async #roomBytes({ drive: name }: VolumeRecord): Promise<number> {
+    const drive = await this.#parts.records.drive(name);
+    const { drives } = await this.#parts.engine.call('drive.list', {});
+    const status = (drives as readonly JsonObject[]).find(
+      ({ driveId }) => driveId === drive?.record.id,
+    );
+    return Number(status?.['freeBytes'] ?? 0);
   }
 
   async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {

@@ -172,6 +172,15 @@ const VOLUME = {
   MOUNT_IMPOSSIBLE: row(501, 'never', 'Cannot mount on this machine: {problem}', {
     wayOut: 'holdfast volume attach NAME --nbd works without mounting',
   }),
+  MOUNT_NO_ROOM: row(
+    507,
+    'later',
+    'Cannot mount volume "{volume}": its journal is to be written back, and its drive has {free} free: {problem}',
+    {
+      wayOut:
+        'Nothing of it is lost: free space (remove volumes, trim other file systems), then mount it again. Do not run e2fsck or xfs_repair before',
+    },
+  ),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
   FILE_SYSTEM_NOT_GROWN: row(
     500,

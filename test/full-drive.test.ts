@@ -1,0 +1,100 @@
+/** A drive that is full under mounted file systems: what was synced is there when space is free again, whatever restarted meanwhile. */
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { CliRig, device } from './rigs/cli-rig.ts';
+
+const MIB = 2 ** 20;
+const FILES_MAX = 3000;
+let rig: CliRig;
+
+before(() => {
+  rig = new CliRig();
+});
+
+after(async () => {
+  await rig.run(['down']);
+  await rig.close();
+});
+
+/** Writes with an fsync of the file and of its directory: both returned, so the file is there for good. */
+function writeSynced(file: string, pieces: readonly Buffer[], strideBytes: number): void {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  const fd = fs.openSync(file, 'w');
+  try {
+    for (const [index, piece] of pieces.entries()) {
+      fs.writeSync(fd, piece, 0, piece.length, index * strideBytes);
+    }
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+  const directory = fs.openSync(path.dirname(file), 'r');
+  fs.fsyncSync(directory);
+  fs.closeSync(directory);
+}
+
+const digest = (file: string): string =>
+  createHash('sha256').update(fs.readFileSync(file)).digest('hex');
+
+/** Writes files of scattered pieces until there is no space. Resolves with the digest of each that was synced. */
+function fill(folder: string): Map<string, string> {
+  const synced = new Map<string, string>();
+  for (let index = 0; index < FILES_MAX; index++) {
+    const file = path.join(folder, `d${index % 7}`, `f${index}`);
+    const pieces = Array.from({ length: 1 + (index % 29) }, () => randomBytes(4096));
+    try {
+      writeSynced(file, pieces, 151_552);
+      synced.set(file, digest(file));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      assert.ok(code === 'ENOSPC' || code === 'EIO' || code === 'EROFS', String(error));
+      return synced;
+    }
+  }
+  assert.fail('the drive is full before');
+}
+
+for (const fsType of ['ext4', 'xfs'] as const) {
+  test(
+    `what ${fsType} synced outlives a full drive, a restart and a refused mount`,
+    { ...device, timeout: 120_000 },
+    async () => {
+      await rig.json('up', '--detach', '--sparse', '--drive-size', '512MiB');
+      await rig.json('volume', 'create', 'filler', '--size', '256MiB');
+      const filler = await rig.json('volume', 'mount', 'filler');
+      writeSynced(
+        path.join((filler['mount'] as { path: string }).path, 'f'),
+        [randomBytes(120 * MIB)],
+        0,
+      );
+      await rig.json('volume', 'unmount', 'filler');
+      await rig.json('volume', 'create', 'big', '--size', '4GiB');
+      const { mount } = await rig.json('volume', 'mount', 'big', '--fs', fsType);
+      const folder = (mount as { path: string }).path;
+      const large = path.join(folder, 'large');
+      writeSynced(
+        large,
+        Array.from({ length: 100 }, () => randomBytes(MIB)),
+        MIB,
+      );
+      const synced = fill(folder);
+      synced.set(large, digest(large));
+      assert.ok(synced.size > 1, 'something was synced before the drive was full');
+
+      await rig.json('down');
+      await rig.json('up', '--detach');
+      const refused = await rig.run(['volume', 'mount', 'big', '--fs', fsType, '--output', 'json']);
+      // An xfs may have had nothing left to write back.
+      if (fsType === 'ext4' || refused.code !== 0) assert.match(refused.err, /MOUNT_NO_ROOM/);
+      await rig.json('volume', 'rm', 'filler', '--yes');
+      await rig.json('volume', 'mount', 'big', '--fs', fsType);
+      for (const [file, was] of synced) assert.equal(digest(file), was, file);
+      await rig.json('uninstall', '--yes');
+    },
+  );
+}
