@@ -166,4 +166,18 @@ async function isAgreed() {
   return /^(y(es)?)?$/i.test(answer.trim());
 }
 
-process.exitCode = await main();
+process.exitCode = await main().catch(explain);
+
+/** What went wrong, in a line or two, and the exit status. */
+function explain(error) {
+  if (error.name === 'AbortError') {
+    process.stderr.write('\nNothing was changed\n');
+    return 130;
+  }
+  if (String(error.code).startsWith('ERR_PARSE_ARGS')) {
+    process.stderr.write(`${error.message}\n\n${HELP}`);
+    return 2;
+  }
+  process.stderr.write(`Cannot set up: ${error.message}. npm start goes on from here\n`);
+  return 1;
+}

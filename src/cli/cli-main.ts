@@ -1,8 +1,11 @@
 /** The CLI: a client of the REST API, and of the supervisor's files for up, down and uninstall. Exit codes: 0 done, 1 refused, 2 usage, 3 unreachable. */
 
+import fs from 'node:fs';
+
 import { Command, CommanderError } from 'commander';
 
 import { packageVersion } from '../env/node/package-version.ts';
+import { errnoInWords } from '../model/errno.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { addDriveCommands } from './commands/drive.ts';
@@ -36,6 +39,7 @@ export function newProgram(): Command {
 export async function cliMain(words: readonly string[]): Promise<number> {
   const program = newProgram();
   const json = wantsJson(words);
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', endOutput);
   inherit(program, json);
   try {
     await program.parseAsync([...words], { from: 'user' });
@@ -43,6 +47,18 @@ export async function cliMain(words: readonly string[]): Promise<number> {
   } catch (error) {
     return report(error, json);
   }
+}
+
+/** Nobody reads what is printed (`| head`), or it finds no room: there is nothing left to do. */
+function endOutput(error: NodeJS.ErrnoException): never {
+  if (error.code !== 'EPIPE') {
+    try {
+      fs.writeSync(2, `Cannot print: ${error.message}\n`);
+    } catch {
+      // Standard error is as full.
+    }
+  }
+  process.exit(error.code === 'EPIPE' ? 0 : EXIT_REFUSED);
 }
 
 /** Subcommands end by exception too, so that their exit codes are ours, and so is what a program reads of usage errors. */
@@ -55,6 +71,17 @@ function inherit(command: Command, json: boolean): void {
 function wantsJson(words: readonly string[]): boolean {
   const at = words.indexOf('--output');
   return words.includes('--output=json') || (at >= 0 && words[at + 1] === 'json');
+}
+
+/** What the system refused of a file that the user named. */
+function pathProblem(error: unknown) {
+  const { errno, syscall, path } = error as NodeJS.ErrnoException;
+  if (typeof errno !== 'number' || path === undefined) return undefined;
+  const refusal = new Refusal('PATH_INVALID', {
+    path,
+    problem: `${syscall}: ${errnoInWords(-errno)}`,
+  });
+  return { code: refusal.code, detail: refusal.message, exit: EXIT_REFUSED };
 }
 
 function usageProblem(error: CommanderError): { readonly code: string; readonly detail: string } {
@@ -83,11 +110,11 @@ function report(error: unknown, json: boolean): number {
             exit: errorRow(error.code).exit,
             details: error.details,
           }
-        : {
+        : (pathProblem(error) ?? {
             code: 'INTERNAL',
             detail: error instanceof Error ? (error.stack ?? error.message) : String(error),
             exit: EXIT_REFUSED,
-          };
+          });
   const { exit, ...problem } = known;
   if (json) process.stderr.write(`${JSON.stringify(problem)}\n`);
   else

@@ -20,7 +20,9 @@ export function contextOf(command: Command): Context {
   if (kind !== 'text' && kind !== 'json') {
     throw new Refusal('INPUT_INVALID', { problem: `--output is text or json, not "${kind}"` });
   }
-  const directory = data ?? process.env['HOLDFAST_DATA'] ?? '.holdfast';
+  // An unset variable in a script is no wish for the current directory.
+  if (data === '') throw new Refusal('INPUT_INVALID', { problem: '--data is empty' });
+  const directory = data ?? (process.env['HOLDFAST_DATA'] || '.holdfast');
   const installation = installationAt(directory);
   return { installation, api: new ApiClient(installation), output: openOutput(kind) };
 }

@@ -58,13 +58,21 @@ export function isInstallation(directory: string): boolean {
 
 const isOwnLock = (file: string): boolean => fs.readFileSync(file, 'utf8').startsWith('{"pid":');
 
-/**
- * Refuses a directory where something else has the names that Holdfast uses: an uninstall would delete it. Other files beside
- * them are left alone always.
- */
+/** What a fresh file system has in its root, and what a start leaves that found no room. */
+const IS_NOBODYS = /^(lost\+found|probe-\d+)$/;
+
+/** Refuses a directory that is somebody else's: one with anything in it, unless Holdfast was set up there. */
 export function refuseForeign(directory: string): void {
   if (isInstallation(directory)) return;
   refusing(directory, () => {
+    const entries = statsOf(directory) === undefined ? [] : fs.readdirSync(directory);
+    const other = entries.find(
+      (name) => !INSTALLATION_NAMES.includes(name) && !IS_NOBODYS.test(name),
+    );
+    if (other !== undefined) {
+      const problem = `there is "${other}" in it. Give an empty directory, or one that is not there yet`;
+      throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
+    }
     const name = FILES.find((each) => !isOwnFile(path.join(directory, each)));
     const foreign = name ?? FOLDERS.find((each) => !isOwnFolder(path.join(directory, each), each));
     if (foreign === undefined) return;
