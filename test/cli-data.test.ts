@@ -125,3 +125,45 @@ test('damaged records are told at once, by up and by uninstall', async () => {
   );
   assert.ok(fs.existsSync(path.join(data, 'drives', 'default.img')), 'nothing was deleted');
 });
+
+test(
+  'a data directory can be moved, and a copy has drives of its own',
+  { timeout: 60_000 },
+  async () => {
+    const moving = new CliRig();
+    const at = path.join(moving.directory, 'moved');
+    const there = (...words: string[]): Promise<Record<string, unknown>> =>
+      moving.json(...words, '--data', at);
+    await moving.up();
+    await moving.json('volume', 'create', 'v', '--size', '64MiB');
+    await moving.json('down');
+    fs.cpSync(moving.data, at, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+    await there('up', '--detach');
+    const { uri } = await there('volume', 'attach', 'v', '--nbd');
+    assert.match(String(uri), /moved/);
+    const copied = (await there('drive', 'ls')) as unknown as { path: string; state: string }[];
+    assert.deepEqual(
+      copied.map((drive) => [drive.path, drive.state]),
+      [[path.join(at, 'drives', 'default.img'), 'open']],
+    );
+    await there('uninstall', '--yes');
+    assert.ok(
+      fs.existsSync(path.join(moving.data, 'drives', 'default.img')),
+      'the first is untouched',
+    );
+    await moving.close();
+  },
+);
+
+test('a directory with something in it is refused, and an empty --data', async () => {
+  const foreign = path.join(rig.directory, 'foreign');
+  fs.mkdirSync(foreign);
+  fs.writeFileSync(path.join(foreign, 'letter'), 'dear');
+  const refused = await rig.run(['up', '--detach', '--data', foreign]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.err, /there is "letter" in it/);
+  assert.deepEqual(fs.readdirSync(foreign), ['letter']);
+  const empty = await rig.run(['status', '--data', '']);
+  assert.equal(empty.code, 2);
+  assert.match(empty.err, /--data is empty/);
+});

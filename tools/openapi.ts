@@ -52,7 +52,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
   const installation = installationAt(directory);
   const parts: ControlParts = {
     installation,
-    records: new RecordsStore(store),
+    records: new RecordsStore(store, '/'),
     engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
     attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
     made: new MadeLog(installation.runDirectory),

@@ -48,7 +48,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   });
   const parts: ControlParts = {
     installation,
-    records: new RecordsStore(store),
+    records: new RecordsStore(store, installation.directory),
     engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
     attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
     made: new MadeLog(installation.runDirectory),

@@ -12,6 +12,7 @@ import { replaceFile } from './installation.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+import { pathFrom } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 
 /** Left free on the file system that a file drive is made on. */
@@ -243,12 +244,13 @@ export class Drives {
 
   /** Writes engine.json: the drives that the engine opens by itself at its start. */
   async writeList(): Promise<void> {
+    const { directory } = this.#parts.installation;
     const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
     const list = {
       version: 1,
-      drives: drives.map(({ id, path: at }) => ({ driveId: id, path: at })),
+      drives: drives.map(({ id, path: at }) => ({ driveId: id, path: pathFrom(directory, at) })),
     };
-    const file = path.join(this.#parts.installation.directory, 'engine.json');
+    const file = path.join(directory, 'engine.json');
     replaceFile(file, `${JSON.stringify(list, undefined, 2)}\n`);
   }
 }

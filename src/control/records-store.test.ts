@@ -21,7 +21,7 @@ const operation = (n: number, state: OperationRecord['state']): OperationRecord 
 test('the oldest operations that ended are dropped as others end, and those that run never', async (t) => {
   const store = new SqliteStore({ path: ':memory:', wallMs: () => 0, randomId: () => '' });
   t.after(() => store.close());
-  const records = new RecordsStore(store);
+  const records = new RecordsStore(store, '/data');
   const running = operation(0, 'running');
   await records.change({ puts: [{ key: `operation/${running.id}`, record: running }] });
   for (let n = 1; n <= 1000; n++) {

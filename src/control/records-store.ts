@@ -1,5 +1,7 @@
 /** Drives, volumes and their usage, operations and events in the cluster store, by type. */
 
+import path from 'node:path';
+
 import type {
   ClusterStore,
   Entry,
@@ -28,14 +30,22 @@ const TRIM_EVERY = 100;
 
 export class RecordsStore {
   readonly #store: ClusterStore;
+  readonly #directory: string;
   #endedCount = 0;
 
-  constructor(store: ClusterStore) {
+  /** `directory`: the installation's. Drives in it are kept with paths relative to it, so that it can be moved. */
+  constructor(store: ClusterStore, directory: string) {
     this.#store = store;
+    this.#directory = directory;
   }
 
   async drive(name: string): Promise<Kept<DriveRecord> | undefined> {
-    return kept<DriveRecord>(await this.#store.get(`drive/${name}`));
+    const found = kept<DriveRecord>(await this.#store.get(`drive/${name}`));
+    return found === undefined ? undefined : { ...found, record: this.#placed(found.record) };
+  }
+
+  #placed(record: DriveRecord): DriveRecord {
+    return { ...record, path: path.resolve(this.#directory, record.path) };
   }
 
   async volume(name: string): Promise<Kept<VolumeRecord> | undefined> {
@@ -43,7 +53,7 @@ export class RecordsStore {
   }
 
   async drives(): Promise<DriveRecord[]> {
-    return this.#all<DriveRecord>('drive/');
+    return (await this.#all<DriveRecord>('drive/')).map((record) => this.#placed(record));
   }
 
   async volumes(): Promise<VolumeRecord[]> {
@@ -100,11 +110,13 @@ export class RecordsStore {
     readonly puts?: readonly { readonly key: string; readonly record: object }[];
     readonly deletes?: readonly string[];
   }): Promise<void> {
-    const puts = (change.puts ?? []).map(({ key, record }) => ({
-      key,
+    const puts = (change.puts ?? []).map(({ key, record }) => {
       // Undefined fields are absent in JSON, and absent fields are undefined: the types say the same of both.
-      value: JSON.parse(JSON.stringify(record)) as JsonValue,
-    }));
+      const value = JSON.parse(JSON.stringify(record)) as Record<string, JsonValue>;
+      if (key.startsWith('drive/'))
+        value['path'] = pathFrom(this.#directory, String(value['path']));
+      return { key, value };
+    });
     const result = await this.#store.transact({
       conditions: change.conditions ?? [],
       puts,
@@ -142,6 +154,13 @@ export class RecordsStore {
     ];
     if (deletes.length > 0) await this.change({ deletes });
   }
+}
+
+/** `at` as it is kept: relative where it is below `directory`, absolute elsewhere. */
+export function pathFrom(directory: string, at: string): string {
+  const relative = path.relative(directory, at);
+  const isBelow = relative !== '' && !relative.startsWith('..') && !path.isAbsolute(relative);
+  return isBelow ? relative : at;
 }
 
 function kept<R>(entry: Entry | undefined): Kept<R> | undefined {

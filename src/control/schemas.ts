@@ -220,7 +220,9 @@ export const Status = Type.Object({
   drives: Type.Array(
     Type.Object({
       driveId: Type.String(),
+      name: Type.String(),
       path: Type.String(),
+      freeBytes: Nullable(Type.Integer()),
       state: Type.String(),
       reason: Nullable(Type.String()),
       recoveryMs: Nullable(Type.Number({ description: 'How long its last open took' })),

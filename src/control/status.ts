@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
+import type { DriveRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
@@ -22,6 +23,8 @@ export type SupervisorState = ProcessIdentity & {
 };
 
 const EVENTS_SHOWN = 10;
+/** Less than one write of the largest size may take. */
+const FULL_BYTES = 32 * 1024 * 1024;
 /** Who asks how things are is told that a process is away, and does not wait until it is back. */
 const AT_ONCE = { waitMs: 300, silenceMs: 1500 };
 
@@ -48,7 +51,9 @@ export class StatusReader {
     ]);
     const supervisor = readSupervisor(installation.runDirectory);
     const io = (engineHello?.['io'] ?? {}) as JsonObject;
+    const known = await this.#drives(drives);
     const warnings = [
+      ...known.flatMap(warningsOfDrive),
       ...warningsOf('engine', engineHello),
       ...warningsOf('attacher', attacherHello),
       ...(supervisor?.notes ?? []),
@@ -78,7 +83,7 @@ export class StatusReader {
         engine: installation.engineSocket,
         attacher: installation.attacherSocket,
       },
-      drives: await this.#drives(drives.map(({ id, path: at }) => ({ id, path: at }))),
+      drives: known,
       volumes: volumes.length,
       warnings,
       events: events
@@ -87,21 +92,21 @@ export class StatusReader {
     };
   }
 
-  async #drives(
-    known: readonly { readonly id: string; readonly path: string }[],
-  ): Promise<StatusView['drives']> {
+  async #drives(known: readonly DriveRecord[]): Promise<StatusView['drives']> {
     const answer = await this.#parts.engine
       .call('drive.list', {}, AT_ONCE)
       .catch((): JsonObject => ({ drives: [] }));
     const statuses = new Map(
       (answer['drives'] as readonly JsonObject[]).map((drive) => [String(drive['driveId']), drive]),
     );
-    return known.map(({ id, path: at }) => {
+    return known.map(({ id, name, path: at }) => {
       const status = statuses.get(id);
       const recovery = status?.['recovery'] as { readonly ms?: number } | undefined;
       return {
         driveId: id,
+        name,
         path: at,
+        freeBytes: typeof status?.['freeBytes'] === 'number' ? status['freeBytes'] : null,
         state: String(status?.['state'] ?? 'unknown'),
         reason: typeof status?.['reason'] === 'string' ? status['reason'] : null,
         recoveryMs: recovery?.ms ?? null,
@@ -123,6 +128,29 @@ async function hello(client: ControlParts['engine']): Promise<JsonObject | undef
 function warningsOf(role: string, said: JsonObject | undefined): string[] {
   const warnings = said?.['warnings'];
   return Array.isArray(warnings) ? warnings.map((warning) => `${role}: ${String(warning)}`) : [];
+}
+
+type DriveStatus = StatusView['drives'][number];
+
+/** What somebody has to do about a drive. */
+function warningsOfDrive(drive: DriveStatus): string[] {
+  const { name, path: at, state, reason, freeBytes, counters } = drive;
+  if (state !== 'open' && state !== 'unknown') {
+    return [`drive "${name}" is ${state}: ${reason ?? at}`];
+  }
+  const warnings: string[] = [];
+  if (freeBytes !== null && freeBytes < FULL_BYTES) {
+    warnings.push(
+      `drive "${name}" is full: writes to new places end in ENOSPC. Remove volumes, trim file systems, or add a drive`,
+    );
+  }
+  const bad = (counters['checksumErrors'] ?? 0) + (counters['readErrors'] ?? 0);
+  if (bad > 0) {
+    warnings.push(
+      `drive "${name}" gave ${bad} bad blocks since it was opened: holdfast drive check "${at}" tells which (after holdfast down)`,
+    );
+  }
+  return warnings;
 }
 
 function deadSupervisor({ pid }: SupervisorState): string {

@@ -6,8 +6,9 @@
 import path from 'node:path';
 
 import { mountAt } from '../attacher/mount-table.ts';
-import { Refusal } from '../model/errors.ts';
+import { Fault, Refusal } from '../model/errors.ts';
 import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
+import { formatSize } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import {
   checkFileSystem,
@@ -19,6 +20,9 @@ import {
 } from './mounts.ts';
 import { isPassing } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+
+/** With less than this a drive is full for a file system. */
+const FULL_BYTES = 32 * 1024 * 1024;
 
 export class VolumeSettler {
   readonly #parts: ControlParts;
@@ -88,11 +92,9 @@ export class VolumeSettler {
     const { engine, attacher, onStep } = this.#parts;
     const { attachId } = attachment;
     try {
-      const served = await engine.call('volume.attach', {
-        uuid: volume.id,
-        attachId,
-        epoch: volume.epoch,
-      });
+      const served = await engine
+        .call('volume.attach', { uuid: volume.id, attachId, epoch: volume.epoch })
+        .catch((error: unknown) => this.#explain(volume, error));
       onStep('volume.attach: served');
       const socketPath = text(served, 'socketPath');
       let device: string | undefined;
@@ -172,19 +174,39 @@ export class VolumeSettler {
         mount: { ...mount, force: false, path: at, state: 'mounted', growsAtNextMount },
       });
     } catch (error) {
+      const told = await this.#withRoom(volume, error);
       if (!isPassing(error)) await this.#undoMount(volume, mount);
-      throw error;
+      throw told;
     }
   }
 
+  /** A program's "Input/output error" on a full drive means that. */
+  async #withRoom(volume: VolumeRecord, error: unknown): Promise<unknown> {
+    if (!(error instanceof Fault) || error.code !== 'MOUNT_FAILED') return error;
+    const roomBytes = await this.#roomBytes(volume).catch(() => Number.POSITIVE_INFINITY);
+    if (roomBytes >= FULL_BYTES) return error;
+    const problem = `its drive "${volume.drive}" is full (${formatSize(roomBytes)} free): ${error.message}`;
+    return new Fault('MOUNT_FAILED', { volume: volume.name, problem });
+  }
+
+  /** The engine knows no volume of a drive that it could not open. */
+  async #explain(volume: VolumeRecord, error: unknown): Promise<never> {
+    if (!(error instanceof Refusal) || error.code !== 'VOLUME_NOT_FOUND') throw error;
+    const status = await this.#driveStatus(volume);
+    if (status?.['state'] === 'open') throw new Refusal('VOLUME_LOST', { volume: volume.name });
+    const state = `${String(status?.['state'] ?? 'not open')}: ${String(status?.['reason'] ?? '')}`;
+    throw new Refusal('DRIVE_NOT_READY', { drive: volume.drive, state });
+  }
+
   /** Free on the volume's drive. */
-  async #roomBytes({ drive: name }: VolumeRecord): Promise<number> {
+  async #roomBytes(volume: VolumeRecord): Promise<number> {
+    return Number((await this.#driveStatus(volume))?.['freeBytes'] ?? 0);
+  }
+
+  async #driveStatus({ drive: name }: VolumeRecord): Promise<JsonObject | undefined> {
     const drive = await this.#parts.records.drive(name);
     const { drives } = await this.#parts.engine.call('drive.list', {});
-    const status = (drives as readonly JsonObject[]).find(
-      ({ driveId }) => driveId === drive?.record.id,
-    );
-    return Number(status?.['freeBytes'] ?? 0);
+    return (drives as readonly JsonObject[]).find(({ driveId }) => driveId === drive?.record.id);
   }
 
   async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {

@@ -83,7 +83,7 @@ function readDriveList(file: string): DriveListEntry[] {
     ) {
       throw new Error(`"${file}" has a drive without "driveId" and "path"`);
     }
-    return { driveId: entry.driveId, path: entry.path };
+    return { driveId: entry.driveId, path: path.resolve(path.dirname(file), entry.path) };
   });
 }
 

@@ -349,7 +349,8 @@ export class DriveStore {
       formatVersion: 1,
       sizeBytes: checkpointer.superblock.layout.sizeBytes,
       usedBytes: (allocator.cellCount - free) * EXTENT_BYTES,
-      freeBytes: free * EXTENT_BYTES,
+      // The reserve is for trims over snapshots alone.
+      freeBytes: Math.max(0, free - this.#parts.drive.holeReserve) * EXTENT_BYTES,
       recovery,
       counters: { ...media.counters },
     };

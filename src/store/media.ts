@@ -20,6 +20,8 @@ export type DriveCounters = {
   pagesWritten: number;
   pagesHealed: number;
   checksumErrors: number;
+  /** Reads that the drive refused. */
+  readErrors: number;
 };
 
 export type Media = {
@@ -60,5 +62,6 @@ export function newCounters(): DriveCounters {
     pagesWritten: 0,
     pagesHealed: 0,
     checksumErrors: 0,
+    readErrors: 0,
   };
 }

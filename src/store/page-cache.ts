@@ -239,7 +239,8 @@ export class PageCache {
       this.#read(frame, copy ^ 1);
       return;
     } else {
-      if (!isUnread) this.#media.counters.checksumErrors++;
+      if (isUnread) this.#media.counters.readErrors++;
+      else this.#media.counters.checksumErrors++;
       this.#state[frame] = ROTTEN;
     }
     this.#wake(frame);

@@ -127,7 +127,10 @@ export class Reader {
     this.#drive.media.activity++;
     const piece = this.#pieces[index >>> 4];
     if (piece === undefined) return;
-    if (result !== piece.lengths[index & 15]) piece.errno = EIO;
+    if (result !== piece.lengths[index & 15]) {
+      piece.errno = EIO;
+      this.#drive.media.counters.readErrors++;
+    }
     if (--piece.pending > 0) return;
     if (piece.errno !== 0) this.#events.onRead(piece);
     else this.verify(piece);

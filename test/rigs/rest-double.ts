@@ -149,7 +149,7 @@ function partsFor(installation: Installation, store: SqliteStore): ControlParts 
   let nextId = 1;
   return {
     installation,
-    records: new RecordsStore(store),
+    records: new RecordsStore(store, installation.directory),
     engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
     attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
     made: new MadeLog(installation.runDirectory),

@@ -14,7 +14,7 @@ export async function readDrives(directory: string): Promise<readonly DriveRecor
   if (!fs.existsSync(file)) return [];
   const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
   const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
-  return await new RecordsStore(store).drives().finally(() => store.close());
+  return await new RecordsStore(store, directory).drives().finally(() => store.close());
 }
 
 /** Throws INSTALLATION_START where the records are damaged: control could only fail again and again. */

@@ -41,3 +41,23 @@ test('a long path has a link, which is made again where it leads nowhere', (t) =
   assert.notEqual(remade, made);
   assert.equal(fs.realpathSync(path.join(moved, 'run')), remade);
 });
+
+test('a copy of a long path has a run directory of its own, and another TMPDIR finds the one that is there', (t) => {
+  const directory = folder(t, 100);
+  const made = makeRunDirectory(directory);
+  t.after(() => fs.rmSync(made, { recursive: true, force: true }));
+  const copy = `${directory}-copy`;
+  fs.mkdirSync(copy);
+  fs.symlinkSync(made, path.join(copy, 'run'));
+  const own = makeRunDirectory(copy);
+  t.after(() => fs.rmSync(own, { recursive: true, force: true }));
+  assert.notEqual(own, made);
+  assert.equal(fs.readlinkSync(path.join(copy, 'run')), own);
+  const before = process.env['TMPDIR'];
+  process.env['TMPDIR'] = '/var/tmp';
+  t.after(() => {
+    if (before === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = before;
+  });
+  assert.equal(runDirectoryOf(directory), made);
+});

@@ -13,28 +13,47 @@ const RUN_PATH_BYTES_MAX = 60;
 /** The run directory of the installation in `directory` (absolute), resolved. Makes nothing. */
 export function runDirectoryOf(directory: string): string {
   const own = path.join(directory, 'run');
-  try {
-    return fs.realpathSync(own);
-  } catch {
-    if (Buffer.byteLength(own) <= RUN_PATH_BYTES_MAX) return own;
-    const name = createHash('sha256').update(directory).digest('hex').slice(0, 12);
-    const inTemporary = path.join(os.tmpdir(), `holdfast-${name}`);
-    // macOS's own folder for each user takes half of what a socket's path may have.
-    return Buffer.byteLength(inTemporary) <= RUN_PATH_BYTES_MAX
-      ? inTemporary
-      : `/tmp/holdfast-${name}`;
-  }
+  const link = linkAt(own);
+  if (link === undefined && fs.existsSync(own)) return fs.realpathSync(own);
+  if (link === undefined && Buffer.byteLength(own) <= RUN_PATH_BYTES_MAX) return own;
+  // Outside, under a name that is the directory's own: a copy or a moved installation has another, whatever its link says.
+  const digest = createHash('sha256').update(realPath(directory)).digest('hex').slice(0, 12);
+  const name = `holdfast-${digest}`;
+  // Whoever made it may have had another TMPDIR.
+  if (link !== undefined && path.basename(link) === name) return link;
+  const inTemporary = path.join(os.tmpdir(), name);
+  // macOS's own folder for each user takes half of what a socket's path may have.
+  return Buffer.byteLength(inTemporary) <= RUN_PATH_BYTES_MAX ? inTemporary : `/tmp/${name}`;
 }
 
 /** Makes it where it is not there, with its folder for NBD sockets, and returns it as {@link runDirectoryOf} does. */
 export function makeRunDirectory(directory: string): string {
   const own = path.join(directory, 'run');
+  makeDirectory(directory, 0o700);
   const resolved = runDirectoryOf(directory);
   makeDirectory(path.join(resolved, 'nbd'), 0o700);
-  if (resolved === own || fs.existsSync(own)) return resolved;
-  makeDirectory(directory, 0o700);
-  // A link that leads nowhere is left of a place where the installation was before.
+  const link = linkAt(own);
+  if (resolved === own || link === resolved || (link === undefined && fs.existsSync(own))) {
+    return resolved;
+  }
+  // A link that leads elsewhere is that of a place where the installation was before, or of what it is a copy of.
   fs.rmSync(own, { force: true });
   fs.symlinkSync(resolved, own);
   return resolved;
+}
+
+function linkAt(file: string): string | undefined {
+  try {
+    return fs.readlinkSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
+function realPath(directory: string): string {
+  try {
+    return fs.realpathSync(directory);
+  } catch {
+    return directory;
+  }
 }
