@@ -101,10 +101,17 @@ export class ApiClient {
       request.on('error', (error) => {
         const problem = error.message;
         const down = /ENOENT|ECONNREFUSED/.test(problem);
+        const foreign = problem.includes('EACCES');
         reject(
-          down
-            ? new Refusal('INSTALLATION_DOWN', { dataDir: directory })
-            : new Refusal('CONTROL_UNREACHABLE', { dataDir: directory, problem }),
+          foreign
+            ? new Refusal('INSTALLATION_FOREIGN', {
+                path: directory,
+                problem:
+                  'it belongs to another user; run this as that user, or give your own (--data DIR)',
+              })
+            : down
+              ? new Refusal('INSTALLATION_DOWN', { dataDir: directory })
+              : new Refusal('CONTROL_UNREACHABLE', { dataDir: directory, problem }),
         );
       });
       request.end(sent);
