@@ -31,7 +31,7 @@ const options = readOptions(() => {
   const processCount = countOption('processes', values.processes);
   if (processCount > 1 && seeds === undefined) throw new UsageError('--processes share --seeds');
   return {
-    focus: oneOf('focus', values.focus, FOCUSES),
+    focus: oneOf('focus', values.focus, ['every', ...FOCUSES] as const),
     store: oneOf('store', values.store, ['drive', 'raw'] as const),
     flaw: oneOf('flaw', values.flaw, ['none', ...RAW_FLAWS] as const),
     trace: values.trace,
@@ -68,6 +68,11 @@ function share(index: number): Promise<number> {
     String(size),
     '--focus',
     focus,
+    '--store',
+    options.store,
+    '--flaw',
+    options.flaw,
+    ...(options.trace ? ['--trace'] : []),
   ];
   const child = spawn(
     process.execPath,

@@ -1,7 +1,7 @@
 /** Runs seeds one after the other, and says what they found. */
 
 import { DriveSim } from './drive-sim.ts';
-import { drawPlan, type Focus } from './focus.ts';
+import { FOCUSES, drawPlan, type Focus } from './focus.ts';
 import type { StoreUnderTest } from './store-under-test.ts';
 import { World } from './world.ts';
 
@@ -20,7 +20,8 @@ const PROGRESS_MS = 5000;
 export async function runSeeds(
   store: StoreUnderTest,
   options: {
-    readonly focus: Focus;
+    /** `every`: each seed has the next of all focuses. */
+    readonly focus: Focus | 'every';
     readonly firstSeed: number;
     readonly seedCount: number;
     readonly seconds: number;
@@ -41,8 +42,9 @@ export async function runSeeds(
     total.seeds < options.seedCount && elapsed() < options.seconds;
     seed++
   ) {
+    const focus = options.focus === 'every' ? focusOf(seed) : options.focus;
     try {
-      const summary = await runSeed(store, seed, options);
+      const summary = await runSeed(store, seed, { ...options, focus });
       total.requests += summary.requests;
       total.crashes += summary.crashes;
       if (summary.refused) total.refused++;
@@ -50,7 +52,7 @@ export async function runSeeds(
       const failure = describe(seed, error);
       failures.push(failure);
       options.print(
-        `SEED ${seed} FAILED  node sim/main.ts --seed ${seed} --focus ${options.focus}\n  ${failure.message}`,
+        `SEED ${seed} FAILED  node sim/main.ts --seed ${seed} --focus ${focus}\n  ${failure.message}`,
       );
       if (!options.keepGoing) {
         options.print(failure.stack);
@@ -69,6 +71,8 @@ export async function runSeeds(
   );
   return { ...total, failures };
 }
+
+const focusOf = (seed: number): Focus => FOCUSES[seed % FOCUSES.length] ?? 'any';
 
 export async function runSeed(
   store: StoreUnderTest,

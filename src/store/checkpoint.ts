@@ -169,8 +169,12 @@ export class Checkpointer {
     while (payloads.appliedLsn < lsn || log.durableLsn < lsn) {
       if (!asked && log.durableLsn < lsn) flusher.require(lsn, () => undefined);
       asked = true;
-      payloads.start();
-      // With nothing left to write it is over at once, and no completion would end the wait.
+      // A batch with nothing left to write is over at once, and no completion would end the wait.
+      let applied: number;
+      do {
+        applied = payloads.appliedLsn;
+        payloads.start();
+      } while (payloads.appliedLsn > applied);
       if (payloads.appliedLsn >= lsn && log.durableLsn >= lsn) return;
       await this.#turn();
     }

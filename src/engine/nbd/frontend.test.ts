@@ -159,7 +159,30 @@ for (const kind of ['auto', 'node'] as const) {
         { call: 'zero', ...at, fua: true, allocate: false },
         { call: 'flush', offsetBytes: 0, lengthBytes: 0, fua: false, allocate: false },
       ]);
+      await write(client, 0, pattern(MIB, 4), nbd.CMD_FLAG_FUA);
+      const pieces = target.calls.slice(5);
+      assert.ok(pieces.length > 1 && pieces.every(({ call, fua }) => call === 'write' && fua));
       client.destroy();
+    });
+
+    test('a flush of any of several connections reaches the target, which flushes for all', async () => {
+      const { target, attach } = await serve();
+      const clients = [await attach(), await attach(), await attach()];
+      for (const [index, client] of clients.entries()) {
+        await write(clients[0] ?? client, 4096 * index, pattern(4096, index));
+        target.held = true;
+        client.request({ type: nbd.CMD_FLUSH });
+        let isAnswered = false;
+        const reply = client.reply().finally(() => (isAnswered = true));
+        await until(() => target.calls.at(-1)?.call === 'flush');
+        await sleep(10);
+        assert.ok(!isAnswered, 'it is not answered before the target has flushed');
+        target.held = false;
+        harness.env.io.yieldTurn();
+        assert.deepEqual(await reply, { kind: 'simple', cookie: 0n, errno: 0 });
+      }
+      assert.equal(target.calls.filter(({ call }) => call === 'flush').length, 3);
+      for (const client of clients) client.destroy();
     });
 
     test('requests of length 0 are answered and do nothing', async () => {
