@@ -35,8 +35,11 @@ export type LoadCounts = {
 };
 
 const BLOCK_SECTORS = 8;
-/** Requests of the load reach from one sector to 64 KiB; a verification reads 1 MiB at a time. */
+/** Most requests of the load reach from one sector to 64 KiB; a verification reads 1 MiB at a time. */
 const REQUEST_SECTORS_MAX = 128;
+/** One in so many is longer: the store takes 256 KiB at once, and what is longer in pieces. */
+const LONG_EVERY = 64;
+const LONG_SECTORS_MAX = 2048;
 const VERIFY_SECTORS = 2048;
 const VERIFY_DEPTH = 4;
 
@@ -131,8 +134,9 @@ export class VerifyingLoad {
     const { random } = this.#options;
     const all = this.#model.sectorCount;
     const reach = random.below(2) === 0 ? all : Math.max(REQUEST_SECTORS_MAX, Math.floor(all / 16));
-    const units = REQUEST_SECTORS_MAX / alignSectors;
-    const wanted = random.below(4) === 0 ? 1 + random.below(units) : 1 + random.below(2);
+    const isLong = random.below(LONG_EVERY) === 0;
+    const units = (isLong ? LONG_SECTORS_MAX : REQUEST_SECTORS_MAX) / alignSectors;
+    const wanted = isLong || random.below(4) === 0 ? 1 + random.below(units) : 1 + random.below(2);
     const count = Math.min(wanted * alignSectors, reach);
     const first = Math.floor(random.below(reach - count + 1) / alignSectors) * alignSectors;
     return { firstSector: first, sectorCount: count };
