@@ -17,8 +17,8 @@ import type { OpenStore, StoreUnderTest } from './store-under-test.ts';
 import { Violation, type Happening, type World } from './world.ts';
 
 export const DRIVE_PATH = '/sim/drive.img';
-/** 24 MiB: client requests and the store's memories of a small drive. */
-const MEMORY_PAGES = 384;
+/** 64 MiB: client requests and the store's memories of a small drive. */
+const MEMORY_PAGES = 1024;
 /** Crashes in a row inside recovery. */
 const RECOVERY_CRASHES_MAX = 3;
 const BUSY_TRIES_MAX = 5000;

@@ -6,8 +6,8 @@ import type { Command } from 'commander';
 
 import { openEnv } from '../../env/node/open-env.ts';
 import { Arena } from '../../lib/arena.ts';
-import type { DriveRecord } from '../../model/records.ts';
 import { addCommand, contextOf } from '../context.ts';
+import { readDrives } from './records.ts';
 
 /** Room for the checker's cache and windows. */
 const MEMORY_BYTES = 256 * 1024 * 1024;
@@ -56,11 +56,6 @@ async function pathOf(
   name: string,
   { installation }: ReturnType<typeof contextOf>,
 ): Promise<string> {
-  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
-  const file = `${installation.directory}/state.db`;
-  if (!fs.existsSync(file)) return name;
-  const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
-  const entry = await store.get(`drive/${name}`);
-  await store.close();
-  return entry === undefined ? name : (entry.value as unknown as DriveRecord).path;
+  const drives = await readDrives(installation.directory);
+  return drives.find((drive) => drive.name === name)?.path ?? name;
 }
