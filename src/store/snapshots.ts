@@ -14,6 +14,14 @@ import { FREE, FREE_WORDS, RETAG, RETAG_WORDS } from './frame-format.ts';
 import type { TableChanges, TableTurn } from './table-changes.ts';
 import type { Volume } from './volume.ts';
 
+/** Extents whose versions are looked at between two waits for the drive's flush. */
+const PRUNED_AT_ONCE = 1024;
+
+/** By cell: the blocks that a version decided when it was looked at, durable by now. */
+type Cover = ReadonlyMap<number, number>;
+/** The snapshot that goes, and what hides its blocks. */
+type Doom = { readonly birth: number; readonly cover: Cover };
+
 export class SnapshotKeeper {
   readonly #parts: DriveParts;
   readonly #changes: TableChanges;
@@ -93,7 +101,9 @@ export class SnapshotKeeper {
       if (drive.map.single(volume, extent) === -1) extents.push(extent);
       return true;
     });
-    for (const extent of extents) await this.#prune(volume, extent, birth);
+    for (let first = 0; first < extents.length; first += PRUNED_AT_ONCE) {
+      await this.#pruneAll(volume, extents.slice(first, first + PRUNED_AT_ONCE), birth);
+    }
     await this.#changes.alone(async (turn) => {
       // Looked for now: another walk may have ended first, and the slot may be another record's.
       const snapshot = volume.snapshots.find((candidate) => candidate.birth === birth);
@@ -102,23 +112,43 @@ export class SnapshotKeeper {
     });
   }
 
-  /** Takes from an extent's versions what no reader sees once the snapshot is gone. */
-  async #prune(volume: Volume, extent: number, birth: number): Promise<void> {
+  /**
+   * Takes from the versions of extents what no reader sees once the snapshot is gone. What hides a block is made durable before the
+   * block goes: after a power cut a newer write may be void, and the older content is what counts then.
+   */
+  async #pruneAll(volume: Volume, extents: readonly number[], birth: number): Promise<void> {
+    const { drive, turns } = this.#parts;
+    const covers = new Map<number, Cover>();
+    for (const extent of extents) {
+      const versions = drive.map.versions(volume, extent);
+      covers.set(extent, new Map(versions.map(({ cell, decided }) => [cell, decided])));
+    }
+    while (!drive.log.seal()) await turns.nextTurn();
+    await turns.whenDurable(drive.log.sealedLsn);
+    for (const [extent, cover] of covers) await this.#prune(volume, extent, { birth, cover });
+  }
+
+  async #prune(volume: Volume, extent: number, doom: Doom): Promise<void> {
     const { drive, turns } = this.#parts;
     for (;;) {
       const versions = drive.map.versions(volume, extent);
       const doomed = versions.find((version) => {
-        const seen = this.#seen(volume, versions, version, birth);
+        const seen = this.#seen(volume, versions, version, doom);
         return seen !== version.decided;
       });
       if (doomed === undefined) return;
-      const kept = this.#seen(volume, versions, doomed, birth);
+      const kept = this.#seen(volume, versions, doomed, doom);
       if (!this.#change(volume, extent, doomed, kept)) await turns.nextTurn();
     }
   }
 
-  /** The blocks of a version that a snapshot other than `birth`, or the volume itself, reads from it. */
-  #seen(volume: Volume, versions: readonly Version[], version: Version, birth: number): number {
+  /** The blocks of a version that a snapshot other than `birth`, or the volume itself, reads from it, as far as is durable. */
+  #seen(
+    volume: Volume,
+    versions: readonly Version[],
+    version: Version,
+    { birth, cover }: Doom,
+  ): number {
     const own = volume.birthOf(version.era);
     const readers = volume.snapshots
       .map((snapshot) => snapshot.birth)
@@ -128,7 +158,9 @@ export class SnapshotKeeper {
       let hidden = 0;
       for (const other of versions) {
         const otherBirth = volume.birthOf(other.era);
-        if (otherBirth > own && otherBirth <= reader) hidden |= other.decided;
+        if (otherBirth > own && otherBirth <= reader) {
+          hidden |= other.decided & (cover.get(other.cell) ?? 0);
+        }
       }
       seen |= version.decided & ~hidden;
     }
