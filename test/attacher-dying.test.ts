@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import process from 'node:process';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { StatusView, VolumeView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
-import { CliRig, device } from './rigs/cli-rig.ts';
+import { device, useCliRig } from './rigs/cli-rig.ts';
 
 /** ioctl(2) of x86-64 and of arm64, and the request that makes a loop device of a file. */
 const IOCTL = process.arch === 'arm64' ? 29 : 16;
@@ -16,16 +16,7 @@ const LOOP_CONFIGURE = '0x4c0a';
 const KILLS = 3;
 /** It is not hit each time: the call takes a millisecond or two. */
 const TRIES_MAX = 200;
-let rig: CliRig;
-
-before(() => {
-  rig = new CliRig();
-});
-
-after(async () => {
-  await rig.run(['down']);
-  await rig.close();
-});
+const rig = useCliRig();
 
 async function pidOfAttacher(): Promise<number> {
   const status = (await rig.json('status')) as unknown as StatusView;

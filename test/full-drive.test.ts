@@ -5,22 +5,13 @@ import { createHash, randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { CliRig, device } from './rigs/cli-rig.ts';
+import { device, useCliRig } from './rigs/cli-rig.ts';
 
 const MIB = 2 ** 20;
 const FILES_MAX = 3000;
-let rig: CliRig;
-
-before(() => {
-  rig = new CliRig();
-});
-
-after(async () => {
-  await rig.run(['down']);
-  await rig.close();
-});
+const rig = useCliRig();
 
 /** Writes with an fsync of the file and of its directory: both returned, so the file is there for good. */
 function writeSynced(file: string, pieces: readonly Buffer[], strideBytes: number): void {

@@ -57,8 +57,9 @@ export async function sweepLeftovers(runDir: string, options: SweepOptions): Pro
  * end (LOOP_CONFIGURE flushes the file) is a zombie with a thread in the kernel for ever, and whoever opens that loop device hangs too.
  */
 export async function abortDying(runDir: string): Promise<void> {
-  const entries = new MadeLog(runDir).entries();
-  const sweep = new Sweep(new MadeLog(runDir), entries);
+  const log = new MadeLog(runDir);
+  const entries = log.entries();
+  const sweep = new Sweep(log, entries);
   for (const made of entries) await sweep.abort(made);
 }
 

@@ -120,6 +120,14 @@ export async function unmountFileSystem(
   await forgetMount(options.made, { path, device });
 }
 
+export type CheckOptions = {
+  readonly fsType: FsType;
+  readonly scratchDir: string;
+  readonly made: MadeLog;
+  /** Free on the volume's drive. */
+  readonly roomBytes: number;
+};
+
 /** Journals are no larger but for the largest of xfs: mkfs.ext4 makes 1 GiB at most, mkfs.xfs 2 GiB. */
 const JOURNAL_BYTES_MAX = 1024 ** 3;
 
@@ -130,13 +138,7 @@ const JOURNAL_BYTES_MAX = 1024 ** 3;
  */
 export async function checkFileSystem(
   target: VolumeDevice,
-  options: {
-    readonly fsType: FsType;
-    readonly scratchDir: string;
-    readonly made: MadeLog;
-    /** Free on the volume's drive. */
-    readonly roomBytes: number;
-  },
+  options: CheckOptions,
 ): Promise<string> {
   const [path] = mountsOf(target.device);
   if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: target.volume, path });
@@ -149,15 +151,7 @@ export async function checkFileSystem(
   return fsType === 'ext4' ? checkExt4(target) : checkXfs(target);
 }
 
-async function replay(
-  target: VolumeDevice,
-  options: {
-    readonly fsType: FsType;
-    readonly scratchDir: string;
-    readonly made: MadeLog;
-    readonly roomBytes: number;
-  },
-): Promise<void> {
+async function replay(target: VolumeDevice, options: CheckOptions): Promise<void> {
   const scratch = join(options.scratchDir, `check-${basename(target.device)}`);
   try {
     const mounted = await mountFileSystem(target, { ...options, path: scratch });

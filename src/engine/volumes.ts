@@ -56,7 +56,7 @@ export class Volumes {
         });
       }
       await this.#drives.get(driveId).createVolume({ uuid, sizeBytes });
-      return this.#status(uuid);
+      return this.status(uuid);
     });
   }
 
@@ -84,7 +84,7 @@ export class Volumes {
         });
       }
       if (sizeBytes > volume.sizeBytes) await store.resizeVolume(uuid, sizeBytes);
-      return this.#status(uuid);
+      return this.status(uuid);
     });
   }
 
@@ -144,11 +144,6 @@ export class Volumes {
     const page = all.slice(0, LIST_COUNT_MAX);
     const volumes = page.map(({ driveId, volume }) => this.#describe(driveId, volume));
     return { volumes, more: all.length > page.length };
-  }
-
-  /** One volume, as {@link list} has it. */
-  status(uuid: string): JsonObject {
-    return this.#status(uuid);
   }
 
   /** What clients asked of each volume, in order of uuid, from the one after `after`; at most {@link METERS_COUNT_MAX}. */
@@ -247,7 +242,8 @@ export class Volumes {
     throw new Refusal('VOLUME_NOT_FOUND', { volume: formatUuid(uuid), hint: '' });
   }
 
-  #status(uuid: string): JsonObject {
+  /** One volume, as {@link list} has it. */
+  status(uuid: string): JsonObject {
     const { driveId, volume } = this.#find(uuid);
     return this.#describe(driveId, volume);
   }

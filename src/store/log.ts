@@ -81,7 +81,6 @@ export class Log {
   #memoryUsed = 0;
   #oldestLsn: number;
   #sealedLsn: number;
-  #sealedPayloads = 0;
   #writtenLsn: number;
   #settledLsn: number;
   durableLsn: number;
@@ -153,10 +152,6 @@ export class Log {
   }
   get sealedLsn(): number {
     return this.#sealedLsn;
-  }
-  /** Payload blocks of all frames sealed since the drive was opened. */
-  get sealedPayloads(): number {
-    return this.#sealedPayloads;
   }
   get writtenLsn(): number {
     return this.#writtenLsn;
@@ -314,7 +309,6 @@ export class Log {
     this.#memoryUsed += blocks;
     this.#skipped[slot] = this.#openSkipped;
     this.#sealedLsn = lsn;
-    this.#sealedPayloads += this.#openPayloads;
     if (this.#openWords > 0) this.dirtyLsn = lsn;
     this.dirtyBytes += this.#openWords > 0 ? blocks * BLOCK_BYTES : 0;
     this.#ringBlock[slot] = this.#ring.take(blocks);

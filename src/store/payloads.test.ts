@@ -86,13 +86,11 @@ class Rig {
     return operation.positionBytes >= layout.chunkStart * BLOCK;
   }
 
-  /** Starts a batch, or goes on with one: to its end, or by `blocks`. */
-  start(blocks = Infinity): void {
+  start(): void {
     const before = this.io.pending.length;
     const idle = !this.payloads.running;
     const durable = this.log.durableLsn;
-    if (blocks === Infinity) this.payloads.start();
-    else this.payloads.ride(blocks);
+    this.payloads.start();
     if (!idle) return;
     for (const operation of this.io.pending.slice(before)) {
       for (const content of this.contentsOf(operation)) {
@@ -138,7 +136,6 @@ test('readers see the newest content, media get durable content in order, and al
       else if (dice < 60) log.seal();
       else if (dice < 85 && io.pending.length > 0) rig.end(prng.pick(io.pending));
       else if (dice < 92) log.durableLsn = log.settledLsn;
-      else if (dice < 97) rig.start(prng.below(4));
       else rig.start();
       const block = drawBlock();
       const newest = rig.blocks.get(block)?.at(-1);
@@ -230,30 +227,6 @@ test('neighbours are applied by one write', () => {
       [7, 1],
     ],
   );
-});
-
-test('what rides beside new frames is as much as they brought, and the rest of the batch waits', () => {
-  const rig = new Rig();
-  for (const block of [1, 3, 5, 7]) rig.write(rig.first + block);
-  rig.log.seal();
-  rig.io.endAll();
-  rig.log.durableLsn = 1;
-  const places = (): number[] =>
-    rig.io.pending.map((each) => each.positionBytes / BLOCK - rig.first);
-  rig.start(1);
-  assert.deepEqual(places(), [1]);
-  rig.io.endAll();
-  assert.deepEqual(places(), [], 'the end of a write starts no other');
-  assert.ok(rig.payloads.running);
-  rig.start(2);
-  assert.deepEqual(places(), [3, 5]);
-  rig.io.endAll();
-  assert.equal(rig.payloads.appliedLsn, 0);
-  rig.start();
-  assert.deepEqual(places(), [7]);
-  rig.io.endAll();
-  assert.ok(!rig.payloads.running);
-  assert.equal(rig.payloads.appliedLsn, 1);
 });
 
 test('an apply that fails, or is short, stops the drive', () => {

@@ -49,8 +49,6 @@ export class Payloads {
   #order: Int32Array;
   #orderCount = 0;
   #cursor = 0;
-  /** Where in the order the batch may go on to by now; Infinity: to its end, in bursts. */
-  #allowed = 0;
   #inFlight = 0;
   readonly #runStart: Int32Array;
   readonly #runCount: Int32Array;
@@ -132,36 +130,17 @@ export class Payloads {
     return (Math.imul(driveBlock | 0, 0x9e3779b1) >>> 8) & this.#mask;
   }
 
-  /** Applies a batch of what is durable as fast as the drive takes it, or goes on so with the batch that is under way. */
+  /** Starts applying everything that is durable, unless a batch is under way. */
   start(): void {
-    this.#goOn(Infinity);
-  }
-
-  /**
-   * Applies `blocks` more blocks: as many as new frames brought, beside those frames. Submitted with a frame, a write costs the CPU no
-   * system call of its own. The batch stays under way, without I/O, until the next call of either kind.
-   */
-  ride(blocks: number): void {
-    this.#goOn(blocks);
-  }
-
-  #goOn(blocks: number): void {
-    if (this.#media.fault !== undefined || blocks === 0) return;
-    if (!this.#batchRunning && !this.#begin()) return;
-    this.#allowed = Math.max(this.#allowed, this.#cursor) + blocks;
-    this.#pump();
-  }
-
-  #begin(): boolean {
+    if (this.#batchRunning || this.#media.fault !== undefined) return;
     const { durableLsn } = this.#log;
-    if (durableLsn <= this.#appliedLsn) return false;
+    if (durableLsn <= this.#appliedLsn) return;
     this.#batchLsn = this.#batchEnd(durableLsn);
     this.#batchDurableLsn = durableLsn;
     this.#collect(this.#batchLsn, durableLsn);
     this.#cursor = 0;
-    this.#allowed = 0;
     this.#batchRunning = true;
-    return true;
+    this.#pump();
   }
 
   /** The last frame of the next batch. */
@@ -190,14 +169,12 @@ export class Payloads {
 
   #pump(): void {
     const limit = this.#inFlightLimit();
-    const end = Math.min(this.#allowed, this.#orderCount);
     // In bursts: writes that are submitted together cost a third of the CPU of as many single ones.
-    if (this.#inFlight * 4 <= limit || this.#allowed !== Infinity) {
-      while (this.#inFlight < limit && this.#cursor < end) {
-        let run = 0;
-        while ((this.#runCount[run] ?? 0) > 0) run++;
-        this.#submitRun(run);
-      }
+    if (this.#inFlight * 4 > limit && this.#cursor < this.#orderCount) return;
+    while (this.#inFlight < limit && this.#cursor < this.#orderCount) {
+      let run = 0;
+      while ((this.#runCount[run] ?? 0) > 0) run++;
+      this.#submitRun(run);
     }
     if (this.#inFlight > 0 || this.#cursor < this.#orderCount) return;
     this.#batchRunning = false;

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
+import { after } from 'node:test';
 
 import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
 import { whyNot } from './attach-rig.ts';
@@ -30,6 +31,16 @@ export const device: { readonly skip?: string } =
 /** Options of tests that run programs as nobody. */
 export const root: { readonly skip?: string } =
   process.getuid?.() === 0 ? {} : { skip: 'only root can run programs as nobody' };
+
+/** A rig that is ended after the tests of the file. */
+export function useCliRig(): CliRig {
+  const rig = new CliRig();
+  after(async () => {
+    await rig.run(['down']);
+    await rig.close();
+  });
+  return rig;
+}
 
 export class CliRig {
   readonly directory: string = makeTestDirectory();

@@ -9,7 +9,7 @@ const FILE_LINES_MAX = 400;
 const LONG_FILES: Readonly<Record<string, number>> = {
   'src/store/changer.ts': 452,
   'src/store/core.ts': 438,
-  'src/store/log.ts': 433,
+  'src/store/log.ts': 427,
 };
 
 export function checkFileLength({ path, text }: Source): string[] {
