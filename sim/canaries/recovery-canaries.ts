@@ -188,9 +188,9 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
       patch('open-drive.ts', '  await ioAsync.flush(file.fd);\n', ''),
       patch('recovery.ts', '  await ioAsync.flush(state.media.fd);\n', ''),
       patch(
-        'checkpoint.ts',
-        'await this.#parts.ioAsync.flush(media.fd);',
-        'if (media.counters.checkpoints > 0) await this.#parts.ioAsync.flush(media.fd);',
+        'open-drive.ts',
+        'flush: () => turns.flush(),',
+        'flush: () => (media.counters.checkpoints > 0 ? turns.flush() : Promise.resolve()),',
       ),
       patch('flusher.ts', '#virgin = true;', '#virgin = false;'),
     ],
@@ -200,6 +200,18 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
     name: 'leave a half-written pair of superblocks as it is',
     focus: 'recovery',
     patches: [patch('superblock-writer.ts', 'if (bad.length === 0) return 0;', 'return 0;')],
+  },
+  {
+    number: 31,
+    name: 'a checkpoint flushes beside the flusher, and goes on after that one failed',
+    focus: 'fsync',
+    patches: [
+      patch(
+        'open-drive.ts',
+        'flush: () => turns.flush(),',
+        'flush: () => ioAsync.flush(media.fd),',
+      ),
+    ],
   },
   {
     number: 30,

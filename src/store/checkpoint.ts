@@ -23,6 +23,8 @@ export type CheckpointParts = {
   readonly ioAsync: IoAsync;
   readonly pageWriter: PageWriter;
   readonly nextVolumeNumber: () => number;
+  /** Resolves once everything written before is on media. */
+  readonly flush: () => Promise<void>;
   /** Resolves at the end of a turn in which something may have changed. */
   readonly nextTurn: () => Promise<void>;
 };
@@ -76,7 +78,7 @@ export class Checkpointer {
   }
 
   async #run(options: { readonly clean?: boolean; readonly layout?: Layout }): Promise<void> {
-    const { drive, pageWriter, ioAsync } = this.#parts;
+    const { drive, pageWriter, ioAsync, flush } = this.#parts;
     const { log, media } = drive;
     while (!log.seal()) await this.#turn();
     const position = log.position();
@@ -84,7 +86,7 @@ export class Checkpointer {
     await pageWriter.writeAll();
     const n = this.#superblock.n + 1;
     const directoryPages = await pageWriter.writeDirectory(n);
-    await this.#flush();
+    await flush();
     const [low, high] = drive.directory.digest();
     const superblock: Superblock = {
       ...this.#superblock,
@@ -99,7 +101,7 @@ export class Checkpointer {
       nextVolumeNumber: this.#parts.nextVolumeNumber(),
     };
     await writeSuperblock({ media, ioAsync, address: this.#block, superblock });
-    await this.#flush();
+    await flush();
     this.#superblock = superblock;
     log.checkpoint = n;
     drive.directory.checkpointed();
@@ -188,17 +190,5 @@ export class Checkpointer {
   #check(): void {
     const { fault } = this.#parts.drive.media;
     if (fault !== undefined) throw new Fault('DRIVE_IO', { problem: fault });
-  }
-
-  async #flush(): Promise<void> {
-    const { media } = this.#parts.drive;
-    this.#check();
-    try {
-      await this.#parts.ioAsync.flush(media.fd);
-    } catch (error) {
-      media.stop(`fdatasync failed (${String(error)})`);
-      throw error;
-    }
-    media.counters.fdatasyncs++;
   }
 }

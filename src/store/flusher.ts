@@ -1,6 +1,7 @@
 /**
  * Flushes of one drive: at most one fdatasync under way, the waiters behind it share the next one (group commit over all
- * volumes of the drive). Nothing waits for a timer: the next fdatasync starts when the former ends.
+ * volumes of the drive). Nothing waits for a timer: the next fdatasync starts when the former ends. Checkpoints flush here too: of two
+ * fdatasyncs at once one may fail, and the other vouch for what it lost.
  *
  * A flush asks for an LSN: the newest frame with a change acknowledged before the flush came. It is answered when a fdatasync,
  * submitted after that frame and its data had completed, has returned.
@@ -35,6 +36,9 @@ export class Flusher {
   /** The store's own waiters: rare. */
   #waiters: Waiter[] = [];
   #wanted = -1;
+  /** Those who wait for a fdatasync that starts after they came, whatever it covers; and those of the one under way. */
+  #barriers: (() => void)[] = [];
+  #covered: (() => void)[] = [];
   #inFlight = false;
   #captured = 0;
   #capturedBytes = 0;
@@ -104,6 +108,12 @@ export class Flusher {
     this.#wanted = Math.max(this.#wanted, lsn);
   }
 
+  /** Calls `done` when a fdatasync that starts after this call has returned: whatever was written by now is on media then. */
+  barrier(done: () => void): void {
+    this.#barriers.push(done);
+    if (!this.#inFlight && this.#media.fault === undefined) this.#start();
+  }
+
   /** Starts a fdatasync if someone waits for one and what they wait for has settled. Called at the end of a turn. */
   pump(): void {
     if (this.#media.fault !== undefined) return;
@@ -113,7 +123,7 @@ export class Flusher {
       const asked = this.#count > 0 && (this.#asks[this.#first] ?? 0) <= settledLsn;
       const wanted = this.#wanted > durableLsn && this.#wanted <= settledLsn;
       const full = unflushed >= UNFLUSHED_BYTES_MAX && settledLsn > durableLsn;
-      if (asked || wanted || full) this.#start();
+      if (asked || wanted || full || this.#barriers.length > 0) this.#start();
     }
     if (!this.#timerArmed && dirtyLsn > durableLsn) {
       this.#timerArmed = true;
@@ -123,6 +133,8 @@ export class Flusher {
 
   #start(): void {
     this.#inFlight = true;
+    this.#covered = this.#barriers;
+    this.#barriers = [];
     // What is settled now is what this fdatasync covers; sampled later, it would claim writes that it may have missed.
     this.#captured = this.#log.settledLsn;
     this.#capturedBytes = this.#log.dirtyBytes;
@@ -148,6 +160,7 @@ export class Flusher {
       this.#onFlushed(token);
     }
     this.#onDurable();
+    for (const done of this.#covered) done();
     if (this.#wanted >= 0 && this.#waiters.length > 0) this.#wake(durable);
     if (!this.#markArmed) this.#armMark();
   }

@@ -68,5 +68,5 @@ async function writeZeros(
       totalBytes: range.to - range.from,
     });
   }
-  await ioAsync.flush(drive.media.fd);
+  await parts.turns.flush();
 }

@@ -284,6 +284,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
       ioAsync,
       pageWriter,
       nextVolumeNumber: () => table.nextNumber,
+      flush: () => turns.flush(),
       nextTurn: () => turns.nextTurn(),
     },
     opened,

@@ -206,6 +206,21 @@ export class TurnKeeper {
     }
   }
 
+  /** Resolves once everything that was written before is on media; rejects when the drive stops. */
+  async flush(): Promise<void> {
+    const { flusher, media } = this.#drive;
+    this.#check();
+    let done = false;
+    flusher.barrier(() => {
+      done = true;
+      media.io.yieldTurn();
+    });
+    while (!done) {
+      await this.nextTurn();
+      this.#check();
+    }
+  }
+
   #check(): void {
     const { fault } = this.#drive.media;
     if (fault !== undefined) throw new Fault('DRIVE_IO', { drive: '', problem: fault });
