@@ -41,6 +41,7 @@ export class ScriptedIo {
       geometry: new Geometry(layout),
       uuid32: 0x1234abcd,
       counters: newCounters(),
+      onBad: () => undefined,
       activity: 0,
       fault: undefined,
       stop: (reason) => {

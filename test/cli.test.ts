@@ -65,6 +65,7 @@ const SCRIPT: readonly string[] = [
   'volume resize',
   'volume mount',
   'volume unmount',
+  'events',
   'volume rm',
   'down',
   'drive check',
@@ -78,6 +79,7 @@ const FOR_PEOPLE: readonly string[] = [
   'volume inspect',
   'volume label',
   'volume attach',
+  'events',
   'down',
 ];
 

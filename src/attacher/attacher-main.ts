@@ -14,6 +14,6 @@ export async function attacherMain(argv: readonly string[]): Promise<number> {
   if (flags === undefined) return EXIT_USAGE;
   const runDir = makeRunDirectory(flags.dataDirectory);
   const status = await runAttacher({ runDir, io: flags.io, version: packageVersion(), log });
-  log('info', 'attacher ended');
+  log('attacher.ended');
   return status;
 }

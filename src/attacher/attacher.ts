@@ -16,7 +16,7 @@ import { LoopDevices } from '../env/linux/loop-device.ts';
 import { type EnvOptions, type NodeEnv, openEnv } from '../env/node/open-env.ts';
 import { applyProcessGuards } from '../env/node/process-guards.ts';
 import { assert } from '../lib/assert.ts';
-import type { Log } from '../lib/json-log.ts';
+import type { Log } from '../model/log.ts';
 import { Refusal } from '../model/errors.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { AttachSpec, AttachedDevice, DeviceKind } from './attached-device.ts';
@@ -56,7 +56,7 @@ export async function runAttacher(options: AttacherOptions): Promise<number> {
   const calls = openKernelCalls();
   const made = new MadeLog(options.runDir);
   const warnings = guard(env, calls);
-  for (const warning of warnings) options.log('warning', warning);
+  for (const warning of warnings) options.log('process.guard', { warning });
   // What an attacher before left stands where this one makes the same, and nobody serves it.
   const { left } = await sweepLeftovers(options.runDir, { scope: 'attacher' });
   for (const { made: it, reason } of left) {
@@ -79,10 +79,10 @@ export async function runAttacher(options: AttacherOptions): Promise<number> {
   });
   process.on('SIGTERM', () => {
     shutdown(false).catch((error: unknown) => {
-      options.log('error', 'not ended', { error: String(error) });
+      options.log('attacher.not_ended', { error: String(error) });
     });
   });
-  options.log('info', 'attacher ready', { pid: process.pid, io: env.ioChoice });
+  options.log('attacher.ready', { pid: process.pid, io: env.ioChoice });
   await env.io.run();
   await server.close();
   made.forget(socket);
@@ -133,11 +133,8 @@ function openAttachments(env: NodeEnv, { calls, made, options }: Parts): Attachm
   const maker = identify(process.pid);
   assert(maker !== undefined, 'a process finds itself');
   const onState = (attachId: string, state: ClientState): void => {
-    const { sinceMs: _, ...details } = state;
-    options.log(state.kind === 'serving' ? 'info' : 'warning', 'attachment', {
-      attachId,
-      ...details,
-    });
+    const { sinceMs: _, kind, ...details } = state;
+    options.log(`attachment.${kind}`, { attachId, ...details });
   };
   const sleep = (delayMs: number): Promise<void> => awaited.sleep(delayMs);
   const fuse = {

@@ -23,6 +23,9 @@ export class ApiProblem extends Error {
   }
 }
 
+/** After a watch broke off. */
+const WATCH_AGAIN_MS = 500;
+
 export class ApiClient {
   readonly #installation: Installation;
 
@@ -60,6 +63,58 @@ export class ApiClient {
     return all;
   }
 
+  /**
+   * Follows a watch: `onData` is called with the JSON of each event, in order. Goes on after the last one when the connection breaks
+   * off, as it does when control is restarted; rejects where nobody answers at the start.
+   */
+  async watch(
+    path: string,
+    options: {
+      readonly onOpen?: () => Promise<void>;
+      readonly onData: (data: string) => void;
+    },
+  ): Promise<never> {
+    let lastId: string | undefined;
+    for (let tries = 0; ; tries++) {
+      try {
+        const response = await this.#open(path, lastId);
+        if (tries === 0) await options.onOpen?.();
+        let text = '';
+        for await (const chunk of response.setEncoding('utf8')) {
+          const blocks = (text + String(chunk)).split('\n\n');
+          text = blocks.pop() ?? '';
+          for (const block of blocks) lastId = tellBlock(block, options.onData) ?? lastId;
+        }
+      } catch (error) {
+        if (tries === 0 || error instanceof ApiProblem) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, WATCH_AGAIN_MS));
+    }
+  }
+
+  /** A response whose body is still to come. Rejects with what the API answers instead. */
+  #open(path: string, lastId: string | undefined): Promise<http.IncomingMessage> {
+    const headers = {
+      'user-agent': `holdfast-cli/${packageVersion()}`,
+      ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
+    };
+    const { apiSocket } = this.#installation;
+    return new Promise((resolve, reject) => {
+      const request = http.get({ socketPath: apiSocket, path, headers }, (response) => {
+        if (response.statusCode === 200) {
+          resolve(response);
+          return;
+        }
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () =>
+          reject(new ApiProblem(JSON.parse(Buffer.concat(chunks).toString()) as ProblemView)),
+        );
+      });
+      request.on('error', (error) => reject(this.#whyNot(error)));
+    });
+  }
+
   async #request<T>(
     method: string,
     path: string,
@@ -78,7 +133,7 @@ export class ApiClient {
     body: object | undefined,
     key?: string,
   ): Promise<{ status: number; text: string; link: string }> {
-    const { apiSocket, directory } = this.#installation;
+    const { apiSocket } = this.#installation;
     const sent = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       'user-agent': `holdfast-cli/${packageVersion()}`,
@@ -98,23 +153,33 @@ export class ApiClient {
         );
         response.on('error', reject);
       });
-      request.on('error', (error) => {
-        const problem = error.message;
-        const down = /ENOENT|ECONNREFUSED/.test(problem);
-        const foreign = problem.includes('EACCES');
-        reject(
-          foreign
-            ? new Refusal('INSTALLATION_FOREIGN', {
-                path: directory,
-                problem:
-                  'it belongs to another user; run this as that user, or give your own (--data DIR)',
-              })
-            : down
-              ? new Refusal('INSTALLATION_DOWN', { dataDir: directory })
-              : new Refusal('CONTROL_UNREACHABLE', { dataDir: directory, problem }),
-        );
-      });
+      request.on('error', (error) => reject(this.#whyNot(error)));
       request.end(sent);
     });
   }
+
+  #whyNot({ message: problem }: Error): Refusal {
+    const { directory } = this.#installation;
+    if (problem.includes('EACCES')) {
+      return new Refusal('INSTALLATION_FOREIGN', {
+        path: directory,
+        problem: 'it belongs to another user; run this as that user, or give your own (--data DIR)',
+      });
+    }
+    const isDown = /ENOENT|ECONNREFUSED/.test(problem);
+    return isDown
+      ? new Refusal('INSTALLATION_DOWN', { dataDir: directory })
+      : new Refusal('CONTROL_UNREACHABLE', { dataDir: directory, problem });
+  }
+}
+
+/** Tells the data of one server-sent event; returns its id. Comments have none. */
+function tellBlock(block: string, onData: (data: string) => void): string | undefined {
+  const field = (name: string): string | undefined =>
+    new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
+  const data = field('data');
+  if (data === undefined) return undefined;
+  if (field('event') === 'problem') throw new ApiProblem(JSON.parse(data) as ProblemView);
+  onData(data);
+  return field('id');
 }

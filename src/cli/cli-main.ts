@@ -9,6 +9,7 @@ import { errnoInWords } from '../model/errno.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { addDriveCommands } from './commands/drive.ts';
+import { addEventCommands } from './commands/events.ts';
 import { addInstallationCommands } from './commands/installation.ts';
 import { addVerifyDurability } from './commands/verify-durability.ts';
 import { addVolumeCommands } from './commands/volume.ts';
@@ -31,6 +32,7 @@ export function newProgram(): Command {
   addInstallationCommands(program);
   addDriveCommands(program);
   addVolumeCommands(program);
+  addEventCommands(program);
   addVerifyDurability(program);
   return program;
 }

@@ -7,11 +7,12 @@ import { parseArgs } from 'node:util';
 
 import { packageVersion } from '../env/node/package-version.ts';
 import { MadeLog } from '../attacher/made-log.ts';
-import { type Log, jsonLog } from '../lib/json-log.ts';
+import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import { SqliteStore } from '../metadata/sqlite-store.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
+import { HealthKeeper } from './health-keeper.ts';
 import { LineClient } from './line-client.ts';
 import type { ControlParts } from './parts.ts';
 import { Reconciler } from './reconciler.ts';
@@ -24,12 +25,13 @@ import { Volumes } from './volumes.ts';
 /** Runs control until it is told to end. Returns the exit status. */
 export async function controlMain(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({ args: [...argv], options: { data: { type: 'string' } } });
-  const log = jsonLog('control', {
+  const log = openLog('control', {
     wallMs: () => Date.now(),
     write: (line) => process.stderr.write(line),
+    isTerminal: process.stderr.isTTY,
   });
   if (values.data === undefined) {
-    log('error', 'usage', { error: '--data DIR is needed' });
+    log('process.usage', { error: '--data DIR is needed' });
     return 2;
   }
   const installation = installationAt(values.data);
@@ -65,6 +67,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const volumes = new Volumes(parts, drives);
   const reconciler = new Reconciler(parts, { drives, volumes });
   const usage = new UsageKeeper(parts, () => volumes.engineStatus());
+  const health = new HealthKeeper(parts);
   const status = new StatusReader(parts, { version: packageVersion() });
   const rest = await openRest({
     version: packageVersion(),
@@ -83,18 +86,20 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const mask = process.umask(0o177);
   await rest.listen({ path: installation.apiSocket });
   process.umask(mask);
-  log('info', 'control ready', { pid: process.pid });
+  log('control.ready', { pid: process.pid });
   await reconciler.run();
   status.settled = true;
   usage.start();
+  health.start();
   await ended;
   reconciler.stop();
   await rest.close();
   await usage.stop();
+  await health.stop();
   parts.engine.close();
   parts.attacher.close();
   await store.close();
-  log('info', 'control ended');
+  log('control.ended');
   return 0;
 }
 

@@ -1,9 +1,10 @@
 /** What the use cases of control share. */
 
 import type { MadeLog } from '../attacher/made-log.ts';
-import type { Log } from '../lib/json-log.ts';
 import type { Turnstile } from '../lib/turnstile.ts';
-import type { EventRecord } from '../model/records.ts';
+import type { Log } from '../model/log.ts';
+import type { LogEvent } from '../model/log-events.ts';
+import type { EventRecord, Subject } from '../model/records.ts';
 import type { Installation } from './installation.ts';
 import type { LineClient } from './line-client.ts';
 import type { RecordsStore } from './records-store.ts';
@@ -30,9 +31,13 @@ export type ControlParts = {
   readonly onStep: (step: string) => void;
 };
 
-/** Notes something that people should hear of. */
-export async function tell(parts: ControlParts, what: string): Promise<void> {
-  const event: EventRecord = { id: parts.newId(), atMs: parts.wallMs(), what };
-  parts.log('warning', what);
-  await parts.records.change({ puts: [{ key: `event/${event.id}`, record: event }] });
+/** Notes something that people should hear of: in the records, for a while, and in the log. */
+export async function tell(
+  parts: Pick<ControlParts, 'records' | 'log' | 'newId' | 'wallMs'>,
+  kind: LogEvent,
+  told: { readonly subject: Subject; readonly what: string; readonly cause?: string | undefined },
+): Promise<void> {
+  const event: EventRecord = { id: parts.newId(), atMs: parts.wallMs(), kind, ...told };
+  parts.log(kind, told);
+  await parts.records.putEvent(event);
 }

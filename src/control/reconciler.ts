@@ -5,7 +5,7 @@
 
 import { mountAt } from '../attacher/mount-table.ts';
 import { sweepLeftovers } from '../attacher/sweep.ts';
-import type { MountRecord, VolumeRecord } from '../model/records.ts';
+import type { MountRecord, Subject, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
@@ -15,6 +15,7 @@ import type { Volumes } from './volumes.ts';
 
 /** While an engine or attacher is away, what is wanted of it is tried again this often. */
 const RETRY_MS = 1000;
+const FAILED = 'reconcile.failed';
 
 export class Reconciler {
   readonly #parts: ControlParts;
@@ -63,11 +64,10 @@ export class Reconciler {
     if (this.#stopped) return;
     const { records, turnstile } = this.#parts;
     const failures = new Map<string, unknown>();
-    const attempt = async (key: string, task: () => Promise<void>): Promise<void> => {
+    const attempt = async (key: Subject, task: () => Promise<void>): Promise<void> => {
       await turnstile.enter(key, task).catch((error: unknown) => {
         failures.set(key, error);
-        if (!isPassing(error)) return tell(this.#parts, `${key}: ${String(error)}`);
-        return undefined;
+        return isPassing(error) ? undefined : this.#tellFailed(key, error);
       });
     };
     await this.#drives.writeList();
@@ -81,6 +81,16 @@ export class Reconciler {
     await endInterrupted(this.#parts, failures);
     await records.trim(this.#parts.wallMs());
     if ([...failures.values()].some((error) => isPassing(error))) this.soon();
+  }
+
+  /** One that fails for the same reason each time is told once. */
+  async #tellFailed(key: Subject, error: unknown): Promise<void> {
+    const cause = error instanceof Error ? error.message : String(error);
+    const events = await this.#parts.records.events();
+    const last = events.find(({ kind, subject }) => kind === FAILED && subject === key);
+    if (last?.cause === cause) return;
+    const what = `What is wanted of ${key.replace('/', ' "')}" could not be done`;
+    await tell(this.#parts, FAILED, { subject: key, what, cause });
   }
 
   /** Attach ids of volumes whose block devices are gone; undefined while the attacher is away. */
@@ -102,7 +112,9 @@ export class Reconciler {
         scope: 'attacher',
       });
       for (const { made, reason } of report.left) {
-        await tell(this.#parts, `Left of a dead attacher: ${JSON.stringify(made)}: ${reason}`);
+        const what = `Left of a dead attacher: ${JSON.stringify(made)}`;
+        const subject = 'process/attacher';
+        await tell(this.#parts, 'attacher.left_over', { subject, what, cause: reason });
       }
     }
     return lost;
@@ -136,10 +148,11 @@ export class Reconciler {
     const check = this.#volumes.settler.checks.get(volume.name);
     const mounted =
       mount === undefined ? '' : ` and mounted again at "${mount.path}" (${check ?? 'new'})`;
-    await tell(
-      this.#parts,
-      `Volume "${volume.name}" had lost its block device (the attacher ended or the machine restarted): attached${mounted}`,
-    );
+    await tell(this.#parts, 'volume.reattached', {
+      subject: `volume/${volume.name}`,
+      what: `Volume "${volume.name}" had lost its block device: attached${mounted}`,
+      cause: 'the attacher ended or the machine restarted',
+    });
   }
 
   /**

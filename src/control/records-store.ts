@@ -25,13 +25,14 @@ export type Kept<R> = { readonly record: R; readonly version: number };
 const KEPT_MAX = 500;
 /** How long the answer to a request with an idempotency key is kept. */
 export const REQUEST_KEPT_MS: number = 24 * 3_600_000;
-/** Operations that end until the oldest are dropped: looking for them reads all of them. */
+/** Operations that end, or events, until the oldest are dropped: looking for them reads all of them. */
 const TRIM_EVERY = 100;
 
 export class RecordsStore {
   readonly #store: ClusterStore;
   readonly #directory: string;
   #endedCount = 0;
+  #eventCount = 0;
 
   /** `directory`: the installation's. Drives in it are kept with paths relative to it, so that it can be moved. */
   constructor(store: ClusterStore, directory: string) {
@@ -135,6 +136,13 @@ export class RecordsStore {
     this.#endedCount++;
     if (this.#endedCount % TRIM_EVERY === 0)
       await this.trim(record.endedAtMs ?? record.startedAtMs);
+  }
+
+  /** Puts an event, and now and then drops the oldest. */
+  async putEvent(record: EventRecord): Promise<void> {
+    await this.change({ puts: [{ key: `event/${record.id}`, record }] });
+    this.#eventCount++;
+    if (this.#eventCount % TRIM_EVERY === 0) await this.trim(record.atMs);
   }
 
   /** Keeps only the newest operations that ended, the newest events, and the requests of a day. */

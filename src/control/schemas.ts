@@ -255,8 +255,22 @@ export const problems = { '4xx': ProblemDetails, '5xx': ProblemDetails };
 export const Event = Type.Object({
   id: Type.String(),
   at: Type.String(),
+  kind: Nullable(Type.String({ description: 'One of docs/events.md; null: of an old version' })),
+  subject: Nullable(
+    Type.String({ description: 'What it is about: volume/NAME, drive/NAME or process/ROLE' }),
+  ),
   what: Type.String({ description: 'Something that happened by itself' }),
+  cause: Nullable(Type.String({ description: 'Why, as far as it is known' })),
 });
+
+export const EventQuery = Type.Object(
+  {
+    subject: Type.Optional(
+      Type.String({ maxLength: 100, description: 'Of this alone: volume/NAME, for example' }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 export const WatchQuery = Type.Object(
   {

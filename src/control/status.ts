@@ -6,6 +6,7 @@ import path from 'node:path';
 import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
 import type { DriveRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
 
@@ -15,7 +16,13 @@ export type SupervisorState = ProcessIdentity & {
   readonly processes: Readonly<
     Record<
       string,
-      { readonly pid: number | null; readonly startedAt: string | null; readonly restarts: number }
+      {
+        readonly pid: number | null;
+        readonly startedAt: string | null;
+        readonly restarts: number;
+        /** How the one before ended, in words; null: there was none. */
+        readonly lastExit?: string | null;
+      }
     >
   >;
   /** What it swept at its start, and what it could not. */
@@ -23,8 +30,6 @@ export type SupervisorState = ProcessIdentity & {
 };
 
 const EVENTS_SHOWN = 10;
-/** Less than one write of the largest size may take. */
-const FULL_BYTES = 32 * 1024 * 1024;
 /** Who asks how things are is told that a process is away, and does not wait until it is back. */
 const AT_ONCE = { waitMs: 300, silenceMs: 1500 };
 

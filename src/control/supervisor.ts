@@ -13,6 +13,7 @@ import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { processes } from '../env/node/processes.ts';
 import { assert } from '../lib/assert.ts';
 import { Refusal } from '../model/errors.ts';
+import type { Log } from '../model/log.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
 import { type Installation, makeDirectories, refuseFull, replaceFile } from './installation.ts';
 import { LineClient } from './line-client.ts';
@@ -47,6 +48,7 @@ type Child = {
   process: SupervisedProcess | undefined;
   startedAtMs: number;
   restarts: number;
+  lastExit: string | null;
   pauseMs: number;
   timer: NodeJS.Timeout | undefined;
 };
@@ -58,6 +60,12 @@ type Orphan = {
   readonly startedAt: string | null;
 };
 
+type Exit = {
+  readonly code?: number | null;
+  readonly signal?: string | null;
+  readonly error?: string;
+};
+
 type HeldLock = Extract<FileLock, { kind: 'locked' }>;
 
 export class Supervisor {
@@ -66,20 +74,22 @@ export class Supervisor {
   readonly #children = new Map<Role, Child>();
   readonly #identity = identifySelf();
   readonly #startedAt = new Date().toISOString();
+  readonly #log: Log;
   #notes: string[] = [];
   #stopping = false;
   #dyingTimer: NodeJS.Timeout | undefined;
 
-  private constructor(installation: Installation, lock: HeldLock) {
+  private constructor(installation: Installation, lock: HeldLock, log: Log) {
     this.#installation = installation;
     this.#lock = lock;
+    this.#log = log;
   }
 
   /** Takes the lock, sweeps, starts the processes. Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
-  static async start(installation: Installation): Promise<Supervisor> {
+  static async start(installation: Installation, log: Log): Promise<Supervisor> {
     makeDirectories(installation);
     const lock = lockWritable(installation);
-    const supervisor = new Supervisor(installation, lock);
+    const supervisor = new Supervisor(installation, lock, log);
     const attacher = await supervisor.#endOrphans();
     await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
     if (attacher !== undefined) supervisor.#adopt('attacher', attacher);
@@ -136,7 +146,14 @@ export class Supervisor {
   #adopt(role: Role, orphan: Orphan): void {
     const startedAtMs = orphan.startedAt === null ? Date.now() : Date.parse(orphan.startedAt);
     const { process } = orphan;
-    const child = { process, startedAtMs, restarts: 0, pauseMs: 0, timer: undefined };
+    const child = {
+      process,
+      startedAtMs,
+      restarts: 0,
+      lastExit: null,
+      pauseMs: 0,
+      timer: undefined,
+    };
     this.#children.set(role, child);
     process.once('exit', () => this.#onExit(role));
     this.#write();
@@ -161,6 +178,7 @@ export class Supervisor {
       process: undefined,
       startedAtMs: 0,
       restarts: 0,
+      lastExit: null,
       pauseMs: 0,
       timer: undefined,
     };
@@ -175,8 +193,9 @@ export class Supervisor {
     );
     fs.closeSync(log);
     child.process = started;
-    started.once('exit', () => this.#onExit(role));
-    started.once('error', () => this.#onExit(role));
+    this.#log('process.started', { process: role, pid: started.pid });
+    started.once('exit', (code, signal) => this.#onExit(role, { code, signal }));
+    started.once('error', (error) => this.#onExit(role, { error: error.message }));
     this.#write();
   }
 
@@ -188,12 +207,15 @@ export class Supervisor {
     return fs.openSync(file, 'a', 0o600);
   }
 
-  #onExit(role: Role): void {
+  #onExit(role: Role, how: Exit = {}): void {
     const child = this.#children.get(role);
     if (child?.process === undefined) return;
+    const { pid } = child.process;
     child.process = undefined;
+    child.lastExit = exitInWords(pid, how);
     this.#write();
     if (this.#stopping) return;
+    this.#log('process.exited', { process: role, pid, ...how });
     const lived = Date.now() - child.startedAtMs;
     child.pauseMs =
       lived > STARTED_MS
@@ -214,6 +236,7 @@ export class Supervisor {
             pid: child.process?.pid ?? null,
             startedAt: child.startedAtMs === 0 ? null : new Date(child.startedAtMs).toISOString(),
             restarts: child.restarts,
+            lastExit: child.lastExit,
           },
         ]),
       ),
@@ -257,6 +280,17 @@ export class Supervisor {
     clearInterval(this.#dyingTimer);
     for (const child of this.#children.values()) child.process?.kill('SIGKILL');
   }
+}
+
+function exitInWords(pid: number | undefined, { code, signal, error }: Exit): string {
+  const how =
+    error ??
+    (typeof signal === 'string'
+      ? `was ended by ${signal}`
+      : typeof code === 'number'
+        ? `exited with ${code}`
+        : 'ended');
+  return `process ${pid ?? 'without a number'} ${how}`;
 }
 
 function identifySelf(): ProcessIdentity {

@@ -36,7 +36,7 @@ export class UsageKeeper {
   look(): Promise<void> {
     this.#looking = this.#looking.then(() =>
       this.#look().catch((error: unknown) => {
-        this.#parts.log('warning', 'usage not kept', { error: String(error) });
+        this.#parts.log('control.usage_lost', { error: String(error) });
       }),
     );
     return this.#looking;

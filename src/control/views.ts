@@ -122,7 +122,15 @@ function highWater(status: JsonObject | undefined, usage: UsageRecord | undefine
 
 /** An event as the API shows it. */
 export function viewEvent(record: EventRecord): EventView {
-  return { id: record.id, at: timeOf(record.atMs), what: record.what };
+  const { id, atMs, kind, subject, what, cause } = record;
+  return {
+    id,
+    at: timeOf(atMs),
+    kind: kind ?? null,
+    subject: subject ?? null,
+    what,
+    cause: cause ?? null,
+  };
 }
 
 const timeOf = (ms: number): string => new Date(ms).toISOString();

@@ -10,6 +10,7 @@ import { Fault, Refusal } from '../model/errors.ts';
 import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
 import { formatSize } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { FULL_BYTES } from './conditions.ts';
 import {
   checkFileSystem,
   ensureFileSystem,
@@ -20,9 +21,6 @@ import {
 } from './mounts.ts';
 import { isPassing } from './operations.ts';
 import type { ControlParts } from './parts.ts';
-
-/** With less than this a drive is full for a file system. */
-const FULL_BYTES = 32 * 1024 * 1024;
 
 export class VolumeSettler {
   readonly #parts: ControlParts;

@@ -1,7 +1,7 @@
 /** The engine's side of the line protocol on engine.sock: connections of control and tools, over env.io. A cold path: it awaits. */
 
 import type { Arena } from '../lib/arena.ts';
-import type { Log } from '../lib/json-log.ts';
+import type { Log } from '../model/log.ts';
 import type { Env } from '../env/env.ts';
 import type { IoAsync } from '../env/io-async.ts';
 import { ErrnoError } from '../model/errno.ts';
@@ -101,7 +101,7 @@ export class ControlServer {
       } catch (error) {
         this.#seats.push(seat);
         if (this.#stopping) return;
-        log('warning', 'accept failed', { error: String(error) });
+        log('engine.accept_failed', { error: String(error) });
         await ioAsync.sleep(ACCEPT_RETRY_MS);
       }
     }
@@ -114,7 +114,7 @@ export class ControlServer {
     try {
       await session.run();
     } catch (error) {
-      if (!this.#stopping) log('warning', 'control connection ended', { error: String(error) });
+      if (!this.#stopping) log('engine.connection_ended', { error: String(error) });
     }
     await session.settled();
     if (this.#fds.delete(fd) && !this.#stopping) await ioAsync.close(fd).catch(() => undefined);
@@ -172,7 +172,7 @@ class Session {
       await this.#send(this.#formatOk(id, ok));
     } catch (error) {
       if (!(error instanceof Refusal)) {
-        this.#options.log('error', 'call failed', { call: request.call, error: describe(error) });
+        this.#options.log('engine.call_failed', { call: request.call, error: describe(error) });
       }
       await this.#send(formatLineError(id, lineError(error)));
     }

@@ -1,12 +1,14 @@
 /** The drives of this engine. Each open one has a region: a part of the arena and ports of env.io, used again once it is closed. */
 
 import type { Arena } from '../lib/arena.ts';
-import type { Log } from '../lib/json-log.ts';
+import type { Log } from '../model/log.ts';
 import type { Env } from '../env/env.ts';
 import { Refusal } from '../model/errors.ts';
 import { DriveStore, type VolumeStatus } from '../store/drive-store.ts';
 import { FORMAT_BYTES } from '../store/format-drive.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { BadBlocks } from './bad-blocks.ts';
+import { formatUuid } from './call-arguments.ts';
 import type { Progress } from './control-server.ts';
 import { DriveIo, IoStock } from './drive-io.ts';
 import { Turnstile } from '../lib/turnstile.ts';
@@ -30,6 +32,7 @@ type Drive = {
   readonly driveId: string;
   readonly path: string;
   readonly store: DriveStore | undefined;
+  readonly bad: BadBlocks;
   readonly region: Region | undefined;
   readonly reason: string | undefined;
 };
@@ -88,7 +91,7 @@ export class Drives {
         arena: this.#formatRegion,
         ...(UUID.test(driveId) ? { driveUuid: driveId.replaceAll('-', '') } : {}),
       });
-      this.#options.log('info', 'drive formatted', { driveId, path, sizeBytes: made.sizeBytes });
+      this.#options.log('drive.formatted', { driveId, path, sizeBytes: made.sizeBytes });
       return { driveId, sizeBytes: made.sizeBytes };
     });
   }
@@ -104,8 +107,14 @@ export class Drives {
       await this.open(entry);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#options.log('error', 'drive not opened', { ...entry, reason });
-      this.#drives.set(entry.driveId, { ...entry, reason, store: undefined, region: undefined });
+      this.#options.log('drive.not_opened', { ...entry, reason });
+      this.#drives.set(entry.driveId, {
+        ...entry,
+        reason,
+        bad: new BadBlocks(),
+        store: undefined,
+        region: undefined,
+      });
     }
   }
 
@@ -122,16 +131,23 @@ export class Drives {
     }
     const region = this.#takeRegion(driveId);
     const env = { ...this.#env, io: new DriveIo(region.stock) };
+    const bad = new BadBlocks();
     try {
       const store = await DriveStore.open(env, {
         path,
         arena: region.arena,
-        onFault: (reason) => this.#options.log('error', 'drive stopped', { driveId, path, reason }),
+        onFault: (reason) => this.#options.log('drive.faulted', { driveId, path, reason }),
+        onBad: (block) => {
+          const volume = block.volume === undefined ? undefined : formatUuid(block.volume);
+          bad.add({ ...block, volume });
+          const event = block.kind === 'checksum' ? 'drive.checksum_error' : 'drive.read_error';
+          this.#options.log(event, { driveId, path, ...block, volume });
+        },
       });
-      this.#drives.set(driveId, { driveId, path, store, region, reason: undefined });
+      this.#drives.set(driveId, { driveId, path, store, bad, region, reason: undefined });
       this.#options.onOpened();
       const { recovery } = store.status();
-      this.#options.log('info', 'drive opened', { driveId, path, recovery });
+      this.#options.log('drive.opened', { driveId, path, recovery });
       return { driveId, store };
     } catch (error) {
       this.#regions.push(region);
@@ -161,7 +177,7 @@ export class Drives {
       if (drive.store === undefined || drive.region === undefined) return;
       await drive.store.close();
       this.#regions.push(drive.region);
-      this.#options.log('info', 'drive closed', { driveId, path: drive.path });
+      this.#options.log('drive.closed', { driveId, path: drive.path });
     });
   }
 
@@ -204,7 +220,7 @@ export class Drives {
     if (drive.store === undefined) {
       return { driveId, path: drive.path, state: 'faulted', reason: drive.reason };
     }
-    return { driveId, ...drive.store.status() };
+    return { driveId, ...drive.store.status(), badBlocks: drive.bad.list() };
   }
 
   statuses(): JsonObject[] {

@@ -12,7 +12,7 @@ import { applyProcessGuards } from '../env/node/process-guards.ts';
 import { EXIT_USAGE, type RoleFlags, openRole } from '../env/node/role-process.ts';
 import { makeRunDirectory } from '../env/node/run-directory.ts';
 import { Arena } from '../lib/arena.ts';
-import type { Log } from '../lib/json-log.ts';
+import type { Log } from '../model/log.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { ENGINE_MEMORY_BYTES, Engine } from './engine.ts';
 import type { DriveListEntry } from './drives.ts';
@@ -26,7 +26,7 @@ export async function engineMain(argv: readonly string[]): Promise<number> {
 async function run(flags: RoleFlags, log: Log): Promise<number> {
   const env = openEnv({ io: flags.io, memoryBytes: ENGINE_MEMORY_BYTES + 65_536 });
   const warnings = applyProcessGuards({ io: env.io, ioFlusher: true });
-  for (const warning of warnings) log('warning', warning);
+  for (const warning of warnings) log('process.guard', { warning });
   const engine = new Engine(env, {
     arena: new Arena(env.io.memory),
     log,
@@ -49,14 +49,14 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      log('info', 'ending', { signal });
+      log('process.ending', { signal });
       void end();
     });
   }
   await engine.start();
-  log('info', 'engine ready', { pid: process.pid, io: env.ioChoice });
+  log('engine.ready', { pid: process.pid, io: env.ioChoice });
   await running;
-  log('info', 'engine ended');
+  log('engine.ended');
   return 0;
 }
 

@@ -1,7 +1,7 @@
 /** The engine: its drives, its volumes, and the calls of engine.sock. docs/architecture.md has the table of calls. */
 
 import type { Arena } from '../lib/arena.ts';
-import type { Log } from '../lib/json-log.ts';
+import type { Log } from '../model/log.ts';
 import type { Env } from '../env/env.ts';
 import { IoAsync } from '../env/io-async.ts';
 import { Refusal } from '../model/errors.ts';

@@ -1,6 +1,6 @@
 /** The volumes of this engine's drives, and their attachments. One call at a time for each volume. */
 
-import type { Log } from '../lib/json-log.ts';
+import type { Log } from '../model/log.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import type { VolumeStatus } from '../store/drive-store.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
@@ -126,7 +126,7 @@ export class Volumes {
       }
       if (volume.attachId === attachId) {
         await store.setAttachment(uuid, { attachId: undefined, epoch: volume.epoch });
-        this.#log('info', 'volume detached', { uuid: formatUuid(uuid), attachId });
+        this.#log('volume.detached', { uuid: formatUuid(uuid), attachId });
       }
       return {};
     });
@@ -170,7 +170,7 @@ export class Volumes {
         try {
           await this.#serve(drive, uuid, attachId);
         } catch (error) {
-          this.#log('error', 'volume not served', {
+          this.#log('volume.not_served', {
             uuid: formatUuid(uuid),
             attachId,
             error: String(error),
@@ -194,7 +194,7 @@ export class Volumes {
           if (attachment === undefined) return;
           const errno = await this.#frontend.close(attachment);
           this.#attachments.delete(uuid);
-          if (errno !== 0) this.#log('error', 'last flush failed', { uuid, errno });
+          if (errno !== 0) this.#log('volume.flush_failed', { uuid, errno });
         }),
       ),
     );
@@ -228,7 +228,7 @@ export class Volumes {
       openTarget: (onDone) => drive.store.openTarget(uuid, onDone),
     });
     this.#attachments.set(uuid, attachment);
-    this.#log('info', 'volume served', {
+    this.#log('volume.served', {
       uuid: formatUuid(uuid),
       attachId,
       socketPath: attachment.socketPath,

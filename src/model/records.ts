@@ -1,5 +1,7 @@
 /** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, usage/VOLUME ID, operation/ID, request/KEY, event/ID  */
 
+import type { LogEvent } from './log-events.ts';
+
 export type DriveRecord = {
   readonly name: string;
   /** Names the drive to the engine. A UUID. */
@@ -102,5 +104,13 @@ export type RequestRecord = {
 export type EventRecord = {
   readonly id: string;
   readonly atMs: number;
+  /** What happened, in a sentence, and why, as far as it is known. */
   readonly what: string;
+  readonly cause?: string | undefined;
+  // Records of the first development versions lack these.
+  readonly kind?: LogEvent;
+  readonly subject?: Subject;
 };
+
+/** What an event is about. */
+export type Subject = `${'volume' | 'drive' | 'process'}/${string}`;

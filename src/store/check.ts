@@ -237,6 +237,7 @@ class Check {
       geometry: new Geometry(superblock.layout),
       uuid32: uuid32(superblock.driveUuid),
       counters: newCounters(),
+      onBad: () => undefined,
       activity: 0,
       fault: undefined,
       stop: () => undefined,

@@ -24,6 +24,15 @@ export type DriveCounters = {
   readErrors: number;
 };
 
+/** Bytes that are not those that were written, or that the drive would not read. */
+export type BadBlock = {
+  readonly kind: 'checksum' | 'read';
+  /** Uuid of the volume that it belongs to; undefined: metadata. */
+  readonly volume: string | undefined;
+  /** In the volume; of metadata on the drive. */
+  readonly offsetBytes: number;
+};
+
 export type Media = {
   readonly io: Io;
   readonly fd: number;
@@ -45,6 +54,7 @@ export type Media = {
    * known, and a retry that succeeds would lie (PostgreSQL's fsyncgate, 2018).
    */
   stop(reason: string): void;
+  onBad(block: BadBlock): void;
 };
 
 export function newCounters(): DriveCounters {
@@ -64,4 +74,11 @@ export function newCounters(): DriveCounters {
     checksumErrors: 0,
     readErrors: 0,
   };
+}
+
+/** Counts a bad block, and tells whoever keeps the drive. */
+export function noteBad(media: Media, block: BadBlock): void {
+  if (block.kind === 'checksum') media.counters.checksumErrors++;
+  else media.counters.readErrors++;
+  media.onBad(block);
 }

@@ -27,7 +27,7 @@ import {
 } from './load.ts';
 import { LogReader } from './log-reader.ts';
 import { Log, type LogStart } from './log.ts';
-import { newCounters, type Media } from './media.ts';
+import { type BadBlock, newCounters, type Media } from './media.ts';
 import { PageCache } from './page-cache.ts';
 import { PageLoader } from './page-loader.ts';
 import { PageWriter } from './page-writer.ts';
@@ -64,6 +64,8 @@ export type OpenOptions = {
   readonly limits?: Partial<DriveLimits>;
   /** Called once when the drive stops for good. */
   readonly onFault?: (reason: string) => void;
+  /** Called for each bad block that is met. */
+  readonly onBad?: (block: BadBlock) => void;
 };
 
 const WINDOW_BYTES = 256 * BLOCK_BYTES;
@@ -126,6 +128,7 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
     checksum,
     superblock: newest,
     onFault: options.onFault,
+    onBad: options.onBad,
   });
   const limits = { ...DRIVE_LIMITS, ...options.limits };
   return assemble(env, {
@@ -148,6 +151,7 @@ function makeMedia(
     readonly checksum: Media['checksum'];
     readonly superblock: Superblock;
     readonly onFault: ((reason: string) => void) | undefined;
+    readonly onBad: ((block: BadBlock) => void) | undefined;
   },
 ): Media {
   const media: Media = {
@@ -167,6 +171,7 @@ function makeMedia(
       media.fault = reason;
       from.onFault?.(reason);
     },
+    onBad: from.onBad ?? (() => undefined),
   };
   return media;
 }

@@ -11,7 +11,7 @@ import { IntMap } from '../lib/int-map.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import type { Port } from '../env/io.ts';
 import type { Directory } from './directory.ts';
-import type { Media } from './media.ts';
+import { type Media, noteBad } from './media.ts';
 import { isPage, PAGE_MAGIC } from './page-format.ts';
 
 const FREE = 0;
@@ -239,8 +239,9 @@ export class PageCache {
       this.#read(frame, copy ^ 1);
       return;
     } else {
-      if (isUnread) this.#media.counters.readErrors++;
-      else this.#media.counters.checksumErrors++;
+      const offsetBytes = this.#media.geometry.pageBlock(page, copy) * BLOCK_BYTES;
+      const kind = isUnread ? 'read' : 'checksum';
+      noteBad(this.#media, { kind, volume: undefined, offsetBytes });
       this.#state[frame] = ROTTEN;
     }
     this.#wake(frame);

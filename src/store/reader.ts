@@ -8,6 +8,7 @@ import { EIO } from '../model/errno.ts';
 import type { Port } from '../env/io.ts';
 import { NONE } from './extent-map.ts';
 import { EXTENT_BLOCKS } from './geometry.ts';
+import { noteBad } from './media.ts';
 import { PAGE_ENTRIES } from './page-format.ts';
 import { lowestBit, type Piece } from './piece.ts';
 import type { DriveState } from './drive-state.ts';
@@ -129,11 +130,17 @@ export class Reader {
     if (piece === undefined) return;
     if (result !== piece.lengths[index & 15]) {
       piece.errno = EIO;
-      this.#drive.media.counters.readErrors++;
+      this.#bad('read', piece, index & 15);
     }
     if (--piece.pending > 0) return;
     if (piece.errno !== 0) this.#events.onRead(piece);
     else this.verify(piece);
+  }
+
+  #bad(kind: 'checksum' | 'read', piece: Piece, block: number): void {
+    const offsetBytes = (piece.extent * EXTENT_BLOCKS + block) * BLOCK_BYTES;
+    const volume = piece.request?.client?.volume.uuid;
+    noteBad(this.#drive.media, { kind, volume, offsetBytes });
   }
 
   /** Checks every block read from the drive; waits for checksum pages that are not there. */
@@ -166,7 +173,7 @@ export class Reader {
         media.checksum(address, BLOCK_BYTES, seed, volume) !==
         ((media.words[sums + block] ?? 0) | 0)
       ) {
-        media.counters.checksumErrors++;
+        this.#bad('checksum', piece, block);
         piece.errno = EIO;
       }
     }

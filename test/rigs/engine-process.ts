@@ -44,7 +44,7 @@ export class EngineProcess {
       child.stderr.on('data', (bytes: Buffer) => {
         this.log += String(bytes);
         text += String(bytes);
-        if (!text.includes('"engine ready"')) return;
+        if (!text.includes('"engine.ready"')) return;
         clearTimeout(timer);
         resolve();
       });

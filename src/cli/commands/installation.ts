@@ -7,6 +7,7 @@ import { Supervisor } from '../../control/supervisor.ts';
 import { refuseForeign } from '../../control/installation.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
 import { Refusal } from '../../model/errors.ts';
+import { openLog } from '../../model/log.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
 import { fields, table } from '../output.ts';
@@ -170,7 +171,12 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   const { installation, output } = context;
   // A reader of our output that goes away is no reason to end what serves volumes.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
-  const supervisor = await Supervisor.start(installation);
+  const log = openLog('supervisor', {
+    wallMs: () => Date.now(),
+    write: (line) => process.stderr.write(line),
+    isTerminal: process.stderr.isTTY,
+  });
+  const supervisor = await Supervisor.start(installation, log);
   startLogRotation(installation.logDirectory);
   let asked = false;
   const ended = askedToEnd(supervisor).then(() => {

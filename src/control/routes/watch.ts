@@ -7,7 +7,7 @@ import { Fault, Refusal } from '../../model/errors.ts';
 import { type Change, CHANGE_KINDS, changesIn, placeOf } from '../changes.ts';
 import { problemOf } from '../problem.ts';
 import type { App, RestParts } from '../rest.ts';
-import { Event, WatchQuery, problems } from '../schemas.ts';
+import { Event, EventQuery, WatchQuery, problems } from '../schemas.ts';
 import { viewEvent } from '../views.ts';
 import { driveView } from './drives.ts';
 import { volumeView } from './volumes.ts';
@@ -24,10 +24,14 @@ export function watchRoutes(app: App, parts: RestParts): void {
     {
       schema: {
         summary: 'Lists what happened by itself, the newest first',
+        querystring: EventQuery,
         response: { 200: Type.Array(Event), ...problems },
       },
     },
-    async () => (await parts.records.events()).map(viewEvent),
+    async ({ query: { subject } }) =>
+      (await parts.records.events())
+        .filter((event) => subject === undefined || event.subject === subject)
+        .map(viewEvent),
   );
   app.get(
     '/v1/watch',

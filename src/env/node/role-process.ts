@@ -7,7 +7,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 
-import { type Log, jsonLog } from '../../lib/json-log.ts';
+import { type Log, openLog } from '../../model/log.ts';
 import type { EnvOptions } from './open-env.ts';
 
 /** sysexits.h: EX_SOFTWARE. */
@@ -27,12 +27,13 @@ export type RoleFlags = { readonly dataDirectory: string; readonly io: EnvOption
 
 /** Opens the log, parses the flags, and from now on lets a bug end this process at once. */
 export function openRole(name: string, argv: readonly string[]): RoleProcess {
-  const log = jsonLog(name, {
+  const log = openLog(name, {
     wallMs: () => Date.now(),
     write: (line) => process.stderr.write(line),
+    isTerminal: process.stderr.isTTY,
   });
   const die = (error: unknown): never => {
-    log('error', 'bug', { error: error instanceof Error ? error.stack : String(error) });
+    log('process.bug', { error: error instanceof Error ? error.stack : String(error) });
     process.exit(EXIT_BUG);
   };
   process.on('uncaughtException', die);
@@ -53,7 +54,7 @@ function parseFlags(argv: readonly string[], log: Log): RoleFlags | undefined {
     }
     return { dataDirectory: path.resolve(data), io };
   } catch (error) {
-    log('error', 'usage', { error: error instanceof Error ? error.message : String(error) });
+    log('process.usage', { error: error instanceof Error ? error.message : String(error) });
     return undefined;
   }
 }

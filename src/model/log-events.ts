@@ -1,0 +1,70 @@
+/**
+ * The catalogue of what logs and events tell: one id for each kind of message, with its level and what it means. Programs look for ids;
+ * nothing depends on the words. `docs/events.md` is generated from it.
+ */
+
+export type LogLevel = 'info' | 'warning' | 'error';
+
+type Row = { readonly level: LogLevel; readonly message: string };
+
+const info = (message: string): Row => ({ level: 'info', message });
+const warning = (message: string): Row => ({ level: 'warning', message });
+const error = (message: string): Row => ({ level: 'error', message });
+
+export const LOG_EVENTS = {
+  'process.bug': error('A bug ended the process'),
+  'process.usage': error('The process was started with wrong flags'),
+  'process.guard': warning('A guard of the process could not be set'),
+  'process.ending': info('The process was asked to end'),
+  'process.started': info('The supervisor started a process'),
+  'process.exited': warning('A process ended by itself, and is started again'),
+  'log.left_out': warning('Lines of one kind came too fast, and some were left out'),
+
+  'engine.ready': info('The engine serves'),
+  'engine.ended': info('The engine has ended in order'),
+  'engine.away': warning('The engine does not answer: I/O waits'),
+  'engine.back': info('The engine answers again'),
+  'engine.restarted': warning('Another engine process serves'),
+  'engine.accept_failed': warning('A connection to the engine could not be taken'),
+  'engine.connection_ended': warning('A connection to the engine broke off'),
+  'engine.call_failed': error('A call to the engine failed'),
+
+  'drive.formatted': info('A drive was formatted'),
+  'drive.opened': info('A drive was opened'),
+  'drive.closed': info('A drive was closed'),
+  'drive.not_opened': error('A drive could not be opened'),
+  'drive.faulted': error('A drive takes no more changes'),
+  'drive.recovered': info('A drive is open again'),
+  'drive.full': warning('A drive has no room for what is new'),
+  'drive.room': info('A drive has room again'),
+  'drive.checksum_error': error('Bytes of a drive are not those that were written'),
+  'drive.read_error': error('A drive refused reads'),
+
+  'volume.served': info('A volume is served'),
+  'volume.detached': info('A volume is no longer served'),
+  'volume.not_served': error('A volume that is attached could not be served'),
+  'volume.flush_failed': error('The last flush of a volume failed'),
+  'volume.reattached': warning('A volume had lost its block device, and has it again'),
+
+  'attacher.ready': info('The attacher serves'),
+  'attacher.ended': info('The attacher has ended in order'),
+  'attacher.not_ended': error('The attacher could not end'),
+  'attacher.away': warning('The attacher does not answer: nothing is attached or detached'),
+  'attacher.back': info('The attacher answers again'),
+  'attacher.restarted': warning('Another attacher process serves'),
+  'attacher.left_over': warning('What a dead attacher made could not be undone'),
+  'attachment.serving': info('A block device reaches its engine'),
+  'attachment.waiting': warning('A block device waits for its engine'),
+  'attachment.ended': warning('A block device fails every request'),
+
+  'control.ready': info('Control answers'),
+  'control.ended': info('Control has ended in order'),
+  'control.look_failed': warning('Control could not look how the installation is'),
+  'control.usage_lost': warning('What is known of the use of volumes could not be kept'),
+  'reconcile.failed': warning('What is wanted of a drive or volume could not be done'),
+} as const satisfies Record<string, Row>;
+
+export type LogEvent = keyof typeof LOG_EVENTS;
+
+/** The row of `event`. */
+export const logEventRow = (event: LogEvent): Row => LOG_EVENTS[event];
