@@ -57,6 +57,7 @@ export type Media = {
   onBad(block: BadBlock): void;
 };
 
+/** The counters of a drive that is being opened. */
 export function newCounters(): DriveCounters {
   return {
     flushes: 0,
