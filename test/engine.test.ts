@@ -160,7 +160,7 @@ test('SIGTERM ends in order: drives are clean, records keep the attachment', asy
   await write(client, 0, Buffer.from('before the end'));
   assert.equal(await engine.end('SIGTERM'), 0);
   assert.equal((await client.untilEnd()).length, 0);
-  assert.match(engine.log, /"drive closed"/);
+  assert.match(engine.log, /"drive.closed"/);
   assert.ok(!existsSync(engine.socketPath), 'its sockets are gone');
   await engine.start();
   const { drives } = await engine.call('drive.list');
