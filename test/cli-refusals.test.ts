@@ -156,7 +156,7 @@ test(
         says: /too small for xfs, which needs 300MiB \(holdfast volume resize tiny --size 300MiB\)/,
       });
     }
-    await rig.json('volume', 'rm', 'tiny', '--yes');
+    await rig.json('volume', 'rm', 'tiny', '--now', '--yes');
   },
 );
 
@@ -196,7 +196,7 @@ test('a size that is no multiple of a block is rounded up, and says so, in any u
     const made = await rig.run(['volume', 'create', 'odd', '--size', size]);
     assert.match(made.err, new RegExp(`^Size: ${size} is .*: rounded up to ${bytes}\\n$`));
     assert.equal((await rig.json('volume', 'inspect', 'odd'))['sizeBytes'], bytes);
-    await rig.json('volume', 'rm', 'odd', '--yes');
+    await rig.json('volume', 'rm', 'odd', '--now', '--yes');
   }
 });
 

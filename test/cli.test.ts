@@ -12,7 +12,7 @@ import { CliRig } from './rigs/cli-rig.ts';
 import { sweepEarlierTests } from './rigs/control-rig.ts';
 
 const withoutDevices = whyNot('mkfs.ext4');
-const NEEDS_DEVICE = ['volume mount', 'volume unmount'];
+const NEEDS_DEVICE = ['volume mount', 'volume trim', 'volume unmount'];
 let rig: CliRig;
 
 before(async () => {
@@ -64,9 +64,16 @@ const SCRIPT: readonly string[] = [
   'volume detach',
   'volume resize',
   'volume mount',
+  'volume trim',
   'volume unmount',
   'events',
+  'volume auto-grow',
   'volume rm',
+  'trash ls',
+  'trash restore',
+  'trash empty',
+  'settings show',
+  'settings set',
   'down',
   'drive check',
   'uninstall',
@@ -80,6 +87,10 @@ const FOR_PEOPLE: readonly string[] = [
   'volume label',
   'volume attach',
   'events',
+  'trash ls',
+  'trash empty',
+  'settings show',
+  'settings set',
   'down',
 ];
 

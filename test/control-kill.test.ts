@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, test } from 'node:test';
 
-import type { VolumeView } from '../src/control/schemas.ts';
+import type { RemovedVolumeView, VolumeView } from '../src/control/schemas.ts';
 import { whyNot } from './rigs/attach-rig.ts';
 import { useCases } from './rigs/control-cases.ts';
 import { killAtEachStep, startRig } from './rigs/control-kills.ts';
@@ -27,7 +27,7 @@ test('a removal with a key is carried out once, whenever control is killed in it
   let kills = 0;
   for (let step = 1; ; step++) {
     const key = `removal-${step}`;
-    const remove = (): Promise<{ removed: boolean }> => rig.api.delete('/v1/volumes/v', key);
+    const remove = (): Promise<RemovedVolumeView> => rig.api.delete('/v1/volumes/v?now=true', key);
     const create = (): Promise<unknown> =>
       rig.api.post('/v1/volumes', { name: 'v', sizeBytes: 2 ** 26 });
     await create();
@@ -42,16 +42,24 @@ test('a removal with a key is carried out once, whenever control is killed in it
       await rig.kill('control');
       await rig.startControl();
     }
-    assert.deepEqual(await remove(), { removed: true }, `asked again after step ${step}`);
+    assert.deepEqual(
+      await remove(),
+      { removed: true, trash: null },
+      `asked again after step ${step}`,
+    );
     await create();
-    assert.deepEqual(await remove(), { removed: true }, `asked once more after step ${step}`);
+    assert.deepEqual(
+      await remove(),
+      { removed: true, trash: null },
+      `asked once more after step ${step}`,
+    );
     const volumes = await rig.api.get<VolumeView[]>('/v1/volumes');
     assert.deepEqual(
       volumes.map(({ name }) => name),
       ['v'],
       'another volume of that name stays',
     );
-    await rig.api.delete('/v1/volumes/v');
+    await rig.api.delete('/v1/volumes/v?now=true');
     if (isUnharmed) break;
   }
   assert.ok(kills >= 3, `${kills} kills`);

@@ -53,7 +53,7 @@ test('volumes created and removed by many clients at once are all there, then al
   await byClients(VOLUMES, (index) => create(`v${index}`));
   assert.equal((await rig.api.get<VolumeView[]>('/v1/volumes')).length, VOLUMES);
   assert.deepEqual(await findLeaks(rig), []);
-  await byClients(VOLUMES, (index) => rig.api.delete(`/v1/volumes/v${index}`));
+  await byClients(VOLUMES, (index) => rig.api.delete(`/v1/volumes/v${index}?now=true`));
   assert.deepEqual(await rig.api.get<VolumeView[]>('/v1/volumes'), []);
   assert.deepEqual(await findLeaks(rig), []);
 });
@@ -61,7 +61,7 @@ test('volumes created and removed by many clients at once are all there, then al
 test('one create asked for by many clients at once is one volume', async () => {
   const volumes = await Promise.all(Array.from({ length: CLIENTS }, () => create('same')));
   assert.equal(new Set(volumes.map(({ id }) => id)).size, 1);
-  await rig.api.delete('/v1/volumes/same');
+  await rig.api.delete('/v1/volumes/same?now=true');
   assert.deepEqual(await findLeaks(rig), []);
 });
 
@@ -82,7 +82,7 @@ test('a drive is removed, or volumes come onto it, never both', async () => {
     for (const each of created) assert.ok(allowed.includes(each), `${each} after ${removal}`);
     assert.deepEqual(await findLeaks(rig), []);
     const volumes = await rig.api.get<VolumeView[]>('/v1/volumes');
-    for (const { name } of volumes) await rig.api.delete(`/v1/volumes/${name}`);
+    for (const { name } of volumes) await rig.api.delete(`/v1/volumes/${name}?now=true`);
     await rig.api.delete('/v1/drives/other');
   }
 });

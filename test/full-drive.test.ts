@@ -87,7 +87,7 @@ for (const fsType of TYPES) {
       const refused = await rig.run(['volume', 'mount', 'big', '--fs', fsType, '--output', 'json']);
       // An xfs may have had nothing left to write back.
       if (fsType === 'ext4' || refused.code !== 0) assert.match(refused.err, /MOUNT_NO_ROOM/);
-      await rig.json('volume', 'rm', 'filler', '--yes');
+      await rig.json('volume', 'rm', 'filler', '--now', '--yes');
       await rig.json('volume', 'mount', 'big', '--fs', fsType);
       for (const [file, was] of synced) assert.equal(digest(file), was, file);
       await rig.json('uninstall', '--yes');

@@ -22,7 +22,7 @@ before(async () => {
 });
 
 beforeEach(async () => {
-  await send('DELETE', '/v1/volumes/v');
+  await send('DELETE', '/v1/volumes/v?now=true');
 });
 
 after(async () => {
@@ -61,13 +61,13 @@ test('the same request with the same key has the answer of the first, whatever h
   const first = await send('POST', '/v1/volumes', { key: 'k1', body: VOLUME });
   const again = await send('POST', '/v1/volumes', { key: 'k1', body: VOLUME });
   assert.deepEqual(again, { ...first, isRepeated: true });
-  await send('DELETE', '/v1/volumes/v', { key: 'k2' });
+  await send('DELETE', '/v1/volumes/v?now=true', { key: 'k2' });
   assert.deepEqual(await send('POST', '/v1/volumes', { key: 'k1', body: VOLUME }), again);
   assert.equal((await send('GET', '/v1/volumes/v')).status, 404, 'it was not made again');
   const other = await send('POST', '/v1/volumes', { key: 'k3', body: VOLUME });
   assert.notEqual(idOf(other), idOf(first));
-  const removal = await send('DELETE', '/v1/volumes/v', { key: 'k2' });
-  assert.deepEqual([removal.text, removal.isRepeated], ['{"removed":true}', true]);
+  const removal = await send('DELETE', '/v1/volumes/v?now=true', { key: 'k2' });
+  assert.deepEqual([removal.text, removal.isRepeated], ['{"removed":true,"trash":null}', true]);
   assert.equal((await send('GET', '/v1/volumes/v')).status, 200, 'the other volume is there');
 });
 
@@ -96,9 +96,9 @@ test('requests at once with one key are one', async () => {
   await send('POST', '/v1/volumes', { body: VOLUME });
   const earlier = await removalCount();
   const answers = await Promise.all(
-    Array.from({ length: 8 }, () => send('DELETE', '/v1/volumes/v', { key: 'k6' })),
+    Array.from({ length: 8 }, () => send('DELETE', '/v1/volumes/v?now=true', { key: 'k6' })),
   );
-  assert.equal(answers.filter(({ text }) => text === '{"removed":true}').length, 8);
+  assert.equal(answers.filter(({ text }) => text === '{"removed":true,"trash":null}').length, 8);
   assert.equal(answers.filter(({ isRepeated }) => isRepeated).length, 7);
   assert.equal((await removalCount()) - earlier, 1);
 });
@@ -120,17 +120,17 @@ test('a request whose process died before its answer waits for its operation', a
   await put('running');
   const record = {
     key: 'k7',
-    fingerprint: fingerprintOf('DELETE', '/v1/volumes/v', undefined),
+    fingerprint: fingerprintOf('DELETE', '/v1/volumes/v?now=true', undefined),
     atMs: Date.now(),
     operationId: operation.id,
   };
   await double.records.change({ puts: [{ key: 'request/k7', record }] });
   await send('POST', '/v1/volumes', { body: VOLUME });
-  const waiting = send('DELETE', '/v1/volumes/v', { key: 'k7' });
+  const waiting = send('DELETE', '/v1/volumes/v?now=true', { key: 'k7' });
   setTimeout(() => void put('done'), 150);
-  assert.equal((await waiting).text, '{"removed":true}');
+  assert.equal((await waiting).text, '{"removed":true,"trash":null}');
   assert.equal((await send('GET', '/v1/volumes/v')).status, 200, 'it is not removed once more');
-  assert.ok((await send('DELETE', '/v1/volumes/v', { key: 'k7' })).isRepeated);
+  assert.ok((await send('DELETE', '/v1/volumes/v?now=true', { key: 'k7' })).isRepeated);
 });
 
 test('a key is forgotten after a day', async () => {

@@ -90,7 +90,7 @@ test('a watcher hears of each change once, and goes on after any of them', async
   const watcher = new Watcher();
   assert.equal(await watcher.status(), 200);
   await send('POST', '/v1/volumes', { name: 'v', sizeBytes: GIB });
-  await send('DELETE', '/v1/volumes/v');
+  await send('DELETE', '/v1/volumes/v?now=true');
   const all = await watcher.until(
     (heard) => heard.some(isGone) && heard.at(-1)?.kind === 'operation',
   );
@@ -120,7 +120,7 @@ test('kinds are chosen; what is no kind and no id is refused', async () => {
   const watcher = new Watcher({ query: '?kind=volume' });
   await watcher.status();
   await send('POST', '/v1/volumes', { name: 'v', sizeBytes: GIB });
-  await send('DELETE', '/v1/volumes/v');
+  await send('DELETE', '/v1/volumes/v?now=true');
   const heard = await watcher.until((all) => all.some(isGone));
   assert.ok(heard.every(({ kind }) => kind === 'volume'));
   watcher.close();

@@ -16,6 +16,7 @@ import { RecordsStore } from '../src/control/records-store.ts';
 import { openRest } from '../src/control/rest.ts';
 import { StatusReader } from '../src/control/status.ts';
 import { packageVersion } from '../src/env/node/package-version.ts';
+import { Trash } from '../src/control/trash.ts';
 import { Volumes } from '../src/control/volumes.ts';
 import { Turnstile } from '../src/lib/turnstile.ts';
 import { SqliteStore } from '../src/metadata/sqlite-store.ts';
@@ -72,6 +73,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     records: parts.records,
     drives,
     volumes: new Volumes(parts, drives),
+    trash: new Trash(parts),
     status: () => status.read(),
     wallMs: parts.wallMs,
     release: async () => [],

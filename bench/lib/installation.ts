@@ -88,7 +88,7 @@ export class Installation {
   }
 
   async removeVolume(name: string): Promise<void> {
-    await this.command(['volume', 'rm', name, '--yes']);
+    await this.command(['volume', 'rm', name, '--now', '--yes']);
   }
 
   /** Makes a file system on the volume, if it has none, and mounts it. Returns the mount point. */

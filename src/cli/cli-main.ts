@@ -11,6 +11,8 @@ import { ApiProblem } from './api-client.ts';
 import { addDriveCommands } from './commands/drive.ts';
 import { addEventCommands } from './commands/events.ts';
 import { addInstallationCommands } from './commands/installation.ts';
+import { addSettingsCommands } from './commands/settings.ts';
+import { addTrashCommands } from './commands/trash.ts';
 import { addVerifyDurability } from './commands/verify-durability.ts';
 import { addVolumeCommands } from './commands/volume.ts';
 
@@ -33,6 +35,8 @@ export function newProgram(): Command {
   addDriveCommands(program);
   addVolumeCommands(program);
   addEventCommands(program);
+  addTrashCommands(program);
+  addSettingsCommands(program);
   addVerifyDurability(program);
   return program;
 }

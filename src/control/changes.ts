@@ -1,18 +1,20 @@
-/** Changes of drives, volumes, operations and events as the API tells them, in order, from any that was told before. */
+/** Changes of drives, volumes, the trash, operations and events as the API tells them, in order, from any that was told before. */
 
 import type { WatchEvent } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import type { EventRecord, OperationRecord } from '../model/records.ts';
 import { viewEvent, viewOperation } from './views.ts';
 
-export const CHANGE_KINDS = ['volume', 'drive', 'operation', 'event'] as const;
+export const CHANGE_KINDS = ['volume', 'drive', 'trash', 'operation', 'event'] as const;
 export type ChangeKind = (typeof CHANGE_KINDS)[number];
+/** Kinds that are told as they are now, not as they were then. */
+export type ShownKind = Exclude<ChangeKind, 'operation' | 'event'>;
 
 export type Change = {
   /** `REVISION.N`: the Nth change of that revision of the store, from 1. */
   readonly id: string;
   readonly kind: ChangeKind;
-  /** Of a drive or volume its name, of the others their id. */
+  /** Of a drive or volume its name, of the others an id. */
   readonly name: string;
   /** What has become of it; null: it is gone. */
   readonly object: object | null;
@@ -30,7 +32,7 @@ export function placeOf(id: string): ChangePlace {
 }
 
 /**
- * The changes in `events`, which begin with the revision of `after`: those up to it are left out. `view` shows a drive or volume as it
+ * The changes in `events`, which begin with the revision of `after`: those up to it are left out. `view` shows a drive, a volume or one in the trash as it
  * is now, null where it is gone.
  */
 export async function* changesIn(
@@ -38,7 +40,7 @@ export async function* changesIn(
   options: {
     readonly after: ChangePlace;
     readonly kinds: readonly ChangeKind[];
-    readonly view: (kind: 'drive' | 'volume', name: string) => Promise<object | null>;
+    readonly view: (kind: ShownKind, name: string) => Promise<object | null>;
   },
 ): AsyncGenerator<Change> {
   const { after, kinds, view } = options;

@@ -18,7 +18,9 @@ import type { ControlParts } from './parts.ts';
 import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
+import { SpaceKeeper } from './space.ts';
 import { StatusReader } from './status.ts';
+import { Trash } from './trash.ts';
 import { UsageKeeper } from './usage.ts';
 import { Volumes } from './volumes.ts';
 
@@ -65,7 +67,9 @@ async function run(installation: Installation, log: Log): Promise<number> {
   };
   const drives = new Drives(parts);
   const volumes = new Volumes(parts, drives);
-  const reconciler = new Reconciler(parts, { drives, volumes });
+  const trash = new Trash(parts);
+  const reconciler = new Reconciler(parts, { drives, volumes, trash });
+  const space = new SpaceKeeper(parts, { drives, volumes, trash });
   const usage = new UsageKeeper(parts, () => volumes.engineStatus());
   const health = new HealthKeeper(parts);
   const status = new StatusReader(parts, { version: packageVersion() });
@@ -74,6 +78,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     records: parts.records,
     drives,
     volumes,
+    trash,
     wallMs: parts.wallMs,
     status: () => status.read(),
     release: () => reconciler.release(),
@@ -91,9 +96,11 @@ async function run(installation: Installation, log: Log): Promise<number> {
   status.settled = true;
   usage.start();
   health.start();
+  space.start();
   await ended;
   reconciler.stop();
   await rest.close();
+  await space.stop();
   await usage.stop();
   await health.stop();
   parts.engine.close();

@@ -121,9 +121,16 @@ export class Drives {
   async #wantRemoval(name: string): Promise<OperationRecord | undefined> {
     const kept = await this.#parts.records.drive(name);
     if (kept === undefined) return undefined;
-    const volumes = (await this.#parts.records.volumes()).filter((volume) => volume.drive === name);
+    const { records } = this.#parts;
+    const on = ({ drive }: { readonly drive: string }): boolean => drive === name;
+    const volumes = [
+      ...(await records.volumes()).filter(on).map((volume) => `"${volume.name}"`),
+      ...(await records.trash())
+        .filter(({ volume }) => on(volume))
+        .map(({ volume }) => `"${volume.name}" (in the trash)`),
+    ];
     if (volumes.length > 0) {
-      const names = volumes.slice(0, 5).map((volume) => `"${volume.name}"`);
+      const names = volumes.slice(0, 5);
       const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
       throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: names.join(', ') + rest });
     }
@@ -153,6 +160,35 @@ export class Drives {
     if (first === undefined) throw new Refusal('DRIVE_NONE', { volume });
     const state = String(statuses.get(first.id)?.['reason'] ?? 'not open');
     throw new Refusal('DRIVE_NOT_READY', { drive: first.name, state });
+  }
+
+  /**
+   * Throws DRIVE_PROMISED where a volume with `addedBytes` more would be more than the settings let a drive's volumes have together. The
+   * caller holds the turn {@link placingOn}.
+   */
+  async checkPromise(
+    { name, drive }: { readonly name: string; readonly drive: string },
+    addedBytes: number,
+  ): Promise<void> {
+    const { records, engine } = this.#parts;
+    const { overprovisionPercent: percent } = await records.settings();
+    const record = (await records.drive(drive))?.record;
+    if (percent === null || record === undefined) return;
+    const statuses = byId(await engine.call('drive.list', {}, { silenceMs: 10_000 }));
+    const known = statuses.get(record.id)?.['sizeBytes'] ?? record.sizeBytes;
+    const sizeBytes = Number(known ?? Number.POSITIVE_INFINITY);
+    const promisedBytes = (await records.volumes())
+      .filter((volume) => volume.drive === drive)
+      .reduce((sum, volume) => sum + Math.max(volume.sizeBytes, volume.resizeToBytes ?? 0), 0);
+    if (promisedBytes + addedBytes <= (sizeBytes / 100) * percent) return;
+    throw new Refusal('DRIVE_PROMISED', {
+      volume: name,
+      wanted: formatSize(addedBytes),
+      drive,
+      promised: formatSize(promisedBytes + addedBytes),
+      percent: String(percent),
+      size: formatSize(sizeBytes),
+    });
   }
 
   /** What the engine says of its drives, by drive id. Empty while it is away. */

@@ -126,6 +126,17 @@ export async function growUnmountedExt4(target: VolumeDevice): Promise<void> {
   if (result.status !== 0) throw failed(target.volume, describeExit('resize2fs', result));
 }
 
+/** Tells the device what a mounted file system no longer uses. Throws TRIM_FAILED. */
+export async function trimMounted(volume: string, path: string): Promise<void> {
+  const result = await runProgram('fstrim', path);
+  if (result.kind === 'ended' && result.status === 0) return;
+  const problem =
+    result.kind === 'missing'
+      ? notInstalled('fstrim', 'util-linux')
+      : describeExit('fstrim', result);
+  throw new Fault('TRIM_FAILED', { volume, problem });
+}
+
 /** What a mount fails with when a program or the kernel refuses. */
 export function failed(volume: string, problem: string): Fault {
   return new Fault('MOUNT_FAILED', { volume, problem });

@@ -13,6 +13,7 @@ import {
 import type { RestParts } from './rest.ts';
 import { IdempotencyKey } from './schemas.ts';
 import { driveView } from './routes/drives.ts';
+import { trashedView } from './routes/trash.ts';
 import { volumeView } from './routes/volumes.ts';
 
 /** Clients wait longer than this for an answer. */
@@ -82,8 +83,16 @@ async function repeat(reply: FastifyReply, { status, body }: StoredAnswer): Prom
 }
 
 /** The answer to a request whose operation is done, and which control did not live to answer: what has become of its target. */
-async function outcomeOf(parts: RestParts, { kind, target }: OperationRecord): Promise<object> {
+async function outcomeOf(parts: RestParts, operation: OperationRecord): Promise<object> {
+  const { kind, target, startedAtMs } = operation;
   const name = target.slice(target.indexOf('/') + 1);
-  if (kind === 'volume.remove' || kind === 'drive.remove') return { removed: true };
+  if (kind === 'drive.remove' || kind === 'trash.purge') return { removed: true };
+  if (kind === 'volume.remove') {
+    const trash = await parts.records.trash();
+    const kept = trash.find(
+      ({ volume, removedAtMs }) => volume.name === name && removedAtMs >= startedAtMs,
+    );
+    return { removed: true, trash: kept === undefined ? null : await trashedView(parts, kept) };
+  }
   return kind.startsWith('drive.') ? driveView(parts, name) : volumeView(parts, name);
 }

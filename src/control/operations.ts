@@ -97,6 +97,8 @@ async function isReached(parts: ControlParts, { kind, target }: OperationRecord)
       return volume?.state === 'ready';
     case 'volume.remove':
       return volume === undefined;
+    case 'trash.purge':
+      return (await parts.records.trashed(name)) === undefined;
     case 'volume.attach':
       return volume?.attachment?.state === 'attached';
     case 'volume.detach':

@@ -11,6 +11,7 @@ import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
+import type { Trash } from './trash.ts';
 import type { Volumes } from './volumes.ts';
 
 /** While an engine or attacher is away, what is wanted of it is tried again this often. */
@@ -21,15 +22,20 @@ export class Reconciler {
   readonly #parts: ControlParts;
   readonly #drives: Drives;
   readonly #volumes: Volumes;
+  readonly #trash: Trash;
   #running: Promise<void> | undefined;
   #again = false;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(parts: ControlParts, uses: { readonly drives: Drives; readonly volumes: Volumes }) {
+  constructor(
+    parts: ControlParts,
+    uses: { readonly drives: Drives; readonly volumes: Volumes; readonly trash: Trash },
+  ) {
     this.#parts = parts;
     this.#drives = uses.drives;
     this.#volumes = uses.volumes;
+    this.#trash = uses.trash;
   }
 
   /** Reconciles everything, once at a time; a call while it runs makes it run once more. */
@@ -77,6 +83,9 @@ export class Reconciler {
     const lost = await this.#lostDevices();
     for (const { name } of await records.volumes()) {
       await attempt(`volume/${name}`, () => this.#settleVolume(name, lost));
+    }
+    for (const { volume } of await records.trash()) {
+      await attempt(`trash/${volume.id}`, () => this.#trash.settle(volume.id));
     }
     await endInterrupted(this.#parts, failures);
     await records.trim(this.#parts.wallMs());

@@ -1,4 +1,4 @@
-/** Drives, volumes and their usage, operations and events in the cluster store, by type. */
+/** Drives, volumes and their usage, trash, operations, events and settings in the cluster store, by type. */
 
 import path from 'node:path';
 
@@ -15,12 +15,15 @@ import type {
   EventRecord,
   OperationRecord,
   RequestRecord,
+  TrashRecord,
   UsageRecord,
   VolumeRecord,
 } from '../model/records.ts';
+import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
 
+const SETTINGS_KEY = 'settings/installation';
 /** Operations and events kept: the newest. */
 const KEPT_MAX = 500;
 /** How long the answer to a request with an idempotency key is kept. */
@@ -69,6 +72,27 @@ export class RecordsStore {
 
   async usage(volumeId: string): Promise<UsageRecord | undefined> {
     return kept<UsageRecord>(await this.#store.get(`usage/${volumeId}`))?.record;
+  }
+
+  /** The newest first. */
+  async trash(): Promise<TrashRecord[]> {
+    const trash = await this.#all<TrashRecord>('trash/');
+    return trash.toSorted((a, b) => b.removedAtMs - a.removedAtMs);
+  }
+
+  async trashed(volumeId: string): Promise<Kept<TrashRecord> | undefined> {
+    return kept<TrashRecord>(await this.#store.get(`trash/${volumeId}`));
+  }
+
+  async settings(): Promise<Settings> {
+    const changed = kept<Partial<Settings>>(await this.#store.get(SETTINGS_KEY))?.record;
+    return { ...DEFAULT_SETTINGS, ...changed };
+  }
+
+  /** Keeps those that are given. */
+  async putSettings(changed: Partial<Settings>): Promise<void> {
+    const record = { ...(await this.settings()), ...changed };
+    await this.change({ puts: [{ key: SETTINGS_KEY, record }] });
   }
 
   async operations(): Promise<OperationRecord[]> {

@@ -14,9 +14,12 @@ import type { RecordsStore } from './records-store.ts';
 import { attachmentRoutes } from './routes/attachments.ts';
 import { driveRoutes } from './routes/drives.ts';
 import { installationRoutes } from './routes/installation.ts';
+import { settingsRoutes } from './routes/settings.ts';
+import { trashRoutes } from './routes/trash.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { watchRoutes } from './routes/watch.ts';
 import type { StatusView } from './schemas.ts';
+import type { Trash } from './trash.ts';
 import type { Volumes } from './volumes.ts';
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -26,6 +29,7 @@ export type RestParts = {
   readonly records: RecordsStore;
   readonly drives: Drives;
   readonly volumes: Volumes;
+  readonly trash: Trash;
   readonly wallMs: () => number;
   readonly status: () => Promise<StatusView>;
   /** Unmounts and releases devices, for an orderly end. Resolves with what stood in the way. */
@@ -76,6 +80,8 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   addRequestKeys(app, parts);
   driveRoutes(app, parts);
   volumeRoutes(app, parts);
+  trashRoutes(app, parts);
+  settingsRoutes(app, parts);
   attachmentRoutes(app, parts);
   installationRoutes(app, parts);
   watchRoutes(app, parts);

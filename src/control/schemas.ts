@@ -65,6 +65,15 @@ const LabelsBody = Type.Record(Type.String(), Type.String(), {
     'Free words by key; a key has 1 to 128 letters, digits, ".", "_", "/" and "-", a value at most 255 characters',
 });
 
+const AutoGrow = Type.Object(
+  { stepBytes: Bytes, ceilingBytes: Bytes },
+  {
+    additionalProperties: false,
+    description:
+      'When nine tenths of it are taken, it grows by a step, its file system too, up to the ceiling',
+  },
+);
+
 export const VolumeBody = Type.Object(
   {
     name: Name,
@@ -72,6 +81,7 @@ export const VolumeBody = Type.Object(
     drive: Type.Optional(Name),
     owner: Type.Optional(OwnerBody),
     labels: Type.Optional(LabelsBody),
+    autoGrow: Type.Optional(AutoGrow),
   },
   { additionalProperties: false },
 );
@@ -81,11 +91,13 @@ export const VolumeChange = Type.Object(
     sizeBytes: Type.Optional(Bytes),
     owner: Type.Optional(OwnerBody),
     labels: Type.Optional(LabelsBody),
+    autoGrow: Type.Optional(Nullable(AutoGrow)),
   },
   {
     additionalProperties: false,
     minProperties: 1,
-    description: 'A larger size; another owner; other labels in place of all that there are',
+    description:
+      'A larger size; another owner; other labels in place of all that there are; how it grows by itself, null: it does not',
   },
 );
 
@@ -169,6 +181,7 @@ export const Volume = Type.Object({
       description: 'Since when nobody attached or wrote it; null while it is attached',
     }),
   ),
+  autoGrow: Nullable(Type.Object({ stepBytes: Type.Integer(), ceilingBytes: Type.Integer() })),
   highWaterBytes: Nullable(Type.Integer({ description: 'The most that was allocated' })),
   attachment: Nullable(
     Type.Object({
@@ -234,6 +247,61 @@ export const Status = Type.Object({
   events: Type.Array(Type.Object({ at: Type.String(), what: Type.String() })),
 });
 
+/** A volume in the trash. */
+export const Trashed = Type.Object({
+  id: Type.String(),
+  name: Name,
+  drive: Type.String(),
+  sizeBytes: Type.Integer(),
+  allocatedBytes: Nullable(Type.Integer({ description: 'What a purge gives back' })),
+  state: Type.String({ description: 'kept or purging' }),
+  owner: Type.Object({ tenant: Nullable(Type.String()), group: Nullable(Type.String()) }),
+  removedAt: Type.String(),
+  purgeAt: Type.String({ description: 'When it is removed for good' }),
+});
+
+export const RestoreBody = Type.Object(
+  { name: Type.Optional(Name) },
+  { additionalProperties: false, description: 'Another name than it had' },
+);
+
+export const RemoveQuery = Type.Object(
+  {
+    now: Type.Optional(Type.Boolean({ description: 'At once and for good, not into the trash' })),
+  },
+  { additionalProperties: false },
+);
+
+export const RemovedVolume = Type.Object({
+  removed: Type.Boolean({ description: 'False: it was not there' }),
+  trash: Nullable(Trashed),
+});
+
+const DURATION_MS_MAX = 10 * 365 * 86_400_000;
+const settings = {
+  trashRetentionMs: Type.Integer({
+    minimum: 0,
+    maximum: DURATION_MS_MAX,
+    description: 'How long a removed volume can be restored; 0: it is removed at once',
+  }),
+  overprovisionPercent: Nullable(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      description:
+        "What the sizes of a drive's volumes may come to, of the drive's; null: no limit",
+    }),
+  ),
+  driveAlertPercents: Type.Array(Type.Integer({ minimum: 1, maximum: 100 }), {
+    maxItems: 10,
+    description: 'How full a drive is when an event tells it, ascending',
+  }),
+};
+export const Settings = Type.Object(settings);
+export const SettingsChange = Type.Partial(Type.Object(settings), { additionalProperties: false });
+
+export const Purged = Type.Object({ purged: Type.Integer({ description: 'How many volumes' }) });
+
 export const Removed = Type.Object({
   removed: Type.Boolean({ description: 'False: it was not there' }),
 });
@@ -286,6 +354,9 @@ export const WatchQuery = Type.Object(
 
 export type EventView = Static<typeof Event>;
 export type DriveView = Static<typeof Drive>;
+export type TrashedView = Static<typeof Trashed>;
+export type RemovedVolumeView = Static<typeof RemovedVolume>;
+export type SettingsView = Static<typeof Settings>;
 export type VolumeView = Static<typeof Volume>;
 export type OperationView = Static<typeof Operation>;
 export type StatusView = Static<typeof Status>;

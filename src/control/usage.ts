@@ -52,7 +52,8 @@ export class UsageKeeper {
       const after = usageAfter(before, { volumeId: id, status: statuses.get(id), nowMs: wallMs() });
       return after === before || after === undefined ? [] : [{ key: `usage/${id}`, record: after }];
     });
-    const there = new Set(volumes.map(({ id }) => id));
+    const trash = await records.trash();
+    const there = new Set([...volumes, ...trash.map(({ volume }) => volume)].map(({ id }) => id));
     const deletes = [...known.keys()].filter((id) => !there.has(id)).map((id) => `usage/${id}`);
     if (puts.length + deletes.length > 0) await records.change({ puts, deletes });
   }

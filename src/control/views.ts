@@ -4,12 +4,21 @@ import type {
   DriveRecord,
   EventRecord,
   OperationRecord,
+  TrashRecord,
   UsageRecord,
   VolumeRecord,
 } from '../model/records.ts';
+import type { Settings } from '../model/settings.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { DriveProgress } from './drives.ts';
-import type { DriveView, EventView, OperationView, VolumeView } from './schemas.ts';
+import type {
+  DriveView,
+  EventView,
+  OperationView,
+  SettingsView,
+  TrashedView,
+  VolumeView,
+} from './schemas.ts';
 import { volatileWarning } from './volatile.ts';
 
 /** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */
@@ -60,12 +69,13 @@ export function viewVolume(
     reason: textOr(status?.['reason']),
     epoch: record.epoch,
     createdAt: timeOf(record.createdAtMs),
-    owner: { tenant: record.owner?.tenant ?? null, group: record.owner?.group ?? null },
+    owner: viewOwner(record),
     labels: record.labels ?? {},
     createdBy: record.createdBy ?? null,
     lastAttachedAt: timeOr(record.lastAttachedAtMs),
     lastWrittenAt: timeOr(usage?.lastWrittenAtMs),
     unusedSince: timeOr(unusedSinceMs(record, usage)),
+    autoGrow: record.autoGrow ?? null,
     highWaterBytes: highWater(status, usage),
     attachment:
       attachment === undefined
@@ -93,6 +103,34 @@ export function viewVolume(
           },
   };
 }
+
+/** A removed volume as the API shows it; `status` is the engine's, undefined while the engine is away. */
+export function viewTrashed(
+  { volume, state, removedAtMs, purgeAtMs }: TrashRecord,
+  status: JsonObject | undefined,
+): TrashedView {
+  return {
+    id: volume.id,
+    name: volume.name,
+    drive: volume.drive,
+    sizeBytes: volume.sizeBytes,
+    allocatedBytes: numberOr(status?.['allocatedBytes']),
+    state,
+    owner: viewOwner(volume),
+    removedAt: timeOf(removedAtMs),
+    purgeAt: timeOf(purgeAtMs),
+  };
+}
+
+/** The settings as the API shows them. */
+export function viewSettings(settings: Settings): SettingsView {
+  return { ...settings, driveAlertPercents: [...settings.driveAlertPercents] };
+}
+
+const viewOwner = ({ owner }: VolumeRecord): VolumeView['owner'] => ({
+  tenant: owner?.tenant ?? null,
+  group: owner?.group ?? null,
+});
 
 /** NBD URI specification: nbd+unix:///EXPORT?socket=PATH. */
 export function nbdUri(exportName: string, socketPath: string): string {

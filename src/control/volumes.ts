@@ -5,14 +5,23 @@ import path from 'node:path';
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
 import { checkLabels } from '../model/labels.ts';
-import type { Labels, OperationRecord, Owner, VolumeRecord } from '../model/records.ts';
+import type {
+  AutoGrow,
+  Labels,
+  OperationRecord,
+  Owner,
+  TrashRecord,
+  VolumeRecord,
+} from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { type Drives, placingOn } from './drives.ts';
+import { trimMounted } from './file-systems.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import { operationPuts } from './request-keys.ts';
+import { throwAway } from './trash.ts';
 import { VolumeSettler } from './volume-settler.ts';
 
 export type MountWish = {
@@ -29,7 +38,17 @@ export type VolumeWish = {
   readonly drive: string | undefined;
   readonly owner?: Owner | undefined;
   readonly labels?: Labels | undefined;
+  readonly autoGrow?: AutoGrow | undefined;
   readonly createdBy?: string | undefined;
+};
+
+/** What is to be another of a volume; what is undefined stays as it is. */
+export type VolumeChange = {
+  readonly sizeBytes?: number | undefined;
+  readonly owner?: Owner | undefined;
+  readonly labels?: Labels | undefined;
+  /** Null: it no longer grows by itself. */
+  readonly autoGrow?: AutoGrow | null | undefined;
 };
 
 export class Volumes {
@@ -70,7 +89,7 @@ export class Volumes {
         attachment: undefined,
         mount: undefined,
         resizeToBytes: undefined,
-        ...described(wish),
+        ...described(wish, wish.sizeBytes),
         ...(wish.createdBy === undefined ? {} : { createdBy: wish.createdBy }),
       };
       await this.#want('volume.create', record, { isNew: true });
@@ -100,36 +119,40 @@ export class Volumes {
     });
   }
 
-  /** Removes a volume and what it holds. One that is not there is removed already: false then. */
-  remove(name: string): Promise<boolean> {
+  /**
+   * Removes a volume: into the trash, or with what it holds where that is wanted `now` or nothing is kept. One that is not there is
+   * removed already.
+   */
+  remove(
+    name: string,
+    { now }: { readonly now: boolean },
+  ): Promise<{ readonly removed: boolean; readonly trashed?: TrashRecord }> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
       const kept = await this.#parts.records.volume(name);
-      if (kept === undefined) return false;
+      if (kept === undefined) return { removed: false };
       const { record } = kept;
       if (record.mount !== undefined || record.attachment !== undefined) {
         throw new Refusal('VOLUME_ATTACHED', { volume: name });
       }
+      const { trashRetentionMs } = await this.#parts.records.settings();
+      if (!now && trashRetentionMs > 0) {
+        return { removed: true, trashed: await throwAway(this.#parts, kept, trashRetentionMs) };
+      }
       await this.#want('volume.remove', { ...record, state: 'removing' });
-      return true;
+      return { removed: true };
     });
   }
 
   /**
-   * Makes a volume larger, with its file system where that is mounted; says whose it is; labels it anew. What is undefined stays as it
-   * is, and so does all of it where the size is refused.
+   * Makes a volume larger, with its file system where that is mounted; says whose it is; labels it anew; lets it grow by itself. All of
+   * it stays as it is where the size is refused.
    */
-  change(
-    name: string,
-    wish: {
-      readonly sizeBytes: number | undefined;
-      readonly owner: Owner | undefined;
-      readonly labels: Labels | undefined;
-    },
-  ): Promise<VolumeRecord> {
-    const description = described(wish);
+  change(name: string, wish: VolumeChange): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
+      const { sizeBytes } = await this.get(name);
+      const description = described(wish, wish.sizeBytes ?? sizeBytes);
       if (wish.sizeBytes !== undefined) await this.#resize(name, wish.sizeBytes);
       if (Object.keys(description).length > 0) {
         await this.#parts.records.putVolume({ ...(await this.get(name)), ...description });
@@ -146,6 +169,11 @@ export class Volumes {
         wanted: formatSizeExact(sizeBytes),
         actual: formatSizeExact(record.sizeBytes),
       });
+    }
+    if (sizeBytes > record.sizeBytes) {
+      await this.#parts.turnstile.enter(placingOn(record.drive), () =>
+        this.#drives.checkPromise(record, sizeBytes - record.sizeBytes),
+      );
     }
     // Of one that has its size already, the file system may still be smaller.
     if (sizeBytes > record.sizeBytes || record.mount !== undefined) {
@@ -235,6 +263,18 @@ export class Volumes {
     });
   }
 
+  /** Gives back to the drive what the mounted file system no longer uses. Throws VOLUME_NOT_MOUNTED. */
+  trim(name: string): Promise<void> {
+    return this.#inTurn(name, async () => {
+      await this.#atRest(name);
+      const { mount } = await this.get(name);
+      if (mount === undefined) throw new Refusal('VOLUME_NOT_MOUNTED', { volume: name });
+      const operation = newOperation(this.#parts, 'volume.trim', `volume/${name}`);
+      await this.#parts.records.change({ puts: operationPuts(operation) });
+      await runOperation(this.#parts, operation, () => trimMounted(name, mount.path));
+    });
+  }
+
   /** What the engine says of one volume; undefined while it is away. */
   async engineStatusOf({ id }: VolumeRecord): Promise<JsonObject | undefined> {
     const bounds = { waitMs: 1000, silenceMs: 2000 };
@@ -294,6 +334,7 @@ export class Volumes {
         const state = drive?.record.state ?? 'removed';
         throw new Refusal('DRIVE_NOT_READY', { drive: record.drive, state });
       }
+      await this.#drives.checkPromise(record, record.sizeBytes);
       const key = `volume/${record.name}`;
       await this.#parts.records.change({
         conditions: [
@@ -310,14 +351,20 @@ export class Volumes {
   }
 }
 
-function described(wish: {
-  readonly owner?: Owner | undefined;
-  readonly labels?: Labels | undefined;
-}): Pick<VolumeRecord, 'owner' | 'labels'> {
-  if (wish.labels !== undefined) checkLabels(wish.labels);
+/** The fields of a record that say something new; undefined ones are taken away. */
+function described(
+  { owner, labels, autoGrow }: VolumeChange,
+  sizeBytes: number,
+): Pick<VolumeRecord, 'owner' | 'labels'> & { readonly autoGrow?: AutoGrow | undefined } {
+  if (labels !== undefined) checkLabels(labels);
+  if (autoGrow && autoGrow.ceilingBytes < sizeBytes) {
+    const problem = `a ceiling of ${formatSizeExact(autoGrow.ceilingBytes)} is below its size of ${formatSizeExact(sizeBytes)}`;
+    throw new Refusal('INPUT_INVALID', { problem });
+  }
   return {
-    ...(wish.owner === undefined ? {} : { owner: wish.owner }),
-    ...(wish.labels === undefined ? {} : { labels: wish.labels }),
+    ...(owner === undefined ? {} : { owner }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(autoGrow === undefined ? {} : { autoGrow: autoGrow ?? undefined }),
   };
 }
 

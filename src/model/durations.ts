@@ -23,6 +23,13 @@ export function parseDuration(text: string): number {
   return Number(count) * unitMs;
 }
 
+/** The shortest words that {@link parseDuration} reads as this many ms, whole seconds: `36h`, `7d`. */
+export function durationInWords(ms: number): string {
+  const units = ['d', 'h', 'm'].filter((unit) => ms % (UNIT_MS[unit] ?? 1) === 0);
+  const unit = units[0] ?? 's';
+  return `${Math.round(ms / (UNIT_MS[unit] ?? 1))}${unit}`;
+}
+
 /** `3 d`, `5 h`, `12 min`, `40 s`: rounded down, for people. */
 export function formatDuration(ms: number): string {
   const seconds = Math.floor(ms / 1000);

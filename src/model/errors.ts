@@ -76,7 +76,7 @@ const DRIVE = {
   ),
   DRIVE_PATH_USED: row(409, 'never', 'Cannot add drive "{drive}": "{path}" is drive "{holder}"'),
   DRIVE_IN_USE: row(409, 'later', 'Cannot remove drive "{drive}": it holds volume {volumes}', {
-    wayOut: 'Remove these volumes first (holdfast volume rm NAME)',
+    wayOut: 'Remove these volumes first (holdfast volume rm NAME --now; holdfast trash empty)',
   }),
   DRIVE_NOT_READY: row(409, 'later', 'Cannot use drive "{drive}": it is {state}'),
   DRIVE_BUSY: row(409, 'later', 'Cannot open "{path}": another process holds it'),
@@ -97,6 +97,15 @@ const DRIVE = {
     'Cannot place {sizeBytes} bytes: drive "{drive}" has {freeBytes} bytes free',
     {
       wayOut: 'Add a drive (holdfast drive add NAME) or remove volumes',
+    },
+  ),
+  DRIVE_PROMISED: row(
+    507,
+    'later',
+    'Cannot give volume "{volume}" {wanted}: the volumes of drive "{drive}" would have {promised} together, more than {percent} % of its {size}',
+    {
+      wayOut:
+        'Add a drive (holdfast drive add NAME), remove volumes, or raise the limit (holdfast settings set overprovision=PERCENT)',
     },
   ),
   DRIVE_TABLE_FULL: row(
@@ -141,7 +150,9 @@ const VOLUME = {
   VOLUME_MOUNTED: row(409, 'later', 'Cannot detach volume "{volume}": it is mounted at "{path}"', {
     wayOut: 'Unmount it first (holdfast volume unmount NAME)',
   }),
-  VOLUME_NOT_MOUNTED: row(409, 'never', 'Volume "{volume}" is not mounted'),
+  VOLUME_NOT_MOUNTED: row(409, 'later', 'Volume "{volume}" is not mounted', {
+    wayOut: 'Mount it first (holdfast volume mount NAME)',
+  }),
   VOLUME_MOUNTED_OTHERWISE: row(
     409,
     'later',
@@ -156,6 +167,17 @@ const VOLUME = {
     'Cannot shrink volume "{volume}" to {wanted}: it has {actual}, and volumes only grow',
   ),
   VOLUME_BUSY: row(409, 'later', 'Cannot change volume "{volume}": {operation} is under way'),
+  RESTORE_NAME_USED: row(
+    409,
+    'later',
+    'Cannot restore volume "{volume}": there is another one of that name',
+    {
+      wayOut: 'Restore it under another name (holdfast trash restore NAME --as OTHER)',
+    },
+  ),
+  TRASH_NOT_FOUND: row(404, 'never', 'There is no removed volume "{volume}" in the trash{hint}', {
+    wayOut: 'holdfast trash ls shows what can be restored',
+  }),
   VOLUME_LOST: row(410, 'never', 'Cannot use volume "{volume}": its drive no longer holds it'),
   EPOCH_STALE: row(
     409,
@@ -182,6 +204,7 @@ const VOLUME = {
     },
   ),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
+  TRIM_FAILED: row(500, 'later', 'Cannot trim volume "{volume}": {problem}'),
   FILE_SYSTEM_NOT_GROWN: row(
     500,
     'later',

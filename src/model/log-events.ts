@@ -36,6 +36,7 @@ export const LOG_EVENTS = {
   'drive.faulted': error('A drive takes no more changes'),
   'drive.recovered': info('A drive is open again'),
   'drive.full': warning('A drive has no room for what is new'),
+  'drive.filling': warning('A drive is as full as its operator wants to hear of'),
   'drive.room': info('A drive has room again'),
   'drive.checksum_error': error('Bytes of a drive are not those that were written'),
   'drive.read_error': error('A drive refused reads'),
@@ -44,6 +45,8 @@ export const LOG_EVENTS = {
   'volume.detached': info('A volume is no longer served'),
   'volume.not_served': error('A volume that is attached could not be served'),
   'volume.flush_failed': error('The last flush of a volume failed'),
+  'volume.grown': info('A volume grew by itself'),
+  'volume.not_grown': warning('A volume is nearly full and cannot grow'),
   'volume.reattached': warning('A volume had lost its block device, and has it again'),
 
   'attacher.ready': info('The attacher serves'),
@@ -60,6 +63,7 @@ export const LOG_EVENTS = {
   'control.ready': info('Control answers'),
   'control.ended': info('Control has ended in order'),
   'control.look_failed': warning('Control could not look how the installation is'),
+  'control.space_lost': warning('Control could not look after space'),
   'control.usage_lost': warning('What is known of the use of volumes could not be kept'),
   'reconcile.failed': warning('What is wanted of a drive or volume could not be done'),
 } as const satisfies Record<string, Row>;

@@ -1,4 +1,7 @@
-/** What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, usage/VOLUME ID, operation/ID, request/KEY, event/ID  */
+/**
+ * What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, trash/VOLUME ID, usage/VOLUME ID, operation/ID, request/KEY,
+ * event/ID, settings/installation
+ */
 
 import type { LogEvent } from './log-events.ts';
 
@@ -32,12 +35,25 @@ export type VolumeRecord = {
   /** A resize under way. */
   readonly resizeToBytes: number | undefined;
   // Records of the first development versions lack the rest.
+  readonly autoGrow?: AutoGrow | undefined;
   readonly owner?: Owner;
   readonly labels?: Labels;
   /** The program that asked for it, as it named itself. */
   readonly createdBy?: string;
   /** When it was attached last; of one that was detached since, when that was. */
   readonly lastAttachedAtMs?: number;
+};
+
+/** A volume that grows by a step whenever it is nearly full, up to a ceiling. */
+export type AutoGrow = { readonly stepBytes: number; readonly ceilingBytes: number };
+
+/** A volume that was removed and can still be restored. It holds its space until it is purged. */
+export type TrashRecord = {
+  /** As it was when it was removed. */
+  readonly volume: VolumeRecord;
+  readonly state: 'kept' | 'purging';
+  readonly removedAtMs: number;
+  readonly purgeAtMs: number;
 };
 
 /** Whose a volume is, in the words of the platform that it was made for. */
@@ -113,4 +129,4 @@ export type EventRecord = {
 };
 
 /** What an event is about. */
-export type Subject = `${'volume' | 'drive' | 'process'}/${string}`;
+export type Subject = `${'volume' | 'drive' | 'trash' | 'process'}/${string}`;

@@ -72,7 +72,7 @@ export class CommandLine {
   async freshVolume(name: string, sizeBytes: number): Promise<void> {
     await this.#unlessRefused('volume', 'unmount', name);
     await this.#unlessRefused('volume', 'detach', name);
-    await this.#unlessRefused('volume', 'rm', name, '--yes');
+    await this.#unlessRefused('volume', 'rm', name, '--now', '--yes');
     await this.run('volume', 'create', name, '--size', String(sizeBytes));
   }
 

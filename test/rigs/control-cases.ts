@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-import type { DriveView, VolumeView } from '../../src/control/schemas.ts';
+import type { DriveView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
 
 const MIB = 2 ** 20;
@@ -36,6 +36,14 @@ const mount = ({ api }: ControlRig, fsType: string): Promise<VolumeView> =>
 
 async function volumeOf({ api }: ControlRig): Promise<VolumeView | undefined> {
   return (await api.get<VolumeView[]>('/v1/volumes')).find(({ name }) => name === 'v');
+}
+
+function trashOf({ api }: ControlRig): Promise<TrashedView[]> {
+  return api.get<TrashedView[]>('/v1/trash');
+}
+
+async function isGone(rig: ControlRig): Promise<boolean> {
+  return (await volumeOf(rig)) === undefined && (await trashOf(rig)).length === 0;
 }
 
 async function hasDrive({ api }: ControlRig, name: string): Promise<boolean> {
@@ -118,8 +126,17 @@ function volumeCases(): UseCase[] {
       needsDevice: false,
       prepare: create,
       act: ({ api }) => api.delete('/v1/volumes/v'),
-      isAsked: async (rig) => (await volumeOf(rig)) === undefined,
+      isAsked: async (rig) =>
+        (await volumeOf(rig)) === undefined && (await trashOf(rig)).length === 1,
     },
+    {
+      name: 'volume rm --now',
+      needsDevice: false,
+      prepare: create,
+      act: ({ api }) => api.delete('/v1/volumes/v?now=true'),
+      isAsked: isGone,
+    },
+    ...trashCases(),
     {
       name: 'volume resize',
       needsDevice: false,
@@ -129,6 +146,30 @@ function volumeCases(): UseCase[] {
       },
       act: ({ api }) => api.patch('/v1/volumes/v', { sizeBytes: LARGER_BYTES }),
       isAsked: async (rig) => (await volumeOf(rig))?.sizeBytes === LARGER_BYTES,
+    },
+  ];
+}
+
+function trashCases(): UseCase[] {
+  let id = '';
+  const prepare = async (rig: ControlRig): Promise<void> => {
+    ({ id } = await create(rig));
+    await rig.api.delete('/v1/volumes/v');
+  };
+  return [
+    {
+      name: 'trash restore',
+      needsDevice: false,
+      prepare,
+      act: ({ api }) => api.post(`/v1/trash/${id}/restore`, {}),
+      isAsked: async (rig) => (await volumeOf(rig))?.id === id && (await trashOf(rig)).length === 0,
+    },
+    {
+      name: 'trash empty',
+      needsDevice: false,
+      prepare,
+      act: ({ api }) => api.delete('/v1/trash'),
+      isAsked: isGone,
     },
   ];
 }
@@ -209,8 +250,9 @@ export async function clean(rig: ControlRig): Promise<void> {
   if ((await volumeOf(rig)) !== undefined) {
     await api.delete('/v1/volumes/v/mount');
     await api.delete('/v1/volumes/v/attachment');
-    await api.delete('/v1/volumes/v');
+    await api.delete('/v1/volumes/v?now=true');
   }
+  await api.delete('/v1/trash');
   await api.delete('/v1/drives/extra');
   fs.rmSync(foreignFile(rig), { force: true });
 }

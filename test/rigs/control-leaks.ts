@@ -5,19 +5,25 @@ import path from 'node:path';
 
 import { MadeLog } from '../../src/attacher/made-log.ts';
 import { readMounts } from '../../src/attacher/mount-table.ts';
-import type { DriveView, OperationView, VolumeView } from '../../src/control/schemas.ts';
+import type {
+  DriveView,
+  OperationView,
+  TrashedView,
+  VolumeView,
+} from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
 
 /** Differences as sentences; empty where there is none. */
 export async function findLeaks(rig: ControlRig): Promise<string[]> {
   const drives = await rig.api.get<DriveView[]>('/v1/drives');
   const volumes = await rig.api.get<VolumeView[]>('/v1/volumes');
+  const trash = await rig.api.get<TrashedView[]>('/v1/trash');
   const operations = await rig.api.get<OperationView[]>('/v1/operations');
   const running = operations.filter(({ state }) => state !== 'done' && state !== 'failed');
   return [
     ...running.map(({ kind, state }) => `operation ${kind} is ${state}`),
     ...(await driveLeaks(rig, drives)),
-    ...(await volumeLeaks(rig, volumes)),
+    ...(await volumeLeaks(rig, volumes, trash)),
     ...mountLeaks(rig, volumes),
   ];
 }
@@ -53,7 +59,11 @@ async function driveLeaks(rig: ControlRig, drives: readonly DriveView[]): Promis
   ];
 }
 
-async function volumeLeaks(rig: ControlRig, volumes: readonly VolumeView[]): Promise<string[]> {
+async function volumeLeaks(
+  rig: ControlRig,
+  volumes: readonly VolumeView[],
+  trash: readonly TrashedView[],
+): Promise<string[]> {
   const there = await volumesOfEngine(rig);
   const { devices } = await rig.attacher.call('list', {});
   const attached = volumes.flatMap(({ attachment }) => (attachment === null ? [] : [attachment]));
@@ -66,11 +76,14 @@ async function volumeLeaks(rig: ControlRig, volumes: readonly VolumeView[]): Pro
       (mount !== null && mount.state !== 'mounted'),
   );
   return [
+    ...trash
+      .filter(({ state }) => state !== 'kept')
+      .map((each) => `not at rest: ${JSON.stringify(each)}`),
     ...unsettled.map((volume) => `not at rest: ${JSON.stringify(volume)}`),
     ...compare(
       'volumes',
       there.map((each) => `${String(each['uuid'])} ${String(each['sizeBytes'])}`),
-      volumes.map(({ id, sizeBytes }) => `${id} ${sizeBytes}`),
+      [...volumes, ...trash].map(({ id, sizeBytes }) => `${id} ${sizeBytes}`),
     ),
     ...compare(
       'served',

@@ -16,6 +16,7 @@ import type { ControlParts } from '../../src/control/parts.ts';
 import { RecordsStore } from '../../src/control/records-store.ts';
 import { openRest } from '../../src/control/rest.ts';
 import { StatusReader } from '../../src/control/status.ts';
+import { Trash } from '../../src/control/trash.ts';
 import { Volumes } from '../../src/control/volumes.ts';
 import { Turnstile } from '../../src/lib/turnstile.ts';
 import { SqliteStore } from '../../src/metadata/sqlite-store.ts';
@@ -96,6 +97,8 @@ export class RestDouble {
     return JSON.stringify([
       drives,
       volumes,
+      await this.records.trash(),
+      await this.records.settings(),
       [...this.#engine.drives],
       [...this.#engine.volumes],
       fs.readdirSync(folder),
@@ -172,6 +175,7 @@ function openApp(parts: ControlParts): ReturnType<typeof openRest> {
     records: parts.records,
     drives,
     volumes: new Volumes(parts, drives),
+    trash: new Trash(parts),
     status: () => status.read(),
     wallMs: parts.wallMs,
     release: async () => [],

@@ -27,7 +27,7 @@ const WITHOUT_NODE = ['lib', 'model', 'wire', 'store'];
 /** Program text never depends on tests, and the simulator only on what it simulates. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   sim: ['src/lib', 'src/model', 'src/env', 'src/store', 'src/wire', 'src/engine'],
-  bench: ['src/lib', 'src/model', 'src/env', 'src/engine', 'test/'],
+  bench: ['src/lib', 'src/model', 'src/env', 'src/engine', 'src/control', 'src/cli', 'test/'],
 };
 
 export function checkImports(sources: readonly Source[]): string[] {

@@ -10,7 +10,7 @@ import { addCommand, type Context, contextOf } from '../context.ts';
 import { table } from '../output.ts';
 import { readSize } from '../size-option.ts';
 import { checkDriveCommand } from './drive-check.ts';
-import { confirm } from './volume.ts';
+import { confirm } from '../confirm.ts';
 
 /** Adds `holdfast drive` with its subcommands. */
 export function addDriveCommands(program: Command): void {

@@ -10,7 +10,7 @@ import type { DriveRecord } from '../../model/records.ts';
 import type { Context } from '../context.ts';
 import { down, findInstallation } from './down.ts';
 import { readDrives, recordsOf, whyOf } from './records.ts';
-import { confirm } from './volume.ts';
+import { confirm } from '../confirm.ts';
 
 /** Paths of drives that are not in DIR/drives. */
 type DrivesOutside = {

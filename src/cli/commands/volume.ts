@@ -6,28 +6,33 @@ import { type Command, Option } from 'commander';
 
 import type { VolumeView } from '../../control/schemas.ts';
 import { formatDuration, parseDuration } from '../../model/durations.ts';
-import { Refusal } from '../../model/errors.ts';
 import { parseLabel } from '../../model/labels.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { readSize } from '../size-option.ts';
 import { fields, table } from '../output.ts';
-
-const path = (name: string, rest = ''): string => `/v1/volumes/${encodeURIComponent(name)}${rest}`;
+import {
+  type GrowOptions,
+  addSpaceCommands,
+  autoGrowOf,
+  growthInWords,
+  volumePath,
+} from './volume-space.ts';
 
 /** Adds `holdfast volume` with its subcommands. */
 export function addVolumeCommands(program: Command): void {
   const volume = program
     .command('volume')
     .description('Volumes: block devices for one application each');
-  addCreateAndRemove(volume);
+  addCreate(volume);
+  addSpaceCommands(volume);
   addLabelling(volume);
   addListing(volume);
   addAttaching(volume);
   addMounting(volume);
 }
 
-function addCreateAndRemove(volume: Command): void {
+function addCreate(volume: Command): void {
   addCommand(volume, 'create <name>', {
     purpose:
       'Creates a volume. It takes space only for what is written to it. The same again is the same volume.',
@@ -38,13 +43,17 @@ function addCreateAndRemove(volume: Command): void {
     .option('--tenant <name>', 'whose it is, in the words of your platform')
     .option('--group <name>', 'the application that it belongs to')
     .addOption(labelOption('--label <key=value>', 'a word about it; may be repeated'))
+    .option('--step <size>', 'grow by so much whenever nine tenths are taken (with --ceiling)')
+    .option('--ceiling <size>', 'and no larger than this')
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const { api, output } = contextOf(command);
       const { drive, tenant, group, label = [] } = options;
       const hasOwner = tenant !== undefined || group !== undefined;
+      const grows = autoGrowOf(output, options);
       const body = {
         name,
         sizeBytes: readSize(output, options.size),
+        ...(grows === undefined ? {} : { autoGrow: grows }),
         ...(drive === undefined ? {} : { drive }),
         ...(hasOwner ? { owner: { tenant, group } } : {}),
         ...(label.length > 0 ? { labels: Object.fromEntries(label.map(parseLabel)) } : {}),
@@ -55,53 +64,9 @@ function addCreateAndRemove(volume: Command): void {
         `Volume "${name}" of ${formatSizeExact(made.sizeBytes)} on drive "${made.drive}"`,
       );
     });
-  addCommand(volume, 'resize <name>', {
-    purpose: 'Makes a volume larger, with the file system on it where it is mounted.',
-    example: 'holdfast volume resize db --size 3GiB',
-  })
-    .requiredOption('--size <size>', 'its new size')
-    .action(async (name: string, options: { size: string }, command: Command) => {
-      const { api, output } = contextOf(command);
-      const view = await api.patch<VolumeView>(path(name), {
-        sizeBytes: readSize(output, options.size),
-      });
-      const later =
-        view.mount?.growsAtNextMount === true
-          ? `. Its file system grows at the next mount, since the kernel wants CAP_SYS_RESOURCE while it is mounted: holdfast volume unmount ${name}`
-          : '';
-      output.result(view, `Volume "${name}" has ${formatSizeExact(view.sizeBytes)}${later}`);
-    });
-  addCommand(volume, 'rm <name>', {
-    purpose: 'Removes a volume and everything on it. It must not be attached.',
-    example: 'holdfast volume rm db --yes',
-  })
-    .option('--yes', 'do not ask; needed where there is no terminal')
-    .action(async (name: string, options: { yes?: boolean }, command: Command) => {
-      const { api, output } = contextOf(command);
-      await confirm(options.yes === true, `Remove volume "${name}" and everything on it?`);
-      const view = await api.delete<{ removed: boolean }>(path(name));
-      output.result(
-        view,
-        view.removed ? `Volume "${name}" is removed` : `There was no volume "${name}"`,
-      );
-    });
 }
 
-/** Asks on a terminal unless `sure`. Throws CONFIRMATION_MISSING where nobody can be asked: silence is no consent. */
-export async function confirm(sure: boolean, question: string): Promise<void> {
-  if (sure) return;
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new Refusal('CONFIRMATION_MISSING', { question });
-  }
-  const { createInterface } = await import('node:readline/promises');
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await lines.question(`${question} [y/N] `);
-  lines.close();
-  if (!/^y(es)?$/i.test(answer.trim()))
-    throw new Refusal('INPUT_INVALID', { problem: 'nothing was changed' });
-}
-
-type CreateOptions = {
+type CreateOptions = GrowOptions & {
   readonly size: string;
   readonly drive?: string;
   readonly tenant?: string;
@@ -123,12 +88,12 @@ function addLabelling(volume: Command): void {
     example: 'holdfast volume label db app=shop tier=',
   }).action(async (name: string, words: readonly string[], _: object, command: Command) => {
     const { api, output } = contextOf(command);
-    const labels = { ...(await api.get<VolumeView>(path(name))).labels };
+    const labels = { ...(await api.get<VolumeView>(volumePath(name))).labels };
     for (const word of words) {
       if (word.endsWith('-') && !word.includes('=')) delete labels[word.slice(0, -1)];
       else Object.assign(labels, Object.fromEntries([parseLabel(word)]));
     }
-    const view = await api.patch<VolumeView>(path(name), { labels });
+    const view = await api.patch<VolumeView>(volumePath(name), { labels });
     output.result(view, `Volume "${name}" has the labels: ${labelsInWords(view) || 'none'}`);
   });
 }
@@ -171,7 +136,7 @@ function addListing(volume: Command): void {
     example: 'holdfast volume inspect db',
   }).action(async (name: string, _: object, command: Command) => {
     const { api, output } = contextOf(command);
-    const view = await api.get<VolumeView>(path(name));
+    const view = await api.get<VolumeView>(volumePath(name));
     output.result(view, describe(view));
   });
 }
@@ -220,6 +185,7 @@ function describe(view: VolumeView): string {
     ],
     ['Owner', ownerInWords(view) || 'nobody named'],
     ['Labels', labelsInWords(view) || 'none'],
+    ['Grows by itself', growthInWords(view)],
     ['Last attached', view.lastAttachedAt ?? 'never'],
     ['Last written', view.lastWrittenAt ?? 'not seen yet'],
   ];
@@ -248,7 +214,7 @@ function addAttaching(volume: Command): void {
     .action(async (name: string, options: { nbd?: boolean }, command: Command) => {
       const { api, output } = contextOf(command);
       const as = options.nbd === true ? 'nbd' : 'device';
-      const { attachment } = await api.put<VolumeView>(path(name, '/attachment'), { as });
+      const { attachment } = await api.put<VolumeView>(volumePath(name, '/attachment'), { as });
       const { uri = '', device = null, attachId = '' } = attachment ?? {};
       const value = device === null ? { uri, attachId } : { uri, device, attachId };
       output.result(value, device ?? uri ?? '');
@@ -258,7 +224,7 @@ function addAttaching(volume: Command): void {
     example: 'holdfast volume detach db',
   }).action(async (name: string, _: object, command: Command) => {
     const { api, output } = contextOf(command);
-    const view = await api.delete<VolumeView>(path(name, '/attachment'));
+    const view = await api.delete<VolumeView>(volumePath(name, '/attachment'));
     output.result(view, `Volume "${name}" is detached`);
   });
 }
@@ -286,7 +252,7 @@ function addMounting(volume: Command): void {
           ...(options.at === undefined ? {} : { path: resolve(options.at) }),
           force: options.force === true,
         };
-        const view = await api.put<VolumeView>(path(name, '/mount'), body);
+        const view = await api.put<VolumeView>(volumePath(name, '/mount'), body);
         output.result(
           view,
           `Volume "${name}" is mounted at ${view.mount?.path ?? ''} (${view.mount?.fs ?? ''})`,
@@ -298,7 +264,7 @@ function addMounting(volume: Command): void {
     example: 'holdfast volume unmount db',
   }).action(async (name: string, _: object, command: Command) => {
     const { api, output } = contextOf(command);
-    const view = await api.delete<VolumeView>(path(name, '/mount'));
+    const view = await api.delete<VolumeView>(volumePath(name, '/mount'));
     output.result(view, `Volume "${name}" is unmounted`);
   });
 }

@@ -5,7 +5,8 @@ import { Type } from 'typebox';
 import type { App, RestParts } from '../rest.ts';
 import {
   NameParams,
-  Removed,
+  RemoveQuery,
+  RemovedVolume,
   Volume,
   VolumeBody,
   VolumeChange,
@@ -13,7 +14,7 @@ import {
   type VolumeView,
   problems,
 } from '../schemas.ts';
-import { viewVolume } from '../views.ts';
+import { viewTrashed, viewVolume } from '../views.ts';
 import { listVolumes, nextLink } from '../volume-list.ts';
 
 const CLIENT_NAME_LENGTH_MAX = 100;
@@ -58,9 +59,9 @@ export function volumeRoutes(app: App, parts: RestParts): void {
         response: { 200: Volume, ...problems },
       },
     },
-    async ({ body: { name, sizeBytes, drive, owner, labels }, headers }) => {
+    async ({ body: { name, sizeBytes, drive, owner, labels, autoGrow }, headers }) => {
       const createdBy = headers['user-agent']?.slice(0, CLIENT_NAME_LENGTH_MAX);
-      await volumes.create({ name, sizeBytes, drive, owner, labels, createdBy });
+      await volumes.create({ name, sizeBytes, drive, owner, labels, autoGrow, createdBy });
       return volumeView(parts, name);
     },
   );
@@ -83,15 +84,28 @@ function oneVolumeRoutes(app: App, parts: RestParts): void {
     '/v1/volumes/:name',
     {
       schema: {
-        summary: 'Resizes a volume, says whose it is, labels it',
+        summary: 'Resizes a volume, says whose it is, labels it, lets it grow by itself',
         params: NameParams,
         body: VolumeChange,
         response: { 200: Volume, ...problems },
       },
     },
     async ({ params, body }) => {
-      const { sizeBytes, owner, labels } = body;
-      await volumes.change(params.name, { sizeBytes, owner, labels });
+      await volumes.change(params.name, body);
+      return volumeView(parts, params.name);
+    },
+  );
+  app.post(
+    '/v1/volumes/:name/trim',
+    {
+      schema: {
+        summary: 'Gives back the space that the mounted file system of a volume no longer uses',
+        params: NameParams,
+        response: { 200: Volume, ...problems },
+      },
+    },
+    async ({ params }) => {
+      await volumes.trim(params.name);
       return volumeView(parts, params.name);
     },
   );
@@ -99,11 +113,17 @@ function oneVolumeRoutes(app: App, parts: RestParts): void {
     '/v1/volumes/:name',
     {
       schema: {
-        summary: 'Removes a volume',
+        summary: 'Removes a volume: into the trash, if its settings keep one',
         params: NameParams,
-        response: { 200: Removed, ...problems },
+        querystring: RemoveQuery,
+        response: { 200: RemovedVolume, ...problems },
       },
     },
-    async ({ params }) => ({ removed: await volumes.remove(params.name) }),
+    async ({ params, query }) => {
+      const { removed, trashed } = await volumes.remove(params.name, { now: query.now === true });
+      if (trashed === undefined) return { removed, trash: null };
+      const status = await volumes.engineStatusOf(trashed.volume);
+      return { removed, trash: viewTrashed(trashed, status) };
+    },
   );
 }

@@ -4,12 +4,13 @@ import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 
 import { Fault, Refusal } from '../../model/errors.ts';
-import { type Change, CHANGE_KINDS, changesIn, placeOf } from '../changes.ts';
+import { type Change, type ShownKind, CHANGE_KINDS, changesIn, placeOf } from '../changes.ts';
 import { problemOf } from '../problem.ts';
 import type { App, RestParts } from '../rest.ts';
 import { Event, EventQuery, WatchQuery, problems } from '../schemas.ts';
 import { viewEvent } from '../views.ts';
 import { driveView } from './drives.ts';
+import { trashedView } from './trash.ts';
 import { volumeView } from './volumes.ts';
 
 /** A client that went away without a word is noticed by what cannot be sent to it. */
@@ -41,7 +42,7 @@ export function watchRoutes(app: App, parts: RestParts): void {
         querystring: WatchQuery,
         response: {
           200: {
-            description: 'Events volume, drive, operation and event: {"name", "object"}',
+            description: 'Events volume, drive, trash, operation and event: {"name", "object"}',
             content: { 'text/event-stream': { schema: Type.String() } },
           },
           ...problems,
@@ -70,13 +71,11 @@ export function watchRoutes(app: App, parts: RestParts): void {
   );
 }
 
-async function present(
-  parts: RestParts,
-  kind: 'drive' | 'volume',
-  name: string,
-): Promise<object | null> {
+async function present(parts: RestParts, kind: ShownKind, name: string): Promise<object | null> {
   try {
-    return await (kind === 'drive' ? driveView(parts, name) : volumeView(parts, name));
+    if (kind === 'drive') return await driveView(parts, name);
+    if (kind === 'volume') return await volumeView(parts, name);
+    return await trashedView(parts, await parts.trash.get(name));
   } catch (error) {
     if (error instanceof Refusal) return null;
     throw error;

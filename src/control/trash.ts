@@ -1,0 +1,137 @@
+/** The trash: removed volumes, which hold their data and their space until their time is over. */
+
+import { Refusal } from '../model/errors.ts';
+import { checkName } from '../model/ids.ts';
+import type { TrashRecord, VolumeRecord } from '../model/records.ts';
+import { similar } from './names.ts';
+import { newOperation, runOperation } from './operations.ts';
+import type { ControlParts } from './parts.ts';
+import type { Kept } from './records-store.ts';
+import { operationPuts } from './request-keys.ts';
+
+/** Moves a volume that is at rest into the trash, in one transaction. The caller holds the volume's turn. */
+export async function throwAway(
+  parts: ControlParts,
+  { record: volume, version }: Kept<VolumeRecord>,
+  retentionMs: number,
+): Promise<TrashRecord> {
+  const nowMs = parts.wallMs();
+  const trashed: TrashRecord = {
+    volume,
+    state: 'kept',
+    removedAtMs: nowMs,
+    purgeAtMs: nowMs + retentionMs,
+  };
+  const key = `volume/${volume.name}`;
+  const operation = { ...newOperation(parts, 'volume.remove', key), endedAtMs: nowMs };
+  await parts.records.change({
+    conditions: [{ key, version }],
+    puts: [
+      { key: `trash/${volume.id}`, record: trashed },
+      ...operationPuts({ ...operation, state: 'done' }),
+    ],
+    deletes: [key],
+  });
+  parts.onStep('volume.remove: in the trash');
+  return trashed;
+}
+
+export class Trash {
+  readonly #parts: ControlParts;
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+  }
+
+  /** The volume of this id or name in the trash, of several that had the name the last one. Throws TRASH_NOT_FOUND. */
+  async get(idOrName: string): Promise<TrashRecord> {
+    const trash = await this.#parts.records.trash();
+    const found =
+      trash.find(({ volume }) => volume.id === idOrName) ??
+      trash.find(({ volume }) => volume.name === idOrName);
+    if (found !== undefined) return found;
+    const hint = similar(
+      idOrName,
+      trash.map(({ volume }) => volume.name),
+    );
+    throw new Refusal('TRASH_NOT_FOUND', { volume: idOrName, hint });
+  }
+
+  /**
+   * Takes a volume out of the trash, as it was, under its own or another name. Restored under that name already, it stays. Throws
+   * TRASH_NOT_FOUND, and VOLUME_EXISTS where the name is taken.
+   */
+  restore(id: string, wishedName: string | undefined): Promise<VolumeRecord> {
+    const { records, turnstile } = this.#parts;
+    return turnstile.enter(`trash/${id}`, async () => {
+      const kept = await records.trashed(id);
+      if (kept?.record.state !== 'kept') return this.#restored(id);
+      const name = checkName(wishedName ?? kept.record.volume.name);
+      return turnstile.enter(`volume/${name}`, async () => {
+        if ((await records.volume(name)) !== undefined) {
+          throw new Refusal('RESTORE_NAME_USED', { volume: name });
+        }
+        const volume: VolumeRecord = { ...kept.record.volume, name };
+        const key = `volume/${name}`;
+        const operation = newOperation(this.#parts, 'volume.restore', key);
+        const ended = { ...operation, state: 'done' as const, endedAtMs: operation.startedAtMs };
+        await records.change({
+          conditions: [
+            { key, version: 0 },
+            { key: `trash/${id}`, version: kept.version },
+          ],
+          puts: [{ key, record: volume }, ...operationPuts(ended)],
+          deletes: [`trash/${id}`],
+        });
+        this.#parts.onStep('volume.restore: restored');
+        return volume;
+      });
+    });
+  }
+
+  async #restored(id: string): Promise<VolumeRecord> {
+    const volumes = await this.#parts.records.volumes();
+    const found = volumes.find((volume) => volume.id === id);
+    if (found === undefined) throw new Refusal('TRASH_NOT_FOUND', { volume: id, hint: '' });
+    return found;
+  }
+
+  /** Removes one from the trash with all that it holds. One that is not there is removed already: false then. */
+  purge(id: string): Promise<boolean> {
+    return this.#parts.turnstile.enter(`trash/${id}`, async () => {
+      const kept = await this.#parts.records.trashed(id);
+      if (kept === undefined) return false;
+      const key = `trash/${id}`;
+      const operation = newOperation(this.#parts, 'trash.purge', key);
+      const record: TrashRecord = { ...kept.record, state: 'purging' };
+      await this.#parts.records.change({
+        conditions: [{ key, version: kept.version }],
+        puts: [{ key, record }, ...operationPuts(operation)],
+      });
+      await runOperation(this.#parts, operation, () => this.settle(id));
+      return true;
+    });
+  }
+
+  /** Removes everything in the trash, or what has been there for its time. Returns how many. */
+  async empty(which: 'all' | 'expired'): Promise<number> {
+    const nowMs = this.#parts.wallMs();
+    const trash = await this.#parts.records.trash();
+    let count = 0;
+    for (const { volume, purgeAtMs } of trash) {
+      if (which === 'expired' && purgeAtMs > nowMs) continue;
+      if (await this.purge(volume.id)) count++;
+    }
+    return count;
+  }
+
+  /** Ends a purge that was begun; may be called again after a crash at any point. The caller holds the turn `trash/ID`. */
+  async settle(id: string): Promise<void> {
+    const { engine, records, onStep } = this.#parts;
+    const kept = await records.trashed(id);
+    if (kept?.record.state !== 'purging') return;
+    await engine.call('volume.delete', { uuid: id });
+    onStep('trash.purge: gone');
+    await records.change({ deletes: [`trash/${id}`, `usage/${id}`] });
+  }
+}
