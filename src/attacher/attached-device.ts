@@ -26,6 +26,27 @@ export type AttachedDevice = {
    * Throws, and leaves the device, while somebody has it open.
    */
   detach(options: { readonly force: boolean }): Promise<void>;
+  readonly handover: DeviceHandover;
+};
+
+/** A device of another process that this one is to go on with. */
+export type InheritedDevice = {
+  readonly kind: DeviceKind;
+  readonly spec: AttachSpec;
+  readonly device: string;
+  readonly fd: number;
+};
+
+/** The handing over of a device to another process. */
+export type DeviceHandover = {
+  /** What the other process inherits: the descriptor of /dev/fuse, or the kernel's nbd socket. */
+  readonly fd: number;
+  /** Takes no more requests of the kernel, which keeps them. Resolves when those that were taken are answered. */
+  pause(): Promise<void>;
+  /** Puts this process on record as the one that serves. */
+  record(): void;
+  /** Takes requests, again or for the first time. */
+  serve(): void;
 };
 
 /** Bytes of a logical sector: a block of Holdfast. File systems then never ask for less than the store writes at once. */

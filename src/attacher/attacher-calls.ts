@@ -39,6 +39,16 @@ export function parseResize(args: JsonObject): {
   return { attachId: attachId(text(args, 'attachId')), sizeBytes: size(args) };
 }
 
+/** Who hands over, and the Node and the program of who takes over. */
+export type HandoverWish = { readonly pid: number; readonly node: string; readonly main: string };
+
+/** Parses the arguments of `handover`. Throws `INPUT_INVALID`. */
+export function parseHandover(args: JsonObject): HandoverWish {
+  const { pid } = args;
+  if (typeof pid !== 'number') throw invalid('"pid" is a number');
+  return { pid, node: text(args, 'node'), main: text(args, 'main') };
+}
+
 function text(args: JsonObject, name: string): string {
   const value = args[name];
   if (typeof value !== 'string' || value === '') throw invalid(`"${name}" is a string`);

@@ -8,12 +8,26 @@ import { EXIT_USAGE, openRole } from '../env/node/role-process.ts';
 import { makeRunDirectory } from '../env/node/run-directory.ts';
 import { runAttacher } from './attacher.ts';
 
+/** How an attacher starts its successor. Not for use by hand: it inherits descriptors. */
+const TAKE_OVER = '--take-over';
+
 /** Runs the attacher until it is told to end. Returns the exit status. */
 export async function attacherMain(argv: readonly string[]): Promise<number> {
-  const { log, flags } = openRole('attacher', argv);
+  const takesOver = argv.includes(TAKE_OVER);
+  const { log, flags } = openRole(
+    'attacher',
+    argv.filter((word) => word !== TAKE_OVER),
+  );
   if (flags === undefined) return EXIT_USAGE;
-  const runDir = makeRunDirectory(flags.dataDirectory);
-  const status = await runAttacher({ runDir, io: flags.io, version: packageVersion(), log });
+  const { dataDirectory, io } = flags;
+  const status = await runAttacher({
+    runDir: makeRunDirectory(dataDirectory),
+    io,
+    version: packageVersion(),
+    log,
+    successorWords: ['attacher', '--data', dataDirectory, '--io', io, TAKE_OVER],
+    takesOver,
+  });
   log('attacher.ended');
   return status;
 }

@@ -1,6 +1,7 @@
 /**
  * The attacher: holds what the kernel's block devices hang on, and queues their I/O while the engine restarts. It does nothing
- * else, so that neither a crash nor an upgrade of engine or control fails a mounted file system.
+ * else, so that neither a crash nor an upgrade of engine or control fails a mounted file system. At an upgrade of its own it hands
+ * its devices over to a successor (handover.ts).
  *
  * Nothing that I/O waits for touches a file system: the log goes to standard error, and a line is written only when something
  * was attached, detached, or changed its state.
@@ -19,16 +20,24 @@ import { assert } from '../lib/assert.ts';
 import type { Log } from '../model/log.ts';
 import { Refusal } from '../model/errors.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
-import type { AttachSpec, AttachedDevice, DeviceKind } from './attached-device.ts';
-import { parseAttach, parseDetach, parseResize } from './attacher-calls.ts';
+import type { AttachSpec, AttachedDevice, DeviceKind, InheritedDevice } from './attached-device.ts';
+import {
+  type HandoverWish,
+  parseAttach,
+  parseDetach,
+  parseHandover,
+  parseResize,
+} from './attacher-calls.ts';
 import { Attachments } from './attachments.ts';
 import { Berths } from './berths.ts';
 import type { ClientState } from './client-state.ts';
-import { FuseLoop } from './fuse-loop.ts';
+import { FuseLoop, type FuseLoopParts } from './fuse-loop.ts';
 import { FUSE_VOLUME_BYTES } from './fuse-volume.ts';
+import { handOver } from './handover.ts';
 import { KernelNbd, hasKernelNbd } from './kernel-nbd.ts';
-import { LineServer } from './line-server.ts';
+import { LineServer, type LineServerOptions } from './line-server.ts';
 import { type Made, MadeLog } from './made-log.ts';
+import { Predecessor } from './predecessor.ts';
 import { identify } from './process-identity.ts';
 import { sweepLeftovers } from './sweep.ts';
 
@@ -37,6 +46,8 @@ const FUSE_VOLUME_COUNT_MAX = 64;
 const BERTHS_AT = 4096;
 /** Of the Node maker: threads that answer the kernel, and the one that attaches. */
 const POOL_SPARE_COUNT = 16;
+/** Of a successor that serves nothing: the attacher before does, or is dead. */
+const EXIT_NOT_TAKEN_OVER = 1;
 
 export type AttacherOptions = {
   /** The installation's run directory. */
@@ -44,9 +55,13 @@ export type AttacherOptions = {
   readonly io: EnvOptions['io'];
   readonly version: string;
   readonly log: Log;
+  /** The command line of a successor, behind Node and the program. */
+  readonly successorWords: readonly string[];
+  /** This process is a successor, and has inherited what handover.ts says. */
+  readonly takesOver: boolean;
 };
 
-/** Runs the attacher until it is shut down. Resolves with the exit status. */
+/** Runs the attacher until it is shut down or has handed its devices over. Resolves with the exit status. */
 export async function runAttacher(options: AttacherOptions): Promise<number> {
   ignoreSignals();
   mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
@@ -54,50 +69,106 @@ export async function runAttacher(options: AttacherOptions): Promise<number> {
   const env = openEnv({ io: options.io, memoryBytes });
   if (env.ioChoice.kind === 'node') widenPool();
   const calls = openKernelCalls();
-  const made = new MadeLog(options.runDir);
   const warnings = guard(env, calls);
   for (const warning of warnings) options.log('process.guard', { warning });
-  // What an attacher before left stands where this one makes the same, and nobody serves it.
-  const { left } = await sweepLeftovers(options.runDir, { scope: 'attacher' });
-  for (const { made: it, reason } of left) {
-    warnings.push(`Left of a dead attacher: ${JSON.stringify(it)}: ${reason}`);
-  }
-  const attachments = openAttachments(env, { calls, made, options });
-
-  const path = join(options.runDir, 'attacher.sock');
-  const socket: Made = { kind: 'socket', path };
-  made.record(socket);
-  const shutdown = async (force: boolean): Promise<void> => {
-    await attachments.detachAll({ force });
-    // The answer to this very call goes out first.
-    setImmediate(() => env.io.stop());
-  };
-  const server = await LineServer.listen(path, {
-    peer: 'attacher',
-    hello: () => ({ version: options.version, io: env.ioChoice, warnings }),
-    onCall: (call, args) => onCall(attachments, { call, args, shutdown }),
-  });
+  const made = new MadeLog(options.runDir);
+  const awaited = new IoAsync(env.io);
+  const sleep = (delayMs: number): Promise<void> => awaited.sleep(delayMs);
+  const parts: Parts = { env, calls, made, options, warnings, sleep };
+  const running = env.io.run();
+  const serving = options.takesOver ? await succeed(parts) : await start(parts);
+  if (serving === undefined) return EXIT_NOT_TAKEN_OVER;
+  const { attachments, server } = serving;
   process.on('SIGTERM', () => {
-    shutdown(false).catch((error: unknown) => {
+    shutdown(parts, attachments, false).catch((error: unknown) => {
       options.log('attacher.not_ended', { error: String(error) });
     });
   });
   options.log('attacher.ready', { pid: process.pid, io: env.ioChoice });
-  await env.io.run();
+  await running;
+  // The socket is the successor's then.
+  if (attachments.handedOver) return 0;
   await server.close();
-  made.forget(socket);
+  made.forget(socketOf(options));
   return 0;
 }
 
+type Parts = {
+  readonly env: NodeEnv;
+  readonly calls: KernelCalls;
+  readonly made: MadeLog;
+  readonly options: AttacherOptions;
+  /** For `hello`. */
+  readonly warnings: string[];
+  readonly sleep: (delayMs: number) => Promise<void>;
+};
+
+type Serving = { readonly attachments: Attachments; readonly server: LineServer };
+
+async function start(parts: Parts): Promise<Serving> {
+  const { made, options } = parts;
+  // What an attacher before left stands where this one makes the same, and nobody serves it.
+  const { left } = await sweepLeftovers(options.runDir, { scope: 'attacher' });
+  for (const { made: it, reason } of left) {
+    parts.warnings.push(`Left of a dead attacher: ${JSON.stringify(it)}: ${reason}`);
+  }
+  const attachments = openAttachments(parts, []);
+  const socket = socketOf(options);
+  made.record(socket);
+  const server = await LineServer.listen(socket.path, answering(parts, attachments));
+  return { attachments, server };
+}
+
+/** Makes all ready while the attacher before serves, and goes on where that one stops. Undefined where this process does not. */
+async function succeed(parts: Parts): Promise<Serving | undefined> {
+  const before = await Predecessor.meet(parts.env.io.kind);
+  if (before === undefined) return undefined;
+  const { path } = socketOf(parts.options);
+  try {
+    const attachments = openAttachments(parts, before.devices);
+    const devices = attachments.devices();
+    const server = await LineServer.listenBeside(path, answering(parts, attachments));
+    for (const { handover } of devices) handover.record();
+    // Without its word, what it had read of the kernel is lost with it: the devices must end with us, or their I/O waits for ever.
+    if (!(await before.ready())) return undefined;
+    for (const { handover } of devices) handover.serve();
+    server.takePlace(path);
+    before.serving();
+    return { attachments, server };
+  } catch (error) {
+    before.refuse(error);
+    return undefined;
+  }
+}
+
+function socketOf({ runDir }: AttacherOptions): Extract<Made, { kind: 'socket' }> {
+  return { kind: 'socket', path: join(runDir, 'attacher.sock') };
+}
+
+async function shutdown(parts: Parts, attachments: Attachments, force: boolean): Promise<void> {
+  await attachments.detachAll({ force });
+  end(parts);
+}
+
+function end({ env }: Parts): void {
+  // The answer to the call that asked for it goes out first.
+  setImmediate(() => env.io.stop());
+}
+
+function answering(parts: Parts, attachments: Attachments): LineServerOptions {
+  const { env, options, warnings } = parts;
+  return {
+    peer: 'attacher',
+    hello: () => ({ version: options.version, io: env.ioChoice, warnings }),
+    onCall: (call, args) => onCall(parts, attachments, { call, args }),
+  };
+}
+
 async function onCall(
+  parts: Parts,
   attachments: Attachments,
-  request: {
-    readonly call: string;
-    readonly args: JsonObject;
-    readonly shutdown: (force: boolean) => Promise<void>;
-  },
+  { call, args }: { readonly call: string; readonly args: JsonObject },
 ): Promise<JsonObject> {
-  const { call, args } = request;
   switch (call) {
     case 'attach': {
       const { spec, kind } = parseAttach(args);
@@ -115,29 +186,48 @@ async function onCall(
     case 'list':
       return { devices: attachments.list() };
     case 'shutdown':
-      await request.shutdown(args.force === true);
+      await shutdown(parts, attachments, args.force === true);
+      return {};
+    case 'handover':
+      await handOverTo(parts, attachments, parseHandover(args));
       return {};
     default:
       throw new Refusal('INPUT_INVALID', { problem: `the attacher has no call "${call}"` });
   }
 }
 
-type Parts = {
-  readonly calls: KernelCalls;
-  readonly made: MadeLog;
-  readonly options: AttacherOptions;
-};
+async function handOverTo(
+  parts: Parts,
+  attachments: Attachments,
+  { pid, node, main }: HandoverWish,
+): Promise<void> {
+  // Asked again, of the successor: it is done.
+  if (pid !== process.pid) return;
+  const { env, options, sleep } = parts;
+  await attachments.handOver((devices) =>
+    handOver({
+      devices,
+      state: { version: options.version, io: env.io.kind },
+      command: [node, ...process.execArgv, main, ...options.successorWords],
+      sleep,
+    }),
+  );
+  options.log('attacher.handed_over', { program: main });
+  end(parts);
+}
 
-function openAttachments(env: NodeEnv, { calls, made, options }: Parts): Attachments {
-  const awaited = new IoAsync(env.io);
-  const maker = identify(process.pid);
-  assert(maker !== undefined, 'a process finds itself');
-  const onState = (attachId: string, state: ClientState): void => {
+function onState({ options }: Parts): (attachId: string, state: ClientState) => void {
+  return (attachId, state) => {
     const { sinceMs: _, kind, ...details } = state;
     options.log(`attachment.${kind}`, { attachId, ...details });
   };
-  const sleep = (delayMs: number): Promise<void> => awaited.sleep(delayMs);
-  const fuse = {
+}
+
+function fuseParts(parts: Parts): FuseLoopParts {
+  const { env, calls, made, options, sleep } = parts;
+  const maker = identify(process.pid);
+  assert(maker !== undefined, 'a process finds itself');
+  return {
     calls,
     loops: new LoopDevices(calls),
     berths: new Berths(env.io, {
@@ -149,14 +239,23 @@ function openAttachments(env: NodeEnv, { calls, made, options }: Parts): Attachm
     maker,
     fuseDir: join(options.runDir, 'fuse'),
     sleep,
-    onState,
+    onState: onState(parts),
   };
+}
+
+function openAttachments(parts: Parts, inherited: readonly InheritedDevice[]): Attachments {
+  const { made, sleep } = parts;
+  const fuse = fuseParts(parts);
+  const nbd = { made, sleep, onState: onState(parts) };
   return new Attachments({
     kinds: usableKinds(),
+    inherited: inherited.map((device) =>
+      device.kind === 'fuse-loop'
+        ? FuseLoop.takeOver(fuse, device)
+        : KernelNbd.takeOver(nbd, device),
+    ),
     open: (kind: DeviceKind, spec: AttachSpec): Promise<AttachedDevice> =>
-      kind === 'fuse-loop'
-        ? FuseLoop.open(fuse, spec)
-        : KernelNbd.open({ made, sleep, onState }, spec),
+      kind === 'fuse-loop' ? FuseLoop.open(fuse, spec) : KernelNbd.open(nbd, spec),
   });
 }
 

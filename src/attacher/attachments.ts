@@ -9,6 +9,8 @@ import type { AttachSpec, AttachedDevice, DeviceKind } from './attached-device.t
 export type Attacher = {
   /** Kinds that this machine allows, best first. */
   readonly kinds: readonly DeviceKind[];
+  /** Taken over from an attacher before. */
+  readonly inherited: readonly AttachedDevice[];
   /** Makes a device, or takes over one of an earlier process that the kernel kept. */
   open(kind: DeviceKind, spec: AttachSpec): Promise<AttachedDevice>;
 };
@@ -29,13 +31,24 @@ export class Attachments {
   readonly #attacher: Attacher;
   readonly #devices = new Map<string, AttachedDevice>();
   #last: Promise<unknown> = Promise.resolve();
+  #handedOver = false;
 
   constructor(attacher: Attacher) {
     this.#attacher = attacher;
+    for (const device of attacher.inherited) this.#devices.set(device.spec.attachId, device);
+  }
+
+  /** A successor serves: this process has no device any more. */
+  get handedOver(): boolean {
+    return this.#handedOver;
+  }
+
+  devices(): readonly AttachedDevice[] {
+    return [...this.#devices.values()];
   }
 
   list(): DeviceStatus[] {
-    return [...this.#devices.values()].map((device) => statusOf(device));
+    return this.devices().map((device) => statusOf(device));
   }
 
   /** Attaches, or answers with the device that there is already. Throws a Refusal where it differs from what is wanted. */
@@ -81,6 +94,14 @@ export class Attachments {
     for (const attachId of this.#devices.keys()) await this.detach(attachId, options);
   }
 
+  /** Has `give` hand the devices over. If it does, no call is answered any more: the successor will be asked again. */
+  handOver(give: (devices: readonly AttachedDevice[]) => Promise<void>): Promise<void> {
+    return this.#inTurn(async () => {
+      await give(this.devices());
+      this.#handedOver = true;
+    });
+  }
+
   #choose(wanted: DeviceKind | undefined): DeviceKind {
     const kind = wanted ?? this.#attacher.kinds[0];
     if (kind !== undefined && this.#attacher.kinds.includes(kind)) return kind;
@@ -93,7 +114,9 @@ export class Attachments {
 
   /** Runs `call` after those before it have ended. */
   #inTurn<Result>(call: () => Promise<Result>): Promise<Result> {
-    const result = this.#last.then(call);
+    const result = this.#last.then(() =>
+      this.#handedOver ? new Promise<never>(() => {}) : call(),
+    );
     this.#last = result.catch(() => {});
     return result;
   }

@@ -80,6 +80,8 @@ export class FuseFile {
   #sizeBytes: number;
   #reading = 0;
   #busy = 0;
+  #paused = false;
+  #onIdle: (() => void) | undefined;
   #ended = false;
   #endTold = false;
 
@@ -92,15 +94,27 @@ export class FuseFile {
     this.#free = new Uint8Array(SLOT_COUNT).fill(1);
   }
 
-  /** Begins to serve. The client's `onDone` is {@link FuseFile.onDone}. */
+  /** Begins to serve, or goes on after a pause. The client's `onDone` is {@link FuseFile.onDone}. */
   start(client: NbdClient): void {
     this.#client = client;
+    this.#paused = false;
+    this.#onIdle = undefined;
     this.#readMore();
   }
 
   /** Size that the file has from now on. */
   resize(sizeBytes: number): void {
     this.#sizeBytes = sizeBytes;
+  }
+
+  /**
+   * Reads no more requests: the kernel keeps them. `onIdle`: all that was read is answered. The one read that waits already ends with
+   * the next request, whatever that is.
+   */
+  pause(onIdle: () => void): void {
+    this.#paused = true;
+    this.#onIdle = onIdle;
+    this.#tellIdle();
   }
 
   onCompletion(index: number, result: number): void {
@@ -138,7 +152,7 @@ export class FuseFile {
 
   #readMore(): void {
     const { io, port, firstIndex } = this.#options.berth;
-    while (!this.#ended && this.#reading < READS_WAITING) {
+    while (!this.#ended && !this.#paused && this.#reading < READS_WAITING) {
       const slot = this.#free.indexOf(1);
       if (slot < 0) return;
       this.#free[slot] = 0;
@@ -174,6 +188,7 @@ export class FuseFile {
     }
     this.#readMore();
     this.#tellEnd();
+    this.#tellIdle();
   }
 
   #serve(slot: number): void {
@@ -334,6 +349,13 @@ export class FuseFile {
     this.#free[slot] = 1;
     this.#busy -= 1;
     this.#tellEnd();
+    this.#tellIdle();
+  }
+
+  #tellIdle(): void {
+    if (!this.#paused || this.#reading > 0 || this.#busy > 0) return;
+    this.#onIdle?.();
+    this.#onIdle = undefined;
   }
 
   #tellEnd(): void {

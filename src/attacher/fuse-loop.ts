@@ -15,7 +15,13 @@ import { join } from 'node:path';
 import type { KernelCalls } from '../env/linux/kernel-calls.ts';
 import { type LoopDevices, backingOf } from '../env/linux/loop-device.ts';
 import { Fault, Refusal } from '../model/errors.ts';
-import { type AttachSpec, type AttachedDevice, SECTOR_BYTES } from './attached-device.ts';
+import {
+  type AttachSpec,
+  type AttachedDevice,
+  type DeviceHandover,
+  type InheritedDevice,
+  SECTOR_BYTES,
+} from './attached-device.ts';
 import type { Berths } from './berths.ts';
 import type { ClientState } from './client-state.ts';
 import { assertUnused } from './device-use.ts';
@@ -81,8 +87,39 @@ export class FuseLoop implements AttachedDevice {
     }
   }
 
+  /**
+   * Goes on with a device of another process, whose descriptor of /dev/fuse this one has inherited as `fd`. Serves only after
+   * {@link DeviceHandover.serve}. Throws, and has changed nothing, where it fails.
+   */
+  static takeOver(parts: FuseLoopParts, { spec, device, fd }: InheritedDevice): FuseLoop {
+    const mount = new FuseMount(parts.calls, { path: fusePath(parts, spec.attachId), fd });
+    const fuseMade = madeFuse(parts, spec.attachId);
+    const volume = takeBerth(parts, spec, fd);
+    if (volume === undefined) throw noRoom();
+    volume.connect();
+    return new FuseLoop(parts, { spec, held: { mount, volume, fuseMade }, device });
+  }
+
   get spec(): AttachSpec {
     return this.#spec;
+  }
+
+  get handover(): DeviceHandover {
+    const { mount, volume, fuseMade } = this.#held;
+    return {
+      fd: mount.fd,
+      pause: async () => {
+        const paused = volume.pause();
+        // The read that waits already gets this, if nothing else comes. What comes first lets this wait for whoever serves next.
+        mount.refresh().catch(() => {});
+        await paused;
+      },
+      record: () => {
+        this.#parts.made.record(fuseMade);
+        this.#parts.made.record(this.#loopMade);
+      },
+      serve: () => volume.serve(),
+    };
   }
 
   get state(): ClientState {
@@ -132,33 +169,46 @@ const loopMade = (parts: FuseLoopParts, device: string, attachId: string): Made 
 
 const fusePath = (parts: FuseLoopParts, attachId: string): string => join(parts.fuseDir, attachId);
 
+const madeFuse = (parts: FuseLoopParts, attachId: string): Made => ({
+  kind: 'fuse',
+  path: fusePath(parts, attachId),
+  source: ownLabel(attachId),
+  maker: parts.maker,
+});
+
+function takeBerth(parts: FuseLoopParts, spec: AttachSpec, fd: number): FuseVolume | undefined {
+  const onState = (state: ClientState): void => parts.onState(spec.attachId, state);
+  const exportName = spec.attachId;
+  return parts.berths.take((berth) => new FuseVolume(berth, { ...spec, exportName, fd, onState }));
+}
+
+const noRoom = (): Refusal =>
+  new Refusal('ATTACHER_REFUSED', {
+    call: 'attach',
+    problem: 'it has no room for more volumes',
+  });
+
 async function openFuse(parts: FuseLoopParts, spec: AttachSpec): Promise<Held> {
   await mkdir(parts.fuseDir, { recursive: true, mode: 0o700 });
-  const path = fusePath(parts, spec.attachId);
-  const source = ownLabel(spec.attachId);
-  const fuseMade: Made = { kind: 'fuse', path, source, maker: parts.maker };
+  const fuseMade = madeFuse(parts, spec.attachId);
   parts.made.record(fuseMade);
-  const ioKind = parts.berths.io.kind;
   let mount: FuseMount;
   try {
-    mount = await FuseMount.open(parts.calls, { path, source, ioKind });
+    mount = await FuseMount.open(parts.calls, {
+      path: fusePath(parts, spec.attachId),
+      source: ownLabel(spec.attachId),
+      ioKind: parts.berths.io.kind,
+    });
   } catch (error) {
     parts.made.forget(fuseMade);
     throw error;
   }
-  const onState = (state: ClientState): void => parts.onState(spec.attachId, state);
-  const exportName = spec.attachId;
-  const volume = parts.berths.take(
-    (berth) => new FuseVolume(berth, { ...spec, exportName, fd: mount.fd, onState }),
-  );
+  const volume = takeBerth(parts, spec, mount.fd);
   if (volume === undefined) {
     await mount.unmount({ force: true });
     await mount.close();
     parts.made.forget(fuseMade);
-    throw new Refusal('ATTACHER_REFUSED', {
-      call: 'attach',
-      problem: 'it has no room for more volumes',
-    });
+    throw noRoom();
   }
   volume.start();
   return { mount, volume, fuseMade };

@@ -4,7 +4,7 @@
  * aborted or unmounted without the others.
  */
 
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 
 import type { IoKind } from '../env/io.ts';
@@ -28,16 +28,12 @@ export class FuseMount {
   /** The descriptor of /dev/fuse. */
   readonly fd: number;
   readonly #calls: KernelCalls;
-  readonly #handle: FileHandle;
 
-  private constructor(
-    calls: KernelCalls,
-    options: { readonly path: string; readonly handle: FileHandle },
-  ) {
+  /** Of a mount that there is, whose descriptor of /dev/fuse is `fd`. */
+  constructor(calls: KernelCalls, options: { readonly path: string; readonly fd: number }) {
     this.#calls = calls;
     this.path = options.path;
-    this.#handle = options.handle;
-    this.fd = options.handle.fd;
+    this.fd = options.fd;
   }
 
   /** Mounts at `path`, which is made. Nothing is answered before somebody reads {@link FuseMount.fd}. */
@@ -50,17 +46,17 @@ export class FuseMount {
     // io_uring waits for a descriptor that does not block, and on one that does it may block in the call that submits.
     // The Node maker has a thread for each read, which must block.
     const nonblock = options.ioKind === 'io_uring' ? constants.O_NONBLOCK : 0;
-    const handle = await open(DEVICE_PATH, constants.O_RDWR | nonblock);
+    const fd = openSync(DEVICE_PATH, constants.O_RDWR | nonblock);
     const mode = FILE_MODE.toString(8);
     const errno = await calls.mount({
       source,
       target: path,
       type: FUSE_TYPE,
       flags: MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC,
-      data: `fd=${handle.fd},rootmode=${mode},user_id=0,group_id=0`,
+      data: `fd=${fd},rootmode=${mode},user_id=0,group_id=0`,
     });
-    if (errno === 0) return new FuseMount(calls, { path, handle });
-    await handle.close();
+    if (errno === 0) return new FuseMount(calls, { path, fd });
+    closeSync(fd);
     await rm(path, { force: true });
     throw new ErrnoError({ errno, syscall: 'mount', path });
   }
@@ -87,7 +83,7 @@ export class FuseMount {
 
   /** After the kernel ended the connection and nothing is in flight on the descriptor. */
   async close(): Promise<void> {
-    await this.#handle.close();
+    closeSync(this.fd);
     await rm(this.path, { force: true });
   }
 }

@@ -55,8 +55,28 @@ export class FuseVolume implements BerthOwner {
   }
 
   start(): void {
+    this.connect();
+    this.serve();
+  }
+
+  /** Connects to the engine, and takes no request yet. */
+  connect(): void {
     this.client.start();
+  }
+
+  /** Takes requests, also again after a pause. */
+  serve(): void {
     this.#file.start(this.client);
+  }
+
+  /** Takes no more requests. Resolves when those that were taken are answered. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#file.pause(() => {
+        resolve();
+        this.#berth.io.yieldTurn();
+      });
+    });
   }
 
   resize(sizeBytes: number): void {

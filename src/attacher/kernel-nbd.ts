@@ -8,6 +8,7 @@
 import { closeSync } from 'node:fs';
 
 import { type RawSockets, openRawSockets } from '../env/linux/raw-sockets.ts';
+import { assert } from '../lib/assert.ts';
 import { EBUSY } from '../model/errno.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import {
@@ -17,7 +18,13 @@ import {
   formatResize,
   type NbdTarget,
 } from '../wire/netlink/nbd-netlink.ts';
-import { type AttachSpec, type AttachedDevice, SECTOR_BYTES } from './attached-device.ts';
+import {
+  type AttachSpec,
+  type AttachedDevice,
+  type DeviceHandover,
+  type InheritedDevice,
+  SECTOR_BYTES,
+} from './attached-device.ts';
 import { type ClientState, nextState } from './client-state.ts';
 import { assertUnused } from './device-use.ts';
 import type { Made, MadeLog } from './made-log.ts';
@@ -112,8 +119,27 @@ export class KernelNbd implements AttachedDevice {
     }
   }
 
+  /** Goes on with a device of another process, whose socket this one has inherited. */
+  static takeOver(parts: KernelNbdParts, { spec, device, fd }: InheritedDevice): KernelNbd {
+    const sockets = openRawSockets();
+    const family = findNbdFamily(sockets);
+    assert(family !== undefined, 'the kernel has no device without its driver');
+    const target = { family, index: Number(device.slice(DEVICE.length)), backend: spec.attachId };
+    return new KernelNbd(parts, { sockets, target, spec, socket: fd });
+  }
+
   get spec(): AttachSpec {
     return this.#spec;
+  }
+
+  /** The driver speaks to the engine by itself: there is nothing to wait for. */
+  get handover(): DeviceHandover {
+    return {
+      fd: this.#socket,
+      pause: () => Promise.resolve(),
+      record: () => this.#parts.made.record(madeOf(this.#target)),
+      serve: () => {},
+    };
   }
 
   get state(): ClientState {
@@ -215,7 +241,9 @@ export class KernelNbd implements AttachedDevice {
   }
 }
 
-const deviceOf = (index: number): string => `/dev/nbd${index}`;
+const DEVICE = '/dev/nbd';
+
+const deviceOf = (index: number): string => `${DEVICE}${index}`;
 
 const madeOf = (target: NbdTarget): Made => ({
   kind: 'nbd',

@@ -1,6 +1,6 @@
 /** Answers the line protocol on a unix socket with Node's own sockets. For cold calls. */
 
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { type Server, type Socket, connect, createServer } from 'node:net';
 import process from 'node:process';
 
@@ -26,6 +26,8 @@ export type LineServerOptions = {
 };
 
 const ONLY_US = 0o177;
+/** Where a server listens that is to take another's place. */
+const BESIDE = '.next';
 
 export class LineServer {
   readonly #options: LineServerOptions;
@@ -52,7 +54,18 @@ export class LineServer {
     return server;
   }
 
-  /** Ends all connections and removes the socket. */
+  /** Listens beside the server that another process has at `path`; {@link LineServer.takePlace} puts it there. */
+  static listenBeside(path: string, options: LineServerOptions): Promise<LineServer> {
+    rmSync(path + BESIDE, { force: true });
+    return LineServer.listen(path + BESIDE, options);
+  }
+
+  /** From now on clients that connect come here. The other server keeps those that it has. */
+  takePlace(path: string): void {
+    renameSync(path + BESIDE, path);
+  }
+
+  /** Ends all connections. */
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());

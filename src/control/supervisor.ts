@@ -8,19 +8,17 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
-import { type SweepReport, abortDying, sweepLeftovers } from '../attacher/sweep.ts';
-import { type FileLock, lockFile } from '../env/node/file-lock.ts';
+import { isServed } from '../attacher/line-server.ts';
+import { abortDying, sweepLeftovers } from '../attacher/sweep.ts';
 import { processes } from '../env/node/processes.ts';
 import { assert } from '../lib/assert.ts';
-import { Refusal } from '../model/errors.ts';
 import type { Log } from '../model/log.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
-import { type Installation, makeDirectories, refuseFull, replaceFile } from './installation.ts';
+import { type HeldLock, lockWritable } from './installation-lock.ts';
+import { type Installation, makeDirectories, replaceFile } from './installation.ts';
 import { LineClient } from './line-client.ts';
+import { PROGRAM_ROOT, ROLES, type Role, compileCache, roleWords } from './roles.ts';
 import { readSupervisor, type SupervisorState } from './status.ts';
-
-const ROLES = ['engine', 'attacher', 'control'] as const;
-type Role = (typeof ROLES)[number];
 
 /**
  * A process that lived this long had started: it is started again at once, since I/O waits for it. One that dies earlier is tried
@@ -37,13 +35,6 @@ const STOP_MS_MAX = 20_000;
 const ADOPT_MS_MAX = 3000;
 const LOG_BYTES_MAX = 16 * 1024 * 1024;
 
-/** V8's young generation of 1 MiB: the engine allocates next to nothing, and its memory is counted. */
-const NODE_FLAGS: Readonly<Record<Role, readonly string[]>> = {
-  engine: ['--max-semi-space-size=1'],
-  attacher: ['--max-semi-space-size=1'],
-  control: [],
-};
-
 type Child = {
   process: SupervisedProcess | undefined;
   startedAtMs: number;
@@ -53,7 +44,7 @@ type Child = {
   timer: NodeJS.Timeout | undefined;
 };
 
-/** A process of an earlier supervisor that is kept. */
+/** A process that another started and that is kept. */
 type Orphan = {
   readonly role: Role;
   readonly process: AdoptedProcess;
@@ -66,8 +57,6 @@ type Exit = {
   readonly error?: string;
 };
 
-type HeldLock = Extract<FileLock, { kind: 'locked' }>;
-
 export class Supervisor {
   readonly #installation: Installation;
   readonly #lock: HeldLock;
@@ -77,6 +66,8 @@ export class Supervisor {
   readonly #log: Log;
   #notes: string[] = [];
   #stopping = false;
+  /** The last end of a process, dealt with. */
+  #exits: Promise<void> = Promise.resolve();
   #dyingTimer: NodeJS.Timeout | undefined;
 
   private constructor(installation: Installation, lock: HeldLock, log: Log) {
@@ -104,15 +95,11 @@ export class Supervisor {
    */
   async #endOrphans(): Promise<Orphan | undefined> {
     const before = readSupervisor(this.#installation.runDirectory);
-    let kept: Orphan | undefined;
+    const kept = await this.#servingAttacher();
     for (const role of ['control', 'engine', 'attacher'] as const) {
-      const { pid, startedAt } = before?.processes[role] ?? { pid: null, startedAt: null };
+      const pid = before?.processes[role]?.pid ?? null;
       if (pid === null || !isOurs(pid, role, this.#installation.directory)) continue;
-      if (role === 'attacher' && (await answers(this.#installation.attacherSocket))) {
-        const process = AdoptedProcess.of(pid);
-        if (process !== undefined) kept = { role, process, startedAt };
-        continue;
-      }
+      if (pid === kept?.process.pid) continue;
       if (role === 'attacher')
         this.#notes.push(`The attacher of the run before (process ${pid}) did not answer: ended`);
       await this.#endOrphan(pid, role);
@@ -143,19 +130,32 @@ export class Supervisor {
     }, DYING_LOOK_MS);
   }
 
+  /** The attacher that listens and speaks our protocol: an earlier supervisor's, or one that has taken over from ours. */
+  async #servingAttacher(): Promise<Orphan | undefined> {
+    const { attacherSocket, directory, runDirectory } = this.#installation;
+    if (!(await isServed(attacherSocket))) return undefined;
+    const client = new LineClient(attacherSocket, 'ATTACHER_UNREACHABLE');
+    try {
+      await client.call('list', {}, { waitMs: ADOPT_MS_MAX, silenceMs: ADOPT_MS_MAX });
+      const pid = Number(client.hello?.['pid']);
+      const process = isOurs(pid, 'attacher', directory) ? AdoptedProcess.of(pid) : undefined;
+      const known = readSupervisor(runDirectory)?.processes['attacher'];
+      const startedAt = known?.pid === pid ? known.startedAt : null;
+      return process === undefined ? undefined : { role: 'attacher', process, startedAt };
+    } catch {
+      return undefined;
+    } finally {
+      client.close();
+    }
+  }
+
   #adopt(role: Role, orphan: Orphan): void {
     const startedAtMs = orphan.startedAt === null ? Date.now() : Date.parse(orphan.startedAt);
     const { process } = orphan;
-    const child = {
-      process,
-      startedAtMs,
-      restarts: 0,
-      lastExit: null,
-      pauseMs: 0,
-      timer: undefined,
-    };
+    const restarts = this.#children.get(role)?.restarts ?? 0;
+    const child = { process, startedAtMs, restarts, lastExit: null, pauseMs: 0, timer: undefined };
     this.#children.set(role, child);
-    process.once('exit', () => this.#onExit(role));
+    process.once('exit', () => (this.#exits = this.#onExit(role)));
     this.#write();
   }
 
@@ -188,14 +188,15 @@ export class Supervisor {
     const log = this.#openLog(role);
     const started = spawn(
       process.execPath,
-      [...NODE_FLAGS[role], mainPath(), role, '--data', this.#installation.directory],
-      { detached: true, stdio: ['ignore', log, log], env: { ...process.env, ...childEnv() } },
+      roleWords(role, { root: PROGRAM_ROOT, data: this.#installation.directory }),
+      { detached: true, stdio: ['ignore', log, log], env: childEnv() },
     );
     fs.closeSync(log);
     child.process = started;
     this.#log('process.started', { process: role, pid: started.pid });
-    started.once('exit', (code, signal) => this.#onExit(role, { code, signal }));
-    started.once('error', (error) => this.#onExit(role, { error: error.message }));
+    const onExit = (how: Exit): void => void (this.#exits = this.#onExit(role, how));
+    started.once('exit', (code, signal) => onExit({ code, signal }));
+    started.once('error', (error) => onExit({ error: error.message }));
     this.#write();
   }
 
@@ -207,14 +208,16 @@ export class Supervisor {
     return fs.openSync(file, 'a', 0o600);
   }
 
-  #onExit(role: Role, how: Exit = {}): void {
+  async #onExit(role: Role, how: Exit = {}): Promise<void> {
     const child = this.#children.get(role);
     if (child?.process === undefined) return;
     const { pid } = child.process;
     child.process = undefined;
     child.lastExit = exitInWords(pid, how);
     this.#write();
-    if (this.#stopping) return;
+    const successor = role === 'attacher' ? await this.#servingAttacher() : undefined;
+    if (successor !== undefined) this.#adopt(role, successor);
+    if (this.#stopping || successor !== undefined) return;
     this.#log('process.exited', { process: role, pid, ...how });
     const lived = Date.now() - child.startedAtMs;
     child.pauseMs =
@@ -257,6 +260,7 @@ export class Supervisor {
   /** Ends the processes in order: control, attacher, engine. What does not end in time is killed. */
   async stop(): Promise<void> {
     this.beginStop();
+    await this.#exits;
     for (const role of ['control', 'attacher', 'engine'] as const) await this.#stopChild(role);
     clearInterval(this.#dyingTimer);
     await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
@@ -265,13 +269,17 @@ export class Supervisor {
   }
 
   async #stopChild(role: Role): Promise<void> {
-    const child = this.#children.get(role)?.process;
-    if (child === undefined) return;
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
-    await ended;
-    clearTimeout(timer);
+    for (;;) {
+      const child = this.#children.get(role)?.process;
+      if (child === undefined) return;
+      const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
+      await ended;
+      clearTimeout(timer);
+      // One that has just handed over leaves a successor to be ended.
+      await this.#exits;
+    }
   }
 
   /** At once: everything is killed. Nothing acknowledged is lost; mounts are swept at the next start. */
@@ -299,56 +307,6 @@ function identifySelf(): ProcessIdentity {
   return identity;
 }
 
-/** Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
-function lockInstallation(installation: Installation): HeldLock {
-  const note = JSON.stringify({
-    pid: process.pid,
-    startedAt: new Date().toISOString(),
-    command: process.argv.slice(1).join(' '),
-  });
-  const lock = lockFile(path.join(installation.directory, 'lock'), note);
-  if (lock.kind === 'held') throw running(installation, lock.note);
-  return lock;
-}
-
-/** The same where DIR takes bytes: a start without room fails later, and has no words for it. */
-function lockWritable(installation: Installation): HeldLock {
-  let lock: HeldLock | undefined;
-  try {
-    lock = lockInstallation(installation);
-    refuseFull(installation);
-    return lock;
-  } catch (error) {
-    lock?.release();
-    if (!(error instanceof Refusal)) refuseFull(installation);
-    throw error;
-  }
-}
-
-/** Undoes what an installation left in the machine none of whose processes runs. Throws INSTALLATION_RUNNING where one is starting. */
-export async function sweepDead(installation: Installation): Promise<SweepReport> {
-  const lock = lockInstallation(installation);
-  try {
-    return await sweepLeftovers(installation.runDirectory, { scope: 'run' });
-  } finally {
-    lock.release();
-  }
-}
-
-function running(installation: Installation, note: string): Refusal {
-  let holder: { pid?: unknown; startedAt?: unknown } = {};
-  try {
-    holder = JSON.parse(note) as typeof holder;
-  } catch {
-    // It has the lock and has not written yet.
-  }
-  return new Refusal('INSTALLATION_RUNNING', {
-    dataDir: installation.directory,
-    pid: String(holder.pid ?? 'unknown'),
-    since: String(holder.startedAt ?? 'just now'),
-  });
-}
-
 /** The processes that outlived the supervisor which started them, by role. */
 export function livingRoles({ directory, runDirectory }: Installation): readonly Role[] {
   const known = readSupervisor(runDirectory)?.processes;
@@ -368,28 +326,10 @@ function isOurs(pid: number, role: string, directory: string): boolean {
   );
 }
 
-/** Whether an attacher listens there and speaks our protocol. */
-async function answers(socketPath: string): Promise<boolean> {
-  const client = new LineClient(socketPath, 'ATTACHER_UNREACHABLE');
-  const bounds = { waitMs: ADOPT_MS_MAX, silenceMs: ADOPT_MS_MAX };
-  try {
-    await client.call('list', {}, bounds);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    client.close();
-  }
-}
-
-function mainPath(): string {
-  return new URL('../main.ts', import.meta.url).pathname;
-}
-
-/** Compiled code is cached: 0.4 s less at each start, and 27 MB less memory, since the type stripper is not loaded. */
-function childEnv(): Record<string, string> {
-  const cache = new URL('../../node_modules/.cache/holdfast', import.meta.url).pathname;
-  return process.env['NODE_COMPILE_CACHE'] === undefined ? { NODE_COMPILE_CACHE: cache } : {};
+/** The socket of a service manager that we may run under is not for them. */
+function childEnv(): NodeJS.ProcessEnv {
+  const { NOTIFY_SOCKET: _, ...env } = process.env;
+  return { NODE_COMPILE_CACHE: compileCache(PROGRAM_ROOT), ...env };
 }
 
 function sleep(ms: number): Promise<void> {

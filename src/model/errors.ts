@@ -246,6 +246,9 @@ const INSTALLATION = {
   INSTALLATION_STOP: row(500, 'later', 'Cannot end Holdfast in "{dataDir}": {problem}', {
     wayOut: 'holdfast down once more, as the user who started it; DIR/log tells what it did',
   }),
+  UPGRADE_REFUSED: row(409, 'later', 'Cannot upgrade Holdfast in "{dataDir}": {problem}', {
+    wayOut: 'Nothing was stopped, and what is mounted goes on{way}',
+  }),
   INSTALLATION_FOREIGN: row(409, 'never', 'Cannot use "{path}": {problem}'),
   INSTALLATION_STOPPING: row(503, 'later', 'Holdfast is stopping', { exit: 3 }),
   STORE_CONFLICT: row(409, 'now', 'Another request changed "{key}" meanwhile'),

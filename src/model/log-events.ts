@@ -55,6 +55,7 @@ export const LOG_EVENTS = {
   'attacher.away': warning('The attacher does not answer: nothing is attached or detached'),
   'attacher.back': info('The attacher answers again'),
   'attacher.restarted': warning('Another attacher process serves'),
+  'attacher.handed_over': info('A successor serves the devices of the attacher'),
   'attacher.left_over': warning('What a dead attacher made could not be undone'),
   'attachment.serving': info('A block device reaches its engine'),
   'attachment.waiting': warning('A block device waits for its engine'),

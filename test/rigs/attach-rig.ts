@@ -56,6 +56,7 @@ export class AttachRig {
   readonly #client: AttacherClient;
   #server: ChildProcess | undefined;
   #attacher: ChildProcess | undefined;
+  #successor: number | undefined;
 
   constructor(options: { readonly sizeBytes: number }) {
     this.directory = fs.mkdtempSync(path.join(os.tmpdir(), PREFIX));
@@ -110,9 +111,23 @@ export class AttachRig {
     await until(() => this.#client.isListening());
   }
 
+  /** Has a successor take over, which the rig then ends in its place. Resolves with its process. */
+  async handOver(): Promise<number> {
+    const { pid } = await this.call('hello', { protocol: 1 });
+    await this.call('handover', { pid, node: process.execPath, main: ATTACHER });
+    await until(async () => (await this.call('hello', { protocol: 1 })).pid !== pid);
+    this.#successor = Number((await this.call('hello', { protocol: 1 })).pid);
+    return this.#successor;
+  }
+
   async killAttacher(): Promise<void> {
     await kill(this.#attacher);
     this.#attacher = undefined;
+    const successor = this.#successor;
+    if (successor === undefined || identify(successor) === undefined) return;
+    process.kill(successor, 'SIGKILL');
+    // Its other threads may end after the one that has its name.
+    await until(async () => !(await this.#client.isListening()));
   }
 
   async stopAttacher(): Promise<number | null> {

@@ -16,6 +16,8 @@ export type RunOptions = {
   readonly uid?: number;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Another build's. */
+  readonly program?: string;
 };
 
 function parseObject(text: string): Record<string, unknown> {
@@ -70,7 +72,7 @@ export class CliRig {
   }
 
   start(words: readonly string[], options: RunOptions = {}): ChildProcess {
-    return spawn(PROGRAM, words, {
+    return spawn(options.program ?? PROGRAM, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, HOLDFAST_DATA: this.data, ...options.env },
       ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),

@@ -1,4 +1,4 @@
-/** holdfast up, down, status, uninstall. */
+/** holdfast up, down, upgrade, status, uninstall. */
 
 import { type Command, Option } from 'commander';
 
@@ -16,6 +16,7 @@ import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
 import { ready, startDetached } from './start.ts';
 import { uninstall } from './uninstall.ts';
+import { upgrade } from './upgrade.ts';
 
 const DRIVE_SIZE = '10GiB';
 
@@ -49,6 +50,11 @@ export function addInstallationCommands(program: Command): void {
     const text = ended === 'ended' ? 'no longer runs' : 'does not run';
     context.output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
   });
+  addCommand(program, 'upgrade', {
+    purpose:
+      'Replaces the processes that run by those of this program, under what is mounted: its I/O waits for a second or two, and none fails. Install the new version first, and run this command of it.',
+    example: 'holdfast upgrade',
+  }).action(async (_: object, command: Command) => upgrade(contextOf(command)));
   addCommand(program, 'status', {
     purpose: 'Tells how Holdfast is: processes, I/O, warnings.',
     example: 'holdfast status',

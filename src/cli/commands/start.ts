@@ -18,6 +18,7 @@ export async function startDetached(context: Context): Promise<void> {
   const { installation } = context;
   makeDirectories(installation);
   const log = openSupervisorLog(installation);
+  const fromBytes = fs.fstatSync(log).size;
   const main = new URL('../../main.ts', import.meta.url).pathname;
   const words = ['up', '--data', installation.directory, '--output', 'json', '--supervise'];
   const child = spawn(process.execPath, [main, ...words], {
@@ -26,21 +27,22 @@ export async function startDetached(context: Context): Promise<void> {
   });
   fs.closeSync(log);
   child.unref();
-  let exit: number | undefined;
-  child.once('exit', (code) => (exit = code ?? 1));
-  await ready(context, () => exit, child.pid);
+  let failure: Error | undefined;
+  child.once('exit', (code) => (failure = startFailure(installation, { code, fromBytes })));
+  await ready(context, () => failure, child.pid);
 }
 
 /** Waits until control answers and the engine is connected. */
 export async function ready(
   context: Context,
-  exited: () => number | undefined,
+  failure: () => Error | undefined,
   pid: number | undefined,
 ): Promise<void> {
   const { installation, api } = context;
   const deadline = Date.now() + READY_MS_MAX;
   for (;;) {
-    if (exited() !== undefined) throw startFailure(installation, exited());
+    const failed = failure();
+    if (failed !== undefined) throw failed;
     const holder = readSupervisor(installation.runDirectory)?.pid;
     const status =
       holder === pid ? await api.get<StatusView>('/v1/status').catch(() => undefined) : undefined;
@@ -66,24 +68,40 @@ function openSupervisorLog(installation: Installation): number {
   }
 }
 
-/** What the supervisor said before it ended. */
-function startFailure(installation: Installation, code: number | undefined): Error {
-  // On a full disk the log has no word of it, or the last of an earlier run.
-  refuseFull(installation);
-  const lines = fs
-    .readFileSync(path.join(installation.logDirectory, 'supervisor.log'), 'utf8')
-    .trimEnd()
-    .split('\n');
-  const last = lines.at(-1) || `the supervisor ended with ${code} and said nothing`;
+/** What the supervisor said before it ended: the log has it from `fromBytes` on, between lines of another that starts just then. */
+function startFailure(
+  installation: Installation,
+  { code, fromBytes }: { readonly code: number | null; readonly fromBytes: number },
+): Error {
   try {
-    const problem = JSON.parse(last) as {
-      code?: string;
-      details?: Record<string, string | number>;
-    };
-    if (problem.code === 'INSTALLATION_RUNNING')
-      return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
-  } catch {
-    // Not ours to read: shown as it is.
+    // On a full disk the log has no word of it.
+    refuseFull(installation);
+  } catch (error) {
+    if (error instanceof Refusal) return error;
+    throw error;
   }
-  return new Refusal('INSTALLATION_START', { problem: last });
+  const log = fs.readFileSync(path.join(installation.logDirectory, 'supervisor.log'));
+  const lines = log.subarray(fromBytes).toString().trimEnd().split('\n');
+  const problem = lines.map(problemIn).findLast((found) => found !== undefined);
+  if (problem?.code === 'INSTALLATION_RUNNING') {
+    return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
+  }
+  const said = lines.at(-1) || `the supervisor ended with ${code ?? 'a signal'} and said nothing`;
+  return new Refusal('INSTALLATION_START', { problem: problem?.detail ?? said });
+}
+
+type Problem = {
+  readonly code?: string;
+  readonly detail?: string;
+  readonly details?: Readonly<Record<string, string | number>>;
+};
+
+/** The problem that a command reported for programs; undefined where the line is something else. */
+function problemIn(line: string): Problem | undefined {
+  try {
+    const problem: Problem = JSON.parse(line);
+    return typeof problem.code === 'string' ? problem : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,0 +1,102 @@
+/**
+ * Replaces the processes of an installation that runs by those of the program that runs this, under mounted file systems: the attacher
+ * hands its devices over, then a new supervisor takes the place of the old one and replaces engine and control.
+ *
+ * All that can refuse comes first: protocols, drive formats, and the new attacher, which is started and says whether it can take over
+ * before the old one stops.
+ */
+
+import process from 'node:process';
+
+import { isAlive } from '../../attacher/process-identity.ts';
+import type { Installation } from '../../control/installation.ts';
+import { LineClient } from '../../control/line-client.ts';
+import type { StatusView } from '../../control/schemas.ts';
+import { type SupervisorState, readSupervisor } from '../../control/status.ts';
+import { packageVersion } from '../../env/node/package-version.ts';
+import { processes } from '../../env/node/processes.ts';
+import { Refusal } from '../../model/errors.ts';
+import { FORMAT_VERSION } from '../../store/superblock.ts';
+import type { Context } from '../context.ts';
+import { startDetached } from './start.ts';
+
+const SUPERVISOR_END_MS_MAX = 5000;
+
+/** Of a drive that could not be opened there is no format. */
+type DriveFacts = { readonly path: string; readonly formatVersion?: number };
+
+/** Upgrades what runs. Throws, and has stopped nothing, where this program cannot go on with it. */
+export async function upgrade(context: Context): Promise<void> {
+  const { installation, output } = context;
+  const supervisor = supervisorOf(installation);
+  const before = await refuseUnfit(installation);
+  await replaceAttacher(installation);
+  output.note('The attacher is replaced; now engine and control');
+  // What it started goes on, and the next one takes it over.
+  process.kill(supervisor.pid, 'SIGKILL');
+  await ended(supervisor);
+  await startDetached(context);
+  const version = packageVersion();
+  const status = await context.api.get<StatusView>('/v1/status');
+  output.result(
+    { ...status, before },
+    `Holdfast ${version} runs in "${installation.directory}" (before: ${before})`,
+  );
+}
+
+function supervisorOf(installation: Installation): SupervisorState {
+  const supervisor = readSupervisor(installation.runDirectory);
+  if (supervisor === undefined || !isAlive(supervisor)) {
+    throw new Refusal('INSTALLATION_DOWN', { dataDir: installation.directory });
+  }
+  if (!processes.wordsOf(supervisor.pid).includes('--supervise')) {
+    throw refused(
+      installation,
+      `process ${supervisor.pid} runs it in the foreground, and would have to end`,
+      '. End it (holdfast down), and start it anew',
+    );
+  }
+  return supervisor;
+}
+
+/** Throws where what runs says that this program cannot go on with it; resolves with the version that runs. */
+async function refuseUnfit(installation: Installation): Promise<string> {
+  const engine = new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE');
+  try {
+    const { drives } = await engine.call('drive.list', {});
+    for (const { formatVersion, path } of drives as readonly DriveFacts[]) {
+      if (formatVersion === undefined || formatVersion === FORMAT_VERSION) continue;
+      const formats = `format ${formatVersion}, and this version reads ${FORMAT_VERSION}`;
+      throw refused(installation, `drive "${path}" has ${formats}`);
+    }
+    return String(engine.hello?.['version']);
+  } finally {
+    engine.close();
+  }
+}
+
+async function replaceAttacher(installation: Installation): Promise<void> {
+  const attacher = new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE');
+  try {
+    await attacher.call('list', {});
+    const main = new URL('../../main.ts', import.meta.url).pathname;
+    const pid = attacher.hello?.['pid'];
+    await attacher.call('handover', { pid, node: process.execPath, main });
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'ATTACHER_REFUSED')
+      throw refused(installation, String(error.details['problem']));
+    throw error;
+  } finally {
+    attacher.close();
+  }
+}
+
+async function ended(supervisor: SupervisorState): Promise<void> {
+  const deadline = Date.now() + SUPERVISOR_END_MS_MAX;
+  while (isAlive(supervisor) && Date.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+function refused({ directory }: Installation, problem: string, way = ''): Refusal {
+  return new Refusal('UPGRADE_REFUSED', { dataDir: directory, problem, way });
+}

@@ -1,0 +1,60 @@
+/** DIR/lock: held by the supervisor, and by whoever cleans up after a dead one. */
+
+import path from 'node:path';
+
+import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
+import { type FileLock, lockFile } from '../env/node/file-lock.ts';
+import { Refusal } from '../model/errors.ts';
+import { type Installation, refuseFull } from './installation.ts';
+
+export type HeldLock = Extract<FileLock, { kind: 'locked' }>;
+
+/** Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
+function lockInstallation(installation: Installation): HeldLock {
+  const note = JSON.stringify({
+    pid: process.pid,
+    startedAt: new Date().toISOString(),
+    command: process.argv.slice(1).join(' '),
+  });
+  const lock = lockFile(path.join(installation.directory, 'lock'), note);
+  if (lock.kind === 'held') throw running(installation, lock.note);
+  return lock;
+}
+
+/** The same where DIR takes bytes: a start without room fails later, and has no words for it. */
+export function lockWritable(installation: Installation): HeldLock {
+  let lock: HeldLock | undefined;
+  try {
+    lock = lockInstallation(installation);
+    refuseFull(installation);
+    return lock;
+  } catch (error) {
+    lock?.release();
+    if (!(error instanceof Refusal)) refuseFull(installation);
+    throw error;
+  }
+}
+
+/** Undoes what an installation left in the machine none of whose processes runs. Throws INSTALLATION_RUNNING where one is starting. */
+export async function sweepDead(installation: Installation): Promise<SweepReport> {
+  const lock = lockInstallation(installation);
+  try {
+    return await sweepLeftovers(installation.runDirectory, { scope: 'run' });
+  } finally {
+    lock.release();
+  }
+}
+
+function running(installation: Installation, note: string): Refusal {
+  let holder: { pid?: unknown; startedAt?: unknown } = {};
+  try {
+    holder = JSON.parse(note) as typeof holder;
+  } catch {
+    // It has the lock and has not written yet.
+  }
+  return new Refusal('INSTALLATION_RUNNING', {
+    dataDir: installation.directory,
+    pid: String(holder.pid ?? 'unknown'),
+    since: String(holder.startedAt ?? 'just now'),
+  });
+}

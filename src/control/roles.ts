@@ -1,0 +1,27 @@
+/** The three processes of an installation, and how each is started: by the supervisor, or as a unit of systemd. */
+
+import path from 'node:path';
+
+export const ROLES = ['engine', 'attacher', 'control'] as const;
+export type Role = (typeof ROLES)[number];
+
+/** V8's young generation of 1 MiB: the engine allocates next to nothing, and its memory is counted. */
+const NODE_FLAGS: Readonly<Record<Role, readonly string[]>> = {
+  engine: ['--max-semi-space-size=1'],
+  attacher: ['--max-semi-space-size=1'],
+  control: [],
+};
+
+/** The folder of this program: package.json, bin, src. */
+export const PROGRAM_ROOT: string = new URL('../../', import.meta.url).pathname.replace(/\/$/, '');
+
+export const mainPath = (root: string): string => path.join(root, 'src', 'main.ts');
+
+/** What follows Node on the command line of a role. */
+export function roleWords(role: Role, options: { root: string; data: string }): readonly string[] {
+  return [...NODE_FLAGS[role], mainPath(options.root), role, '--data', options.data];
+}
+
+/** Compiled code is cached there: 0.4 s less at each start, and 27 MB less memory, since the type stripper is not loaded. */
+export const compileCache = (root: string): string =>
+  path.join(root, 'node_modules', '.cache', 'holdfast');
