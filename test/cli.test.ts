@@ -53,6 +53,7 @@ test('every command has help with a purpose and an example of itself', async () 
 const SCRIPT: readonly string[] = [
   'up',
   'status',
+  'upgrade',
   'drive add',
   'drive ls',
   'drive rm',
@@ -74,6 +75,11 @@ const SCRIPT: readonly string[] = [
   'trash empty',
   'settings show',
   'settings set',
+  'operation ls',
+  'operation show',
+  'operation wait',
+  'token show',
+  'token rotate',
   'down',
   'drive check',
   'uninstall',
@@ -91,6 +97,8 @@ const FOR_PEOPLE: readonly string[] = [
   'trash empty',
   'settings show',
   'settings set',
+  'operation ls',
+  'operation show',
   'down',
 ];
 

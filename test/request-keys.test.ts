@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
 import type { VolumeView } from '../src/control/schemas.ts';
-import { fingerprintOf } from '../src/control/request-keys.ts';
+import { fingerprintOf } from '../src/control/request-context.ts';
 import type { OperationRecord } from '../src/model/records.ts';
 import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';

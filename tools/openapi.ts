@@ -12,6 +12,7 @@ import { Drives } from '../src/control/drives.ts';
 import { installationAt } from '../src/control/installation.ts';
 import { LineClient } from '../src/control/line-client.ts';
 import type { ControlParts } from '../src/control/parts.ts';
+import { ProgressBoard } from '../src/control/progress.ts';
 import { RecordsStore } from '../src/control/records-store.ts';
 import { openRest } from '../src/control/rest.ts';
 import { StatusReader } from '../src/control/status.ts';
@@ -62,7 +63,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     wallMs: () => 0,
     newId: () => '',
     newAttachId: () => '',
-    liveOperations: new Set(),
+    progress: new ProgressBoard(),
     askReconcile: () => undefined,
     onStep: () => undefined,
   };
@@ -71,12 +72,14 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
   return {
     version: packageVersion(),
     records: parts.records,
+    progress: parts.progress,
     drives,
     volumes: new Volumes(parts, drives),
     trash: new Trash(parts),
     status: () => status.read(),
     wallMs: parts.wallMs,
     release: async () => [],
+    tcp: { installation, log: parts.log },
   };
 }
 

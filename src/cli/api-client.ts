@@ -1,18 +1,19 @@
-/** Requests to the REST API of an installation, over its unix socket. */
+/** Requests to the REST API of an installation: over its unix socket, or over TCP on loopback with its token. */
 
 import http from 'node:http';
 
+import type { Installation } from '../control/installation.ts';
+import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import type { ProblemView } from '../control/schemas.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { type ErrorCode, Refusal, errorRow, isErrorCode } from '../model/errors.ts';
-import type { Installation } from '../control/installation.ts';
 
 /** What the API answered instead of what was asked for. */
 export class ApiProblem extends Error {
   override name = 'ApiProblem';
-  readonly problem: ProblemView;
+  readonly problem: Pick<ProblemView, 'code' | 'detail' | 'wayOut'>;
 
-  constructor(problem: ProblemView) {
+  constructor(problem: ApiProblem['problem']) {
     super(problem.detail);
     this.problem = problem;
   }
@@ -23,42 +24,75 @@ export class ApiProblem extends Error {
   }
 }
 
+/** Where the API is, if not on the installation's socket. */
+export type TcpTarget = { readonly url: URL; readonly token: string | undefined };
+
+/**
+ * Waits for the end of an operation that a request has become. `sent` is the request; `read` asks for an operation again. Resolves with
+ * the answer that came instead, or with the operation as it ended.
+ */
+export type Follow = (
+  sent: Promise<Answer>,
+  read: (id: string) => Promise<OperationResultView>,
+) => Promise<Answer | OperationResultView>;
+
+export type Answer = {
+  readonly status: number;
+  readonly text: string;
+  readonly link: string;
+};
+
+type Request = {
+  readonly method: string;
+  readonly path: string;
+  readonly body?: object;
+  readonly key?: string;
+};
+
+/** Seconds after which a change is an operation to follow. */
+const WAIT_S = 1;
 /** After a watch broke off. */
 const WATCH_AGAIN_MS = 500;
 
 export class ApiClient {
   readonly #installation: Installation;
+  readonly #tcp: TcpTarget | undefined;
+  readonly #follow: Follow | undefined;
 
-  constructor(installation: Installation) {
+  /** Without `follow` each request waits for its answer, however long that takes. */
+  constructor(
+    installation: Installation,
+    options: { readonly tcp?: TcpTarget | undefined; readonly follow?: Follow } = {},
+  ) {
     this.#installation = installation;
+    this.#tcp = options.tcp;
+    this.#follow = options.follow;
   }
 
-  get<T>(path: string): Promise<T> {
-    return this.#request<T>('GET', path, undefined);
+  async get<T>(path: string): Promise<T> {
+    return parse(await this.#exchange({ method: 'GET', path })) as T;
   }
   post<T>(path: string, body: object): Promise<T> {
-    return this.#request<T>('POST', path, body);
+    return this.#change<T>({ method: 'POST', path, body });
   }
   put<T>(path: string, body: object): Promise<T> {
-    return this.#request<T>('PUT', path, body);
+    return this.#change<T>({ method: 'PUT', path, body });
   }
   patch<T>(path: string, body: object): Promise<T> {
-    return this.#request<T>('PATCH', path, body);
+    return this.#change<T>({ method: 'PATCH', path, body });
   }
   /** With `key` the same request again is carried out once. */
   delete<T>(path: string, key?: string): Promise<T> {
-    return this.#request<T>('DELETE', path, undefined, key);
+    return this.#change<T>({ method: 'DELETE', path, ...(key === undefined ? {} : { key }) });
   }
 
   /** All of a list that comes in pages. */
   async list<T>(path: string): Promise<T[]> {
     const all: T[] = [];
     for (let next: string | undefined = path; next !== undefined;) {
-      const { status, text, link } = await this.#exchange('GET', next, undefined);
-      const page: unknown = JSON.parse(text);
-      if (status >= 400) throw new ApiProblem(page as ProblemView);
-      all.push(...(page as T[]));
-      next = /<([^>]+)>; rel="next"/.exec(link)?.[1];
+      const answer = await this.#exchange({ method: 'GET', path: next });
+      all.push(...(parse(answer) as T[]));
+      next = /<([^>]+)>; rel="next"/.exec(answer.link)?.[1];
     }
     return all;
   }
@@ -77,7 +111,8 @@ export class ApiClient {
     let lastId: string | undefined;
     for (let tries = 0; ; tries++) {
       try {
-        const response = await this.#open(path, lastId);
+        const response = await this.#respond({ method: 'GET', path, lastId });
+        if (response.statusCode !== 200) parse(await read(response));
         if (tries === 0) await options.onOpen?.();
         let text = '';
         for await (const chunk of response.setEncoding('utf8')) {
@@ -92,85 +127,88 @@ export class ApiClient {
     }
   }
 
-  /** A response whose body is still to come. Rejects with what the API answers instead. */
-  #open(path: string, lastId: string | undefined): Promise<http.IncomingMessage> {
-    const headers = {
-      'user-agent': `holdfast-cli/${packageVersion()}`,
-      ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
-    };
-    const { apiSocket } = this.#installation;
-    return new Promise((resolve, reject) => {
-      const request = http.get({ socketPath: apiSocket, path, headers }, (response) => {
-        if (response.statusCode === 200) {
-          resolve(response);
-          return;
-        }
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () =>
-          reject(new ApiProblem(JSON.parse(Buffer.concat(chunks).toString()) as ProblemView)),
-        );
-      });
-      request.on('error', (error) => reject(this.#whyNot(error)));
-    });
+  async #change<T>(request: Request): Promise<T> {
+    if (this.#follow === undefined) return parse(await this.#exchange(request)) as T;
+    const prefer = `respond-async, wait=${WAIT_S}`;
+    const ended = await this.#follow(this.#exchange(request, prefer), (id) => this.operation(id));
+    return ('text' in ended ? parse(ended) : resultOf(ended)) as T;
   }
 
-  async #request<T>(
-    method: string,
-    path: string,
-    body: object | undefined,
-    key?: string,
-  ): Promise<T> {
-    const { status, text } = await this.#exchange(method, path, body, key);
-    const answer: unknown = text === '' ? {} : JSON.parse(text);
-    if (status >= 400) throw new ApiProblem(answer as ProblemView);
-    return answer as T;
+  operation(id: string): Promise<OperationResultView> {
+    return this.get<OperationResultView>(`/v1/operations/${encodeURIComponent(id)}`);
   }
 
-  #exchange(
-    method: string,
-    path: string,
-    body: object | undefined,
-    key?: string,
-  ): Promise<{ status: number; text: string; link: string }> {
-    const { apiSocket } = this.#installation;
+  async #exchange(request: Request, prefer?: string): Promise<Answer> {
+    return read(await this.#respond({ ...request, ...(prefer === undefined ? {} : { prefer }) }));
+  }
+
+  #respond(
+    request: Request & { readonly prefer?: string; readonly lastId?: string | undefined },
+  ): Promise<http.IncomingMessage> {
+    const { method, path, body, key, prefer, lastId } = request;
     const sent = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       'user-agent': `holdfast-cli/${packageVersion()}`,
       ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
       ...(key === undefined ? {} : { 'idempotency-key': key }),
+      ...(prefer === undefined ? {} : { prefer }),
+      ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
+      ...(this.#tcp?.token === undefined ? {} : { authorization: `Bearer ${this.#tcp.token}` }),
     };
+    const { hostname, port } = this.#tcp?.url ?? {};
+    const where =
+      hostname === undefined
+        ? { socketPath: this.#installation.apiSocket }
+        : { host: hostname.replaceAll(/^\[|\]$/g, ''), port };
     return new Promise((resolve, reject) => {
-      const request = http.request({ socketPath: apiSocket, method, path, headers }, (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () =>
-          resolve({
-            status: response.statusCode ?? 500,
-            text: Buffer.concat(chunks).toString(),
-            link: String(response.headers.link ?? ''),
-          }),
-        );
-        response.on('error', reject);
-      });
-      request.on('error', (error) => reject(this.#whyNot(error)));
-      request.end(sent);
+      const call = http.request({ ...where, method, path, headers }, resolve);
+      call.on('error', (error) => reject(this.#unreachable(error)));
+      call.end(sent);
     });
   }
 
-  #whyNot({ message: problem }: Error): Refusal {
-    const { directory } = this.#installation;
-    if (problem.includes('EACCES')) {
-      return new Refusal('INSTALLATION_FOREIGN', {
-        path: directory,
-        problem: 'it belongs to another user; run this as that user, or give your own (--data DIR)',
-      });
+  #unreachable({ message: problem }: Error): Refusal {
+    const { directory: dataDir } = this.#installation;
+    if (this.#tcp !== undefined) {
+      return new Refusal('API_UNREACHABLE', { url: this.#tcp.url.origin, problem });
     }
-    const isDown = /ENOENT|ECONNREFUSED/.test(problem);
-    return isDown
-      ? new Refusal('INSTALLATION_DOWN', { dataDir: directory })
-      : new Refusal('CONTROL_UNREACHABLE', { dataDir: directory, problem });
+    if (problem.includes('EACCES')) {
+      const way =
+        'it belongs to another user; run this as that user, or give your own (--data DIR)';
+      return new Refusal('INSTALLATION_FOREIGN', { path: dataDir, problem: way });
+    }
+    return /ENOENT|ECONNREFUSED/.test(problem)
+      ? new Refusal('INSTALLATION_DOWN', { dataDir })
+      : new Refusal('CONTROL_UNREACHABLE', { dataDir, problem });
   }
+}
+
+async function read(response: http.IncomingMessage): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return {
+    status: response.statusCode ?? 500,
+    text: Buffer.concat(chunks).toString(),
+    link: String(response.headers.link ?? ''),
+  };
+}
+
+function parse({ status, text }: Answer): unknown {
+  const answer: unknown = text === '' ? {} : JSON.parse(text);
+  if (status >= 400) throw new ApiProblem(answer as ProblemView);
+  return answer;
+}
+
+/** What the request of an operation that has ended would have answered. */
+export function resultOf({ error, result }: OperationResultView): unknown {
+  if (error === null) return result;
+  const { code, message: detail, wayOut } = error;
+  throw new ApiProblem({ code, detail, ...(wayOut === null ? {} : { wayOut }) });
+}
+
+/** The operation in an answer 202; undefined in any other. */
+export function operationIn({ status, text }: Answer): OperationView | undefined {
+  return status === 202 ? (JSON.parse(text) as OperationView) : undefined;
 }
 
 /** Tells the data of one server-sent event; returns its id. Comments have none. */

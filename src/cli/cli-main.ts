@@ -8,11 +8,14 @@ import { packageVersion } from '../env/node/package-version.ts';
 import { errnoInWords } from '../model/errno.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
+import { colored } from './output.ts';
 import { addDriveCommands } from './commands/drive.ts';
 import { addEventCommands } from './commands/events.ts';
 import { addInstallationCommands } from './commands/installation.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addTrashCommands } from './commands/trash.ts';
+import { addOperationCommands } from './commands/operation.ts';
+import { addTokenCommands } from './commands/token.ts';
 import { addVerifyDurability } from './commands/verify-durability.ts';
 import { addVolumeCommands } from './commands/volume.ts';
 
@@ -37,6 +40,8 @@ export function newProgram(): Command {
   addEventCommands(program);
   addTrashCommands(program);
   addSettingsCommands(program);
+  addOperationCommands(program);
+  addTokenCommands(program);
   addVerifyDurability(program);
   return program;
 }
@@ -125,7 +130,7 @@ function report(error: unknown, json: boolean): number {
   if (json) process.stderr.write(`${JSON.stringify(problem)}\n`);
   else
     process.stderr.write(
-      `${problem.detail}\n${'wayOut' in problem && problem.wayOut !== undefined ? `${problem.wayOut}\n` : ''}`,
+      `${colored('red', problem.detail, process.stderr)}\n${'wayOut' in problem && problem.wayOut !== undefined ? `${problem.wayOut}\n` : ''}`,
     );
   return exit;
 }

@@ -1,8 +1,18 @@
-/** Questions before what destroys. */
+/** Asks before something is destroyed. */
+
+import type { Command } from 'commander';
 
 import { Refusal } from '../model/errors.ts';
 
-/** Asks on a terminal unless `sure`. Throws CONFIRMATION_MISSING where nobody can be asked: silence is no consent. */
+/** The option that answers {@link confirm}. */
+export function addYes(command: Command): Command {
+  return command.option('--yes', 'do not ask; needed where there is no terminal');
+}
+
+/**
+ * Asks on a terminal unless `sure`; `question` names what will be gone. Throws CONFIRMATION_MISSING where nobody can be asked: silence
+ * is no consent.
+ */
 export async function confirm(sure: boolean, question: string): Promise<void> {
   if (sure) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {

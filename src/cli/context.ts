@@ -1,10 +1,15 @@
 /** What every command has: the installation, its API, the output. */
 
+import fs from 'node:fs';
+import { isIP } from 'node:net';
+
 import type { Command } from 'commander';
 
+import { isLoopback } from '../control/api-address.ts';
 import { type Installation, installationAt } from '../control/installation.ts';
 import { Refusal } from '../model/errors.ts';
-import { ApiClient } from './api-client.ts';
+import { ApiClient, type TcpTarget } from './api-client.ts';
+import { follower } from './follow.ts';
 import { type Output, openOutput } from './output.ts';
 
 export type Context = {
@@ -13,10 +18,20 @@ export type Context = {
   readonly output: Output;
 };
 
-/** Reads the options that all commands share. */
-export function contextOf(command: Command): Context {
-  const { data, output } = command.optsWithGlobals<{ data?: string; output?: string }>();
-  const kind = output ?? 'text';
+type SharedOptions = {
+  readonly data?: string;
+  readonly output?: string;
+  readonly api?: string;
+  readonly tokenFile?: string;
+};
+
+/** Reads the options that all commands share. `leaves`: Ctrl-C leaves what the API does for the command running, which is the default. */
+export function contextOf(
+  command: Command,
+  { leaves = true }: { readonly leaves?: boolean } = {},
+): Context {
+  const { data, output: wanted, api, tokenFile } = command.optsWithGlobals<SharedOptions>();
+  const kind = wanted ?? 'text';
   if (kind !== 'text' && kind !== 'json') {
     throw new Refusal('INPUT_INVALID', { problem: `--output is text or json, not "${kind}"` });
   }
@@ -24,19 +39,46 @@ export function contextOf(command: Command): Context {
   if (data === '') throw new Refusal('INPUT_INVALID', { problem: '--data is empty' });
   const directory = data ?? (process.env['HOLDFAST_DATA'] || '.holdfast');
   const installation = installationAt(directory);
-  return { installation, api: new ApiClient(installation), output: openOutput(kind) };
+  const output = openOutput(kind);
+  const follow = follower(output, { leaves });
+  const tcp = api === undefined ? undefined : tcpTarget(api, tokenFile);
+  return { installation, api: new ApiClient(installation, { tcp, follow }), output };
 }
 
 /** Adds a command with its purpose, an example that the tests run, and the options that all share. */
 export function addCommand(
   parent: Command,
   usage: string,
-  about: { readonly purpose: string; readonly example: string },
+  about: {
+    readonly purpose: string;
+    readonly example: string;
+    /** It works on the machine's files and processes, and not by the API. */
+    readonly isLocal?: boolean;
+  },
 ): Command {
-  return parent
+  const command = parent
     .command(usage)
     .description(about.purpose)
     .option('--data <dir>', 'the installation (default: $HOLDFAST_DATA or ./.holdfast)')
     .option('--output <kind>', 'text or json (default: text)')
     .addHelpText('after', `\nExample:\n  ${about.example}\n`);
+  if (about.isLocal === true) return command;
+  return command
+    .option('--api <url>', 'the API over TCP, such as http://127.0.0.1:7070, in place of --data')
+    .option('--token-file <file>', 'its token (default: $HOLDFAST_TOKEN)');
+}
+
+function tcpTarget(api: string, tokenFile: string | undefined): TcpTarget {
+  const url = URL.canParse(api) ? new URL(api) : undefined;
+  const address = url?.hostname.replaceAll(/^\[|\]$/g, '') ?? '';
+  if (url?.protocol !== 'http:' || url.pathname !== '/' || !isLoopback(address)) {
+    const problem =
+      isIP(address) === 0 || isLoopback(address)
+        ? `--api is http://127.0.0.1:PORT, not "${api}"`
+        : `--api is http://127.0.0.1:PORT: "${address}" is another machine, and there is no TLS yet`;
+    throw new Refusal('INPUT_INVALID', { problem });
+  }
+  const token =
+    tokenFile === undefined ? process.env['HOLDFAST_TOKEN'] : fs.readFileSync(tokenFile, 'utf8');
+  return { url, token: token?.trim() };
 }

@@ -1,6 +1,8 @@
 /** What commands print: JSON for programs, tables and lines for people. */
 
-import { stripVTControlCharacters } from 'node:util';
+import { styleText } from 'node:util';
+
+import { type Column, layOut } from './table.ts';
 
 export type OutputKind = 'text' | 'json';
 
@@ -10,6 +12,8 @@ export type Output = {
   result(value: unknown, text: string): void;
   /** Something on the way to the result: on standard error, and only for people. */
   note(text: string): void;
+  /** How far something is: one line over the one before, on a terminal alone. An empty one leaves nothing. */
+  progress(text: string): void;
 };
 
 /** Output on standard output, of the kind that the user asked for. */
@@ -24,28 +28,55 @@ export function openOutput(kind: OutputKind): Output {
     note(text) {
       if (kind === 'text') process.stderr.write(`${text}\n`);
     },
+    progress(text) {
+      if (kind !== 'text' || !process.stderr.isTTY) return;
+      const places = process.stderr.columns - 1;
+      process.stderr.write(`\r\u001B[K${text.slice(0, places)}`);
+    },
   };
 }
 
-/** A table whose columns are as wide as they must be; the last ones are cut where the terminal is too narrow. */
-export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, column) =>
-    Math.max(
-      heading.length,
-      ...rows.map((row) => stripVTControlCharacters(row[column] ?? '').length),
-    ),
-  );
+/** Where nothing else is said, columns go from the right, and the first stays. */
+export function table(
+  headings: readonly (string | Column)[],
+  rows: readonly (readonly string[])[],
+): string {
+  const columns = headings.map((each, index): Column => {
+    const column = typeof each === 'string' ? { heading: each, rank: index } : each;
+    return column.heading === 'STATE' ? { paint: paintState, ...column } : column;
+  });
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
-      .join('  ')
-      .slice(0, width);
-  return [line(headings), ...rows.map(line)].join('\n');
+  const [first = '', ...rest] = layOut(columns, rows, width);
+  return [colored('bold', first), ...rest].join('\n');
+}
+
+type Style = 'bold' | 'green' | 'yellow' | 'red';
+
+/** Colors on terminals alone; NO_COLOR and FORCE_COLOR decide otherwise. */
+export function colored(
+  style: Style,
+  text: string,
+  stream: NodeJS.WriteStream = process.stdout,
+): string {
+  return styleText(style, text, { stream });
+}
+
+const STATES: readonly (readonly [words: RegExp, style: Style])[] = [
+  [/^(faulted|failed|dead|closed)/, 'red'],
+  [/^(open|attached|running|done)/, 'green'],
+  [/^(read-only|away|unknown|starting|adding|creating|removing)/, 'yellow'],
+];
+
+/** A state in the color that it has for people: good, bad, or on its way. */
+function paintState(text: string, state: string): string {
+  const style = STATES.find(([words]) => words.test(state))?.[1];
+  return style === undefined ? text : colored(style, text);
 }
 
 /** Lines of `name   value`. */
 export function fields(pairs: readonly (readonly [string, string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
-  return pairs.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
+  return pairs
+    .map(([name, value]) => `${colored('bold', name.padEnd(width))}  ${value}`)
+    .join('\n');
 }

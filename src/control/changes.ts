@@ -62,7 +62,7 @@ export async function* changesIn(
       value === undefined
         ? null
         : kind === 'operation'
-          ? viewOperation(value as OperationRecord)
+          ? viewOperation(value as OperationRecord, undefined)
           : kind === 'event'
             ? viewEvent(value as EventRecord)
             : await view(kind, name);

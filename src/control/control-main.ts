@@ -15,6 +15,7 @@ import { type Installation, installationAt, makeDirectories } from './installati
 import { HealthKeeper } from './health-keeper.ts';
 import { LineClient } from './line-client.ts';
 import type { ControlParts } from './parts.ts';
+import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
@@ -22,6 +23,7 @@ import { SpaceKeeper } from './space.ts';
 import { StatusReader } from './status.ts';
 import { Trash } from './trash.ts';
 import { UsageKeeper } from './usage.ts';
+import { TcpApi } from './tcp-api.ts';
 import { Volumes } from './volumes.ts';
 
 /** Runs control until it is told to end. Returns the exit status. */
@@ -62,7 +64,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     newId: () => randomUUID(),
     newAttachId: () => randomBytes(16).toString('hex'),
     onStep: killPoint(),
-    liveOperations: new Set(),
+    progress: new ProgressBoard(),
     askReconcile: () => reconciler.soon(),
   };
   const drives = new Drives(parts);
@@ -72,25 +74,26 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const space = new SpaceKeeper(parts, { drives, volumes, trash });
   const usage = new UsageKeeper(parts, () => volumes.engineStatus());
   const health = new HealthKeeper(parts);
-  const status = new StatusReader(parts, { version: packageVersion() });
+  const tcp = new TcpApi({ installation, log });
+  const status = new StatusReader(parts, { version: packageVersion(), tcp });
   const rest = await openRest({
     version: packageVersion(),
     records: parts.records,
+    progress: parts.progress,
     drives,
     volumes,
     trash,
     wallMs: parts.wallMs,
     status: () => status.read(),
     release: () => reconciler.release(),
+    tcp: { installation, log },
   });
   parts.attacher.onReconnect = () => void reconciler.run();
   const ended = new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
   });
-  fs.rmSync(installation.apiSocket, { force: true });
-  const mask = process.umask(0o177);
-  await rest.listen({ path: installation.apiSocket });
-  process.umask(mask);
+  await listen(rest, installation);
+  await tcp.start(rest);
   log('control.ready', { pid: process.pid });
   await reconciler.run();
   status.settled = true;
@@ -100,6 +103,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await ended;
   reconciler.stop();
   await rest.close();
+  tcp.stop();
   await space.stop();
   await usage.stop();
   await health.stop();
@@ -108,6 +112,17 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await store.close();
   log('control.ended');
   return 0;
+}
+
+/** On its socket, for its owner alone. */
+async function listen(
+  rest: Awaited<ReturnType<typeof openRest>>,
+  { apiSocket }: Installation,
+): Promise<void> {
+  fs.rmSync(apiSocket, { force: true });
+  const mask = process.umask(0o177);
+  await rest.listen({ path: apiSocket });
+  process.umask(mask);
 }
 
 /**

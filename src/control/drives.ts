@@ -33,12 +33,8 @@ export type DriveWish = {
   readonly force: boolean;
 };
 
-export type DriveProgress = { readonly doneBytes: number; readonly totalBytes: number };
-
 export class Drives {
   readonly #parts: ControlParts;
-  /** Formats under way, by drive name. */
-  readonly progress: Map<string, DriveProgress> = new Map();
 
   constructor(parts: ControlParts) {
     this.#parts = parts;
@@ -212,13 +208,19 @@ export class Drives {
   /** Drives a drive's record to what it says is wanted; may be called again after a crash at any point. */
   async settle(name: string): Promise<void> {
     const kept = await this.#parts.records.drive(name);
-    if (kept?.record.state === 'adding') await this.#add(kept.record);
-    else if (kept?.record.state === 'removing') await this.#remove(kept.record);
+    try {
+      if (kept?.record.state === 'adding') await this.#add(kept.record);
+      else if (kept?.record.state === 'removing') await this.#remove(kept.record);
+    } finally {
+      this.#parts.progress.clear(`drive/${name}`);
+    }
   }
 
   async #add(record: DriveRecord): Promise<void> {
-    const { engine, records, onStep } = this.#parts;
+    const { engine, records, onStep, progress } = this.#parts;
+    const target = `drive/${record.name}`;
     try {
+      progress.show(target, 'formatting it');
       await engine.call(
         'drive.format',
         {
@@ -231,21 +233,19 @@ export class Drives {
         {
           waitMs: FORMAT_WAIT_MS,
           silenceMs: FORMAT_SILENCE_MS,
-          onProgress: (progress) => this.progress.set(record.name, progress),
+          onProgress: ({ doneBytes: done, totalBytes: total }) =>
+            progress.show(target, 'formatting it', { done, total, unit: 'bytes' }),
         },
       );
       onStep('drive.add: formatted');
+      progress.show(target, 'opening it');
       await engine.call('drive.open', { driveId: record.id, path: record.path });
     } catch (error) {
       if (!isPassing(error)) await this.#undoAdd(record);
       throw error;
-    } finally {
-      this.progress.delete(record.name);
     }
     onStep('drive.add: opened');
-    await records.change({
-      puts: [{ key: `drive/${record.name}`, record: { ...record, state: 'ready' } }],
-    });
+    await records.change({ puts: [{ key: target, record: { ...record, state: 'ready' } }] });
     await this.writeList();
   }
 
@@ -259,9 +259,10 @@ export class Drives {
   }
 
   async #remove(record: DriveRecord): Promise<void> {
-    const { engine, records, onStep } = this.#parts;
+    const { engine, records, onStep, progress } = this.#parts;
     await this.writeList();
     try {
+      progress.show(`drive/${record.name}`, 'closing it');
       await engine.call('drive.close', { driveId: record.id });
     } catch (error) {
       if (!isPassing(error)) {

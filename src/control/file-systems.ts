@@ -1,7 +1,7 @@
 /** What Holdfast knows of the file systems that it makes: which programs, with which options, and what their exit means. */
 
 import { Fault } from '../model/errors.ts';
-import { runProgram } from './run-program.ts';
+import { runProgram, runReportingProgram } from './run-program.ts';
 
 export const FILE_SYSTEMS = ['ext4', 'xfs'] as const;
 export type FsType = (typeof FILE_SYSTEMS)[number];
@@ -79,9 +79,29 @@ export async function hasExt4Journal({ volume, device }: VolumeDevice): Promise<
   return /^Filesystem features:.*\bneeds_recovery\b/m.test(result.output);
 }
 
-/** Repairs what can be repaired without a choice; the journal is replayed. The device is not mounted. */
-export async function checkExt4({ volume, device }: VolumeDevice): Promise<string> {
-  const result = await runProgram('e2fsck', '-f', '-p', device);
+/** Where e2fsck's passes begin and end, in percent of all its work, as its own bar has them. */
+const E2FSCK_PASSES: readonly number[] = [0, 70, 90, 92, 95, 100];
+
+/** Percent of e2fsck's work by a line that it says with -C: the pass, and how far of how much of it is done. */
+export function e2fsckPercent(line: string): number | undefined {
+  const [, pass, done, total] = /^(\d) (\d+) (\d+) /.exec(line) ?? [];
+  const [from, to] = E2FSCK_PASSES.slice(Number(pass) - 1, Number(pass) + 1);
+  if (from === undefined || to === undefined || Number(total) === 0) return undefined;
+  return Math.floor(from + ((to - from) * Number(done)) / Number(total));
+}
+
+/**
+ * Repairs what can be repaired without a choice; the journal is replayed. The device is not mounted. `onPercent` hears how much is
+ * done.
+ */
+export async function checkExt4(
+  { volume, device }: VolumeDevice,
+  onPercent: (percent: number) => void = () => undefined,
+): Promise<string> {
+  const result = await runReportingProgram('e2fsck', ['-f', '-p', '-C', '3', device], (line) => {
+    const percent = e2fsckPercent(line);
+    if (percent !== undefined) onPercent(percent);
+  });
   if (result.kind === 'missing') throw missing(volume, 'e2fsck', TABLE.ext4.package);
   // e2fsck(8): 1 is "errors corrected", the rest are sums of worse.
   if (result.status <= 1) return lastLines(result.output);

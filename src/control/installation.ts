@@ -17,6 +17,9 @@ export type Installation = {
   readonly engineSocket: string;
   readonly attacherSocket: string;
   readonly logDirectory: string;
+  /** Where the API listens besides its socket. */
+  readonly apiFile: string;
+  readonly tokenFile: string;
 };
 
 /** The paths of the installation in `directory`. Makes nothing. */
@@ -30,6 +33,8 @@ export function installationAt(directory: string): Installation {
     engineSocket: path.join(runDirectory, 'engine.sock'),
     attacherSocket: path.join(runDirectory, 'attacher.sock'),
     logDirectory: path.join(absolute, 'log'),
+    apiFile: path.join(absolute, 'api.json'),
+    tokenFile: path.join(absolute, 'token'),
   };
 }
 
@@ -42,6 +47,10 @@ export const INSTALLATION_NAMES: readonly string[] = [
   'state.db-wal',
   'state.db-shm',
   'engine.json.new',
+  'api.json',
+  'api.json.new',
+  'token',
+  'token.new',
   ...FOLDERS,
 ];
 

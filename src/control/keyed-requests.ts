@@ -2,23 +2,17 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import type { OperationRecord } from '../model/records.ts';
-import {
-  type KeyedRequest,
-  RequestKeys,
-  type StoredAnswer,
-  asRequest,
-  fingerprintOf,
-} from './request-keys.ts';
+import { Refusal } from '../model/errors.ts';
+import { fingerprintOf } from './request-context.ts';
+import { type KeyedRequest, RequestKeys, type StoredAnswer } from './request-keys.ts';
+import { CHANGING, accept, asyncWaitMs, keyOf } from './respond-async.ts';
 import type { RestParts } from './rest.ts';
-import { IdempotencyKey } from './schemas.ts';
-import { driveView } from './routes/drives.ts';
-import { trashedView } from './routes/trash.ts';
-import { volumeView } from './routes/volumes.ts';
+import { ChangeHeaders } from './schemas.ts';
+import { outcomeOf } from './routes/operations.ts';
+import { viewOperation } from './views.ts';
 
 /** Clients wait longer than this for an answer. */
 const WAIT_MS = 60_000;
-const CHANGING = ['POST', 'PUT', 'PATCH', 'DELETE'];
 
 type UnderWay = {
   readonly request: KeyedRequest;
@@ -29,15 +23,15 @@ type UnderWay = {
 
 /** Adds the hooks. To be called before the routes are. */
 export function addRequestKeys(app: FastifyInstance, parts: RestParts): void {
-  const keys = new RequestKeys(parts.records, { wallMs: parts.wallMs, waitMs: WAIT_MS });
+  const keys = new RequestKeys(parts.records, parts.wallMs);
   const underWay = new WeakMap<FastifyRequest, UnderWay>();
 
   app.addHook('onRoute', (route) => {
     if (!CHANGING.includes(String(route.method))) return;
-    route.schema = { ...route.schema, headers: IdempotencyKey };
+    route.schema = { ...route.schema, headers: ChangeHeaders };
   });
   app.addHook('preHandler', async (request, reply) => {
-    const keyed = keyOf(request);
+    const keyed = keyedRequest(request);
     if (keyed === undefined) return;
     const mine: UnderWay = {
       request: keyed,
@@ -45,21 +39,23 @@ export function addRequestKeys(app: FastifyInstance, parts: RestParts): void {
       isRepeated: false,
     };
     underWay.set(request, mine);
-    const earlier = await keys.earlier(keyed);
+    const asyncMs = asyncWaitMs(request);
+    const earlier = await keys.earlier(keyed, asyncMs ?? WAIT_MS);
     if (earlier === undefined) return;
     if ('body' in earlier) {
       mine.isRepeated = true;
       await repeat(reply, earlier);
-    } else await reply.send(await outcomeOf(parts, earlier));
-  });
-  app.addHook('preHandler', (request, _, done) => {
-    const mine = underWay.get(request);
-    if (mine === undefined) done();
-    else asRequest(mine.request, done);
+    } else if (earlier.state === 'done') {
+      await reply.send(await outcomeOf(parts, earlier));
+    } else if (asyncMs === undefined) {
+      throw new Refusal('OPERATION_RUNNING', { operation: earlier.kind, id: earlier.id });
+    } else {
+      await reply.send(accept(reply, viewOperation(earlier, parts.progress.of(earlier.target))));
+    }
   });
   app.addHook('onSend', async (request, reply, payload) => {
     const mine = underWay.get(request);
-    const isDone = reply.statusCode < 300 && typeof payload === 'string';
+    const isDone = reply.statusCode === 200 && typeof payload === 'string';
     if (mine !== undefined && !mine.isRepeated && isDone) {
       await keys.keep(mine.request, { status: reply.statusCode, body: payload });
     }
@@ -68,9 +64,9 @@ export function addRequestKeys(app: FastifyInstance, parts: RestParts): void {
   app.addHook('onResponse', async (request) => underWay.get(request)?.leave());
 }
 
-function keyOf(request: FastifyRequest): KeyedRequest | undefined {
-  const key = request.headers['idempotency-key'];
-  if (typeof key !== 'string' || !CHANGING.includes(request.method)) return undefined;
+function keyedRequest(request: FastifyRequest): KeyedRequest | undefined {
+  const key = keyOf(request);
+  if (key === undefined || !CHANGING.includes(request.method)) return undefined;
   return { key, fingerprint: fingerprintOf(request.method, request.url, request.body) };
 }
 
@@ -80,19 +76,4 @@ async function repeat(reply: FastifyReply, { status, body }: StoredAnswer): Prom
     .header('idempotent-replayed', 'true')
     .type('application/json; charset=utf-8')
     .send(body);
-}
-
-/** The answer to a request whose operation is done, and which control did not live to answer: what has become of its target. */
-async function outcomeOf(parts: RestParts, operation: OperationRecord): Promise<object> {
-  const { kind, target, startedAtMs } = operation;
-  const name = target.slice(target.indexOf('/') + 1);
-  if (kind === 'drive.remove' || kind === 'trash.purge') return { removed: true };
-  if (kind === 'volume.remove') {
-    const trash = await parts.records.trash();
-    const kept = trash.find(
-      ({ volume, removedAtMs }) => volume.name === name && removedAtMs >= startedAtMs,
-    );
-    return { removed: true, trash: kept === undefined ? null : await trashedView(parts, kept) };
-  }
-  return kind.startsWith('drive.') ? driveView(parts, name) : volumeView(parts, name);
 }

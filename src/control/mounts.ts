@@ -126,6 +126,8 @@ export type CheckOptions = {
   readonly made: MadeLog;
   /** Free on the volume's drive. */
   readonly roomBytes: number;
+  /** How much of it is done, where the program says so. */
+  readonly onPercent?: (percent: number) => void;
 };
 
 /** Journals are no larger but for the largest of xfs: mkfs.ext4 makes 1 GiB at most, mkfs.xfs 2 GiB. */
@@ -148,7 +150,7 @@ export async function checkFileSystem(
   if (fsType === 'xfs' || (isShort && (await hasExt4Journal(target)))) {
     await replay(target, options);
   }
-  return fsType === 'ext4' ? checkExt4(target) : checkXfs(target);
+  return fsType === 'ext4' ? checkExt4(target, options.onPercent) : checkXfs(target);
 }
 
 async function replay(target: VolumeDevice, options: CheckOptions): Promise<void> {

@@ -6,6 +6,7 @@
 import { type ErrorCode, Fault, Refusal } from '../model/errors.ts';
 import type { OperationRecord } from '../model/records.ts';
 import type { ControlParts } from './parts.ts';
+import { currentRequest } from './request-context.ts';
 
 /** Errors after which the wanted change stays wanted: it goes on when the other process is back. */
 const PASSING: readonly ErrorCode[] = [
@@ -21,6 +22,7 @@ export function isPassing(error: unknown): boolean {
 
 /** An operation that begins now, for the transaction that records what is wanted. */
 export function newOperation(parts: ControlParts, kind: string, target: string): OperationRecord {
+  const request = currentRequest()?.fingerprint;
   return {
     id: parts.newId(),
     kind,
@@ -29,6 +31,7 @@ export function newOperation(parts: ControlParts, kind: string, target: string):
     startedAtMs: parts.wallMs(),
     endedAtMs: undefined,
     error: undefined,
+    ...(request === undefined ? {} : { request }),
   };
 }
 
@@ -41,7 +44,8 @@ export async function runOperation(
   operation: OperationRecord,
   settle: () => Promise<void>,
 ): Promise<void> {
-  parts.liveOperations.add(operation.id);
+  parts.progress.begin(operation);
+  currentRequest()?.onBegun(operation);
   try {
     parts.onStep(`${operation.kind}: recorded`);
     await settle();
@@ -51,7 +55,7 @@ export async function runOperation(
     else await end(parts, operation, error);
     throw error;
   } finally {
-    parts.liveOperations.delete(operation.id);
+    parts.progress.end(operation);
   }
 }
 
@@ -71,7 +75,7 @@ export async function endInterrupted(
   failures: ReadonlyMap<string, unknown>,
 ): Promise<void> {
   for (const operation of await parts.records.operations()) {
-    if (operation.state !== 'running' || parts.liveOperations.has(operation.id)) continue;
+    if (operation.state !== 'running' || parts.progress.isUnderWay(operation.id)) continue;
     const failure = failures.get(operation.target);
     if (isPassing(failure)) continue;
     const undone = new Fault('OPERATION_UNDONE', { operation: operation.kind });
@@ -113,9 +117,10 @@ async function isReached(parts: ControlParts, { kind, target }: OperationRecord)
   }
 }
 
-function describe(error: unknown): { readonly code: string; readonly message: string } {
+function describe(error: unknown): NonNullable<OperationRecord['error']> {
   if (error instanceof Refusal || error instanceof Fault) {
-    return { code: error.code, message: error.message };
+    const { code, message, wayOut } = error;
+    return { code, message, ...(wayOut === undefined ? {} : { wayOut }) };
   }
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
 }

@@ -7,6 +7,7 @@ import type { LogEvent } from '../model/log-events.ts';
 import type { EventRecord, Subject } from '../model/records.ts';
 import type { Installation } from './installation.ts';
 import type { LineClient } from './line-client.ts';
+import type { ProgressBoard } from './progress.ts';
 import type { RecordsStore } from './records-store.ts';
 
 export type ControlParts = {
@@ -23,8 +24,8 @@ export type ControlParts = {
   readonly newId: () => string;
   /** 32 fresh hex digits. */
   readonly newAttachId: () => string;
-  /** Ids of the operations that this process drives: the others that run were begun by one that died. */
-  readonly liveOperations: Set<string>;
+  /** The operations that this process drives. */
+  readonly progress: ProgressBoard;
   /** Asks for a reconciliation: something wanted could not be done yet. */
   readonly askReconcile: () => void;
   /** Called after each step that was recorded or done; tests end the process in here. */

@@ -4,13 +4,12 @@
  * with the answer. A refusal changes nothing and uses up no key.
  */
 
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Refusal } from '../model/errors.ts';
 import type { OperationRecord, RequestRecord } from '../model/records.ts';
 import { REQUEST_KEPT_MS, type RecordsStore } from './records-store.ts';
+import { currentRequest } from './request-context.ts';
 
 const LOOK_MS = 50;
 
@@ -22,53 +21,32 @@ export type KeyedRequest = {
 
 export type StoredAnswer = NonNullable<RequestRecord['answer']>;
 
-const current = new AsyncLocalStorage<KeyedRequest>();
-
-/** Runs `task` as this request: the operations that it begins belong to it. */
-export function asRequest<T>(request: KeyedRequest, task: () => T): T {
-  return current.run(request, task);
-}
-
-/** What names a request apart from its key. */
-export function fingerprintOf(method: string, url: string, body: unknown): string {
-  const text = JSON.stringify([method, url, body ?? null]);
-  return createHash('sha256').update(text).digest('base64url');
-}
-
 /** What to put beside what is wanted, when `operation` begins: itself, and the key of the request that wants it. */
 export function operationPuts(
   operation: OperationRecord,
 ): readonly { readonly key: string; readonly record: object }[] {
-  const request = current.getStore();
+  const { key, fingerprint = '' } = currentRequest() ?? {};
   const own = { key: `operation/${operation.id}`, record: operation };
-  if (request === undefined) return [own];
+  if (key === undefined) return [own];
   const record: RequestRecord = {
-    ...request,
+    key,
+    fingerprint,
     atMs: operation.startedAtMs,
     operationId: operation.id,
     answer: undefined,
   };
-  return [own, { key: `request/${request.key}`, record }];
+  return [own, { key: `request/${key}`, record }];
 }
 
 export class RequestKeys {
   readonly #records: RecordsStore;
   readonly #wallMs: () => number;
-  readonly #waitMs: number;
   /** Ends of the requests under way, by key. */
   readonly #underWay = new Map<string, Promise<void>>();
 
-  constructor(
-    records: RecordsStore,
-    options: {
-      readonly wallMs: () => number;
-      /** How long a repeated request waits for its operation. */
-      readonly waitMs: number;
-    },
-  ) {
+  constructor(records: RecordsStore, wallMs: () => number) {
     this.#records = records;
-    this.#wallMs = options.wallMs;
-    this.#waitMs = options.waitMs;
+    this.#wallMs = wallMs;
   }
 
   /** Waits for an earlier request with this key to end; the function returned ends this one. */
@@ -86,24 +64,24 @@ export class RequestKeys {
   }
 
   /**
-   * What the request has come to already: its answer; the operation that carried it out, without an answer since control died before
-   * it; or undefined where it is still to be carried out. Throws KEY_REUSED, and OPERATION_RUNNING while the operation goes on for too long.
+   * What the request has come to already: its answer; the operation that carried it out without an answer, since control died before
+   * it or nobody waited, and that carries it out still after `waitMs`; or undefined where it is yet to be carried out. Throws KEY_REUSED.
    */
-  async earlier(request: KeyedRequest): Promise<StoredAnswer | OperationRecord | undefined> {
+  async earlier(
+    request: KeyedRequest,
+    waitMs: number,
+  ): Promise<StoredAnswer | OperationRecord | undefined> {
     const known = await this.#records.request(request.key);
     if (known === undefined || known.atMs < this.#wallMs() - REQUEST_KEPT_MS) return undefined;
     if (known.fingerprint !== request.fingerprint) {
       throw new Refusal('KEY_REUSED', { key: request.key });
     }
     if (known.answer !== undefined || known.operationId === undefined) return known.answer;
-    const deadlineMs = this.#wallMs() + this.#waitMs;
+    const deadlineMs = this.#wallMs() + waitMs;
     for (;;) {
       const operation = await this.#records.operation(known.operationId);
       if (operation === undefined || operation.state === 'failed') return undefined;
-      if (operation.state === 'done') return operation;
-      if (this.#wallMs() > deadlineMs) {
-        throw new Refusal('OPERATION_RUNNING', { operation: operation.kind, id: operation.id });
-      }
+      if (operation.state === 'done' || this.#wallMs() > deadlineMs) return operation;
       await sleep(LOOK_MS);
     }
   }

@@ -9,24 +9,30 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { Refusal } from '../model/errors.ts';
 import type { Drives } from './drives.ts';
 import { addRequestKeys } from './keyed-requests.ts';
-import { problemOf } from './problem.ts';
+import { onClientError, problemOf, sendProblem, sendRawProblem } from './problem.ts';
+import type { ProgressBoard } from './progress.ts';
 import type { RecordsStore } from './records-store.ts';
+import { addRespondAsync } from './respond-async.ts';
 import { attachmentRoutes } from './routes/attachments.ts';
 import { driveRoutes } from './routes/drives.ts';
 import { installationRoutes } from './routes/installation.ts';
+import { operationRoutes } from './routes/operations.ts';
 import { settingsRoutes } from './routes/settings.ts';
 import { trashRoutes } from './routes/trash.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { watchRoutes } from './routes/watch.ts';
 import type { StatusView } from './schemas.ts';
+import { type TcpApiOptions, addTokenCheck } from './tcp-api.ts';
 import type { Trash } from './trash.ts';
 import type { Volumes } from './volumes.ts';
 
 const BODY_BYTES_MAX = 64 * 1024;
+const URL_NAME_LENGTH_MAX = 4096;
 
 export type RestParts = {
   readonly version: string;
   readonly records: RecordsStore;
+  readonly progress: ProgressBoard;
   readonly drives: Drives;
   readonly volumes: Volumes;
   readonly trash: Trash;
@@ -34,6 +40,7 @@ export type RestParts = {
   readonly status: () => Promise<StatusView>;
   /** Unmounts and releases devices, for an orderly end. Resolves with what stood in the way. */
   readonly release: () => Promise<string[]>;
+  readonly tcp: TcpApiOptions;
 };
 
 export type App = ReturnType<typeof newApp>;
@@ -42,13 +49,11 @@ function newApp() {
   return fastify({
     bodyLimit: BODY_BYTES_MAX,
     genReqId: () => randomUUID(),
-    // What no route sees, such as a URL that cannot be decoded.
-    frameworkErrors: (error, _, reply) => {
-      const problem = problemOf(error);
-      reply.hijack();
-      reply.raw.writeHead(problem.status, { 'content-type': 'application/problem+json' });
-      reply.raw.end(JSON.stringify(problem));
-    },
+    // A name that is too long is told so by its rule.
+    routerOptions: { maxParamLength: URL_NAME_LENGTH_MAX },
+    frameworkErrors: (error, _, reply) => sendRawProblem(reply, error),
+    clientErrorHandler: onClientError,
+    return503OnClosing: false,
   })
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .withTypeProvider<TypeBoxTypeProvider>();
@@ -68,23 +73,37 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
     },
   });
   app.setErrorHandler((error, request, reply) => {
-    const problem = problemOf(error as Error);
+    const problem = problemOf(error as Error, request);
     if (problem.status >= 500) request.log.error(error);
-    return reply.code(problem.status).type('application/problem+json').send(problem);
+    return sendProblem(reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
     const { method, url } = request;
-    const problem = problemOf(new Refusal('ROUTE_NOT_FOUND', { method, path: url }));
-    return reply.code(problem.status).type('application/problem+json').send(problem);
+    return sendProblem(reply, problemOf(new Refusal('ROUTE_NOT_FOUND', { method, path: url })));
   });
+  addTokenCheck(app, parts.tcp);
+  refuseWhileClosing(app);
   addRequestKeys(app, parts);
+  addRespondAsync(app, parts);
   driveRoutes(app, parts);
   volumeRoutes(app, parts);
   trashRoutes(app, parts);
   settingsRoutes(app, parts);
   attachmentRoutes(app, parts);
   installationRoutes(app, parts);
+  operationRoutes(app, parts);
   watchRoutes(app, parts);
   await app.ready();
   return app;
+}
+
+/** Connections are kept alive: what still comes on one is told that this is the end. */
+function refuseWhileClosing(app: App): void {
+  let isClosing = false;
+  app.addHook('preClose', async () => {
+    isClosing = true;
+  });
+  app.addHook('onRequest', async () => {
+    if (isClosing) throw new Refusal('INSTALLATION_STOPPING');
+  });
 }

@@ -1,6 +1,8 @@
 /** Runs the machine's own programs (mkfs, mount, fsck) and tells what came of it. */
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
 
 export type ProgramResult =
   | { readonly kind: 'ended'; readonly status: number; readonly output: string }
@@ -25,6 +27,34 @@ export function runProgram(program: string, ...values: readonly string[]): Promi
       if (error === null) resolve({ kind: 'ended', status: 0, output });
       else if (error.code === 'ENOENT') resolve({ kind: 'missing' });
       else resolve({ kind: 'ended', status: statusOf(error), output });
+    });
+  });
+}
+
+/** The same for a program that says on descriptor 3 how far it is, in lines, each of which `onLine` gets. */
+export function runReportingProgram(
+  program: string,
+  values: readonly string[],
+  onLine: (line: string) => void,
+): Promise<ProgramResult> {
+  const child = spawn(program, values, {
+    env: { PATH, LC_ALL: 'C' },
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      output = `${output}${chunk.toString()}`.slice(-OUTPUT_BYTES_MAX);
+    });
+  }
+  const reports = child.stdio[3];
+  if (reports instanceof Readable) createInterface({ input: reports }).on('line', onLine);
+  return new Promise((resolve) => {
+    // After `close` where there is no such program.
+    child.once('error', () => resolve({ kind: 'missing' }));
+    child.once('close', (code) => {
+      if (child.pid === undefined) return;
+      resolve({ kind: 'ended', status: code ?? 255, output: output.trim() });
     });
   });
 }

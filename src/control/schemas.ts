@@ -25,17 +25,26 @@ const PATH_LENGTH_MAX = 4000;
 /** Absolute, and without what no path can hold. */
 const Path = (description: string) =>
   Type.String({ pattern: '^/[^\\0]*$', maxLength: PATH_LENGTH_MAX, description });
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+/** With null where there is none. */
+export const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
 
 export const NameParams = Type.Object({ name: Name });
-export const IdempotencyKey = Type.Object({
+/** Headers of the requests that change something. */
+export const ChangeHeaders = Type.Object({
   'idempotency-key': Type.Optional(
     Type.String({
       minLength: 1,
       maxLength: 255,
       pattern: '^[\\x21-\\x7e]+$',
       description: 'The same request again with the same key, within a day, is carried out once',
+    }),
+  ),
+  prefer: Type.Optional(
+    Type.String({
+      maxLength: 255,
+      description:
+        'RFC 7240: "respond-async, wait=SECONDS" answers 202 with the operation where it takes longer',
     }),
   ),
 });
@@ -206,16 +215,6 @@ export const Volume = Type.Object({
   ),
 });
 
-export const Operation = Type.Object({
-  id: Type.String(),
-  kind: Type.String(),
-  target: Type.String(),
-  state: Type.String(),
-  startedAt: Type.String(),
-  endedAt: Nullable(Type.String()),
-  error: Nullable(Type.Object({ code: Type.String(), message: Type.String() })),
-});
-
 export const Status = Type.Object({
   version: Type.String(),
   dataDir: Type.String(),
@@ -358,6 +357,5 @@ export type TrashedView = Static<typeof Trashed>;
 export type RemovedVolumeView = Static<typeof RemovedVolume>;
 export type SettingsView = Static<typeof Settings>;
 export type VolumeView = Static<typeof Volume>;
-export type OperationView = Static<typeof Operation>;
 export type StatusView = Static<typeof Status>;
 export type ProblemView = Static<typeof ProblemDetails>;

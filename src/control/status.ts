@@ -9,6 +9,7 @@ import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
+import type { TcpApi } from './tcp-api.ts';
 
 /** DIR/run/supervisor.json: what the supervisor says of the processes that it keeps. */
 export type SupervisorState = ProcessIdentity & {
@@ -37,12 +38,17 @@ const AT_ONCE = { waitMs: 300, silenceMs: 1500 };
 export class StatusReader {
   readonly #parts: ControlParts;
   readonly #version: string;
+  readonly #tcp: { readonly address?: string | undefined; readonly problem?: string | undefined };
   /** What was wanted before this start is settled. */
   settled = false;
 
-  constructor(parts: ControlParts, options: { readonly version: string }) {
+  constructor(
+    parts: ControlParts,
+    options: { readonly version: string; readonly tcp?: Pick<TcpApi, 'address' | 'problem'> },
+  ) {
     this.#parts = parts;
     this.#version = options.version;
+    this.#tcp = options.tcp ?? {};
   }
 
   async read(): Promise<StatusView> {
@@ -64,6 +70,9 @@ export class StatusReader {
       ...(supervisor?.notes ?? []),
       ...(supervisor === undefined || isAlive(supervisor) ? [] : [deadSupervisor(supervisor)]),
     ];
+    if (this.#tcp.problem !== undefined) {
+      warnings.push(`The API is not on TCP as it should be: ${this.#tcp.problem}`);
+    }
     if (io['kind'] === 'node') {
       warnings.push(`engine: io_uring cannot be used (${String(io['reason'])}): I/O is slower`);
     }
@@ -87,6 +96,7 @@ export class StatusReader {
         api: installation.apiSocket,
         engine: installation.engineSocket,
         attacher: installation.attacherSocket,
+        ...(this.#tcp.address === undefined ? {} : { tcp: this.#tcp.address }),
       },
       drives: known,
       volumes: volumes.length,

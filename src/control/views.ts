@@ -10,22 +10,16 @@ import type {
 } from '../model/records.ts';
 import type { Settings } from '../model/settings.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
-import type { DriveProgress } from './drives.ts';
-import type {
-  DriveView,
-  EventView,
-  OperationView,
-  SettingsView,
-  TrashedView,
-  VolumeView,
-} from './schemas.ts';
+import type { Progress } from './progress.ts';
+import type { OperationView } from './operation-schemas.ts';
+import type { DriveView, EventView, SettingsView, TrashedView, VolumeView } from './schemas.ts';
 import { volatileWarning } from './volatile.ts';
 
 /** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */
 export function viewDrive(
   record: DriveRecord,
   status: JsonObject | undefined,
-  progress: DriveProgress | undefined,
+  progress: Progress | undefined,
 ): DriveView {
   const ready = record.state === 'ready';
   return {
@@ -38,7 +32,10 @@ export function viewDrive(
     sizeBytes: numberOr(status?.['sizeBytes']) ?? record.sizeBytes ?? null,
     usedBytes: numberOr(status?.['usedBytes']),
     freeBytes: numberOr(status?.['freeBytes']),
-    progress: progress ?? null,
+    progress:
+      progress?.amount?.unit === 'bytes'
+        ? { doneBytes: progress.amount.done, totalBytes: progress.amount.total }
+        : null,
   };
 }
 
@@ -138,8 +135,12 @@ export function nbdUri(exportName: string, socketPath: string): string {
   return `nbd+unix:///${exportName}?socket=${escaped}`;
 }
 
-/** An operation as the API shows it. */
-export function viewOperation(record: OperationRecord): OperationView {
+/** An operation as the API shows it; `progress` is of its target. */
+export function viewOperation(
+  record: OperationRecord,
+  progress: Progress | undefined,
+): OperationView {
+  const { error } = record;
   return {
     id: record.id,
     kind: record.kind,
@@ -147,8 +148,14 @@ export function viewOperation(record: OperationRecord): OperationView {
     state: record.state,
     startedAt: timeOf(record.startedAtMs),
     endedAt: timeOr(record.endedAtMs),
-    error: record.error ?? null,
+    progress: record.state === 'running' && progress !== undefined ? viewProgress(progress) : null,
+    error: error === undefined ? null : { ...error, wayOut: error.wayOut ?? null },
   };
+}
+
+function viewProgress({ phase, amount }: Progress): NonNullable<OperationView['progress']> {
+  const { done = null, total = null, unit = null } = amount ?? {};
+  return { phase, done, total, unit };
 }
 
 /** What was seen once a minute, and what is seen now. */

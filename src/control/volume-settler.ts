@@ -21,6 +21,7 @@ import {
 } from './mounts.ts';
 import { isPassing } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+import type { Amount } from './progress.ts';
 
 export class VolumeSettler {
   readonly #parts: ControlParts;
@@ -33,14 +34,22 @@ export class VolumeSettler {
 
   /** Returns when nothing is wanted any more. The caller holds the volume's turn. */
   async settle(name: string): Promise<void> {
-    for (;;) {
-      const kept = await this.#parts.records.volume(name);
-      if (kept === undefined) return;
-      const step = this.#next(kept.record);
-      if (step === undefined) return;
-      await step();
-      this.#parts.onStep(`volume "${name}"`);
+    try {
+      for (;;) {
+        const kept = await this.#parts.records.volume(name);
+        if (kept === undefined) return;
+        const step = this.#next(kept.record);
+        if (step === undefined) return;
+        await step();
+        this.#parts.onStep(`volume "${name}"`);
+      }
+    } finally {
+      this.#parts.progress.clear(`volume/${name}`);
     }
+  }
+
+  #show({ name }: VolumeRecord, phase: string, amount?: Amount): void {
+    this.#parts.progress.show(`volume/${name}`, phase, amount);
   }
 
   /** The step that the record asks for, or undefined when it is at rest. */
@@ -62,6 +71,7 @@ export class VolumeSettler {
   }
 
   async #create(volume: VolumeRecord): Promise<void> {
+    this.#show(volume, 'creating it');
     const drive = await this.#parts.records.drive(volume.drive);
     try {
       await this.#parts.engine.call('volume.create', {
@@ -79,6 +89,7 @@ export class VolumeSettler {
   }
 
   async #remove(volume: VolumeRecord): Promise<void> {
+    this.#show(volume, 'removing it');
     await this.#parts.engine.call('volume.delete', { uuid: volume.id });
     this.#parts.onStep('volume.delete: gone');
     await this.#parts.records.change({
@@ -89,6 +100,7 @@ export class VolumeSettler {
   async #attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
     const { engine, attacher, onStep } = this.#parts;
     const { attachId } = attachment;
+    this.#show(volume, 'attaching it');
     try {
       const served = await engine
         .call('volume.attach', { uuid: volume.id, attachId, epoch: volume.epoch })
@@ -127,6 +139,7 @@ export class VolumeSettler {
     const { attachId } = attachment;
     // One that is undone never came so far.
     const wasAttached = attachment.socketPath !== undefined;
+    this.#show(volume, 'detaching it');
     try {
       if (attachment.wanted === 'device') await attacher.call('detach', { attachId });
       onStep('volume.detach: device');
@@ -153,17 +166,28 @@ export class VolumeSettler {
     try {
       // Mounted by a call that did not come to its end: neither made nor checked again.
       const isMounted = mountAt(mount.path)?.source === device;
+      this.#show(volume, `looking for its ${fsType}, or making it`);
       const was = isMounted ? 'mounted' : await ensureFileSystem(target, { fsType, force });
       onStep(`volume.mount: file system ${was}`);
       // A retry must not make the file system once more over what was written since.
       if (force) await this.#put({ ...volume, mount: { ...mount, force: false } });
       if (was === 'found') {
         const scratchDir = path.join(installation.runDirectory, 'scratch');
+        this.#show(volume, `checking its ${fsType}`);
         const roomBytes = await this.#roomBytes(volume);
-        const checked = await checkFileSystem(target, { fsType, scratchDir, made, roomBytes });
+        const checked = await checkFileSystem(target, {
+          fsType,
+          scratchDir,
+          made,
+          roomBytes,
+          onPercent: (done) =>
+            this.#show(volume, `checking its ${fsType}`, { done, total: 100, unit: 'percent' }),
+        });
         this.checks.set(volume.name, checked);
+        this.#show(volume, `growing its ${fsType}`);
         await growUnmounted(target, fsType);
       }
+      this.#show(volume, 'mounting it');
       const at = await mountFileSystem(target, { fsType, path: mount.path, made });
       onStep('volume.mount: mounted');
       const growsAtNextMount = (await growFileSystem(target, { fsType, path: at })) === 'later';
@@ -215,6 +239,7 @@ export class VolumeSettler {
   async #unmount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
     const { made, onStep } = this.#parts;
     const { attachment } = volume;
+    this.#show(volume, 'unmounting it');
     try {
       if (attachment?.device !== undefined) {
         const target = { volume: volume.name, device: attachment.device };
@@ -236,6 +261,7 @@ export class VolumeSettler {
     const { engine, attacher, onStep } = this.#parts;
     const { attachment, mount } = volume;
     let resized = volume;
+    this.#show(volume, 'growing it');
     try {
       await engine.call('volume.resize', { uuid: volume.id, sizeBytes });
       onStep('volume.resize: volume');
@@ -247,6 +273,7 @@ export class VolumeSettler {
         if (mount?.state === 'mounted') {
           const target = { volume: volume.name, device: attachment.device };
           const { fsType, path: at } = mount;
+          this.#show(volume, `growing its ${fsType}`);
           const growsAtNextMount = (await growFileSystem(target, { fsType, path: at })) === 'later';
           resized = { ...resized, mount: { ...mount, growsAtNextMount } };
         }

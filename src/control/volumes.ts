@@ -271,6 +271,7 @@ export class Volumes {
       if (mount === undefined) throw new Refusal('VOLUME_NOT_MOUNTED', { volume: name });
       const operation = newOperation(this.#parts, 'volume.trim', `volume/${name}`);
       await this.#parts.records.change({ puts: operationPuts(operation) });
+      this.#parts.progress.show(operation.target, `trimming its ${mount.fsType}`);
       await runOperation(this.#parts, operation, () => trimMounted(name, mount.path));
     });
   }

@@ -12,7 +12,7 @@ function page(): string {
     '# Errors',
     '',
     'Generated from `src/model/errors.ts` (`HOLDFAST_REWRITE=1 node --test src/model/errors.test.ts`); a test keeps it current.',
-    'Exit codes of the CLI: 1 refused, 2 usage, 3 unreachable. Retry: `now` (the same request may do better at once), `later`',
+    'Exit codes of the CLI: 1 refused, 2 usage, 3 unreachable, 130 interrupted. Retry: `now` (the same request may do better at once), `later`',
     '(after what the message names changed), `never` (another request is needed). REST answers with problem details (RFC 9457)',
     'whose `code` is the first column.',
     '',

@@ -13,8 +13,8 @@ export type ErrorRow = {
   readonly message: string;
   readonly retry: Retry;
   readonly http: number;
-  /** 1 refused, 2 usage, 3 unreachable. */
-  readonly exit: 1 | 2 | 3;
+  /** 1 refused, 2 usage, 3 unreachable, 130 interrupted. */
+  readonly exit: 1 | 2 | 3 | 130;
   /** What the user can do, printed on a line of its own. */
   readonly wayOut?: string;
 };
@@ -23,7 +23,7 @@ const row = (
   http: number,
   retry: Retry,
   message: string,
-  options: { readonly exit?: 1 | 2 | 3; readonly wayOut?: string } = {},
+  options: { readonly exit?: ErrorRow['exit']; readonly wayOut?: string } = {},
 ): ErrorRow => ({
   message,
   retry,
@@ -65,6 +65,15 @@ const INPUT = {
       'GET /v1/operations/{id} tells how it goes; the same request then answers with its result',
   }),
   OPERATION_NOT_FOUND: row(404, 'never', 'There is no operation "{operation}"'),
+  OPERATION_LEFT: row(503, 'later', 'Left running: {operation}', {
+    exit: 130,
+    wayOut: 'holdfast operation wait {id} shows it to its end, holdfast operation ls lists all',
+  }),
+  TOKEN_REFUSED: row(401, 'never', 'Cannot let the request in: {problem}', {
+    wayOut:
+      'Over TCP send "Authorization: Bearer TOKEN" (--token-file or HOLDFAST_TOKEN); holdfast token show prints it',
+  }),
+  ADDRESS_REFUSED: row(400, 'never', 'Cannot listen on "{address}": {problem}', { exit: 2 }),
 } as const satisfies Record<string, ErrorRow>;
 
 const DRIVE = {
@@ -89,15 +98,7 @@ const DRIVE = {
   DRIVE_TOO_SMALL: row(
     409,
     'never',
-    'Cannot use "{path}": {sizeBytes} bytes are less than the {minimumBytes} that a drive needs',
-  ),
-  DRIVE_FULL: row(
-    507,
-    'later',
-    'Cannot place {sizeBytes} bytes: drive "{drive}" has {freeBytes} bytes free',
-    {
-      wayOut: 'Add a drive (holdfast drive add NAME) or remove volumes',
-    },
+    'Cannot use "{path}": {size} is less than the {minimum} that a drive needs',
   ),
   DRIVE_PROMISED: row(
     507,
@@ -108,6 +109,9 @@ const DRIVE = {
         'Add a drive (holdfast drive add NAME), remove volumes, or raise the limit (holdfast settings set overprovision=PERCENT)',
     },
   ),
+  DRIVE_FULL: row(507, 'later', 'Cannot place {size}: drive "{drive}" has {free} free', {
+    wayOut: 'Add a drive (holdfast drive add NAME) or remove volumes',
+  }),
   DRIVE_TABLE_FULL: row(
     507,
     'later',
@@ -229,6 +233,10 @@ const INSTALLATION = {
   CONTROL_UNREACHABLE: row(503, 'now', 'Holdfast does not answer in "{dataDir}": {problem}', {
     exit: 3,
     wayOut: 'holdfast status tells more, holdfast up starts it',
+  }),
+  API_UNREACHABLE: row(503, 'now', 'Holdfast does not answer at {url}: {problem}', {
+    exit: 3,
+    wayOut: 'holdfast up --listen 127.0.0.1:PORT starts its API there',
   }),
   INSTALLATION_RUNNING: row(
     409,

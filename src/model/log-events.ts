@@ -66,6 +66,9 @@ export const LOG_EVENTS = {
   'control.look_failed': warning('Control could not look how the installation is'),
   'control.space_lost': warning('Control could not look after space'),
   'control.usage_lost': warning('What is known of the use of volumes could not be kept'),
+  'api.listening': info('The API listens on TCP'),
+  'api.not_listening': error('The API cannot listen on TCP'),
+  'api.token_refused': warning('Requests over TCP without the token were refused'),
   'reconcile.failed': warning('What is wanted of a drive or volume could not be done'),
 } as const satisfies Record<string, Row>;
 

@@ -103,7 +103,11 @@ export type OperationRecord = {
   readonly state: 'running' | 'done' | 'failed';
   readonly startedAtMs: number;
   readonly endedAtMs: number | undefined;
-  readonly error: { readonly code: string; readonly message: string } | undefined;
+  readonly error:
+    | { readonly code: string; readonly message: string; readonly wayOut?: string }
+    | undefined;
+  /** The fingerprint of the request that began it. */
+  readonly request?: string;
 };
 
 /** A request that came with an idempotency key. */

@@ -33,9 +33,12 @@ test('what was rounded is told, in every unit', () => {
   }
   assert.equal(
     describeRounding('10KB'),
-    '10KB is 10000 bytes, no multiple of 4096: rounded up to 12288',
+    '10KB is 9.77 KiB (10000 bytes), no whole number of 4 KiB blocks: rounded up to 12 KiB',
   );
-  assert.equal(describeRounding('10'), '10 is 10 bytes, no multiple of 4096: rounded up to 4096');
+  assert.equal(
+    describeRounding('10'),
+    '10 is 10 B, no whole number of 4 KiB blocks: rounded up to 4 KiB',
+  );
 });
 
 test('parseSize refuses junk and says what is wrong', () => {

@@ -26,7 +26,7 @@ export function describeRounding(text: string): string | undefined {
   const bytes = parseBytes(text);
   const sizeBytes = parseSize(text);
   if (bytes === sizeBytes) return undefined;
-  return `${text.trim()} is ${bytes} bytes, no multiple of ${BLOCK_BYTES}: rounded up to ${sizeBytes}`;
+  return `${text.trim()} is ${formatSizeExact(bytes)}, no whole number of ${formatSize(BLOCK_BYTES)} blocks: rounded up to ${formatSizeExact(sizeBytes)}`;
 }
 
 function parseBytes(text: string): number {

@@ -10,6 +10,7 @@ import { assert } from '../lib/assert.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import { ENOSPC } from '../model/errno.ts';
 import { Fault, Refusal } from '../model/errors.ts';
+import { formatSize } from '../model/sizes.ts';
 import { type BlockTarget, type OnDone } from '../model/block-target.ts';
 import type { Env } from '../env/env.ts';
 import type { Checkpointer } from './checkpoint.ts';
@@ -305,8 +306,8 @@ export class DriveStore {
       throw new Refusal('DRIVE_FULL', {
         drive: this.#parts.path,
         // A trim over a snapshot takes a cell.
-        sizeBytes: EXTENT_BYTES,
-        freeBytes: 0,
+        size: formatSize(EXTENT_BYTES),
+        free: formatSize(0),
       });
     if (errno !== 0)
       throw new Fault('DRIVE_IO', { drive: this.#parts.path, problem: `errno ${errno}` });

@@ -16,7 +16,7 @@ import {
   errnoInWords,
 } from '../model/errno.ts';
 import { Refusal } from '../model/errors.ts';
-import { formatSize } from '../model/sizes.ts';
+import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import { Arena } from '../lib/arena.ts';
 import { checksumOf } from '../lib/checksum.ts';
 import type { IoAsync } from '../env/io-async.ts';
@@ -79,8 +79,8 @@ export async function formatDrive(
     if (layout === undefined) {
       throw new Refusal('DRIVE_TOO_SMALL', {
         path: options.path,
-        sizeBytes,
-        minimumBytes: minimumBytes(options),
+        size: formatSizeExact(sizeBytes),
+        minimum: formatSizeExact(minimumBytes(options)),
       });
     }
     const sparse = options.sparse === true;

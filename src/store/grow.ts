@@ -1,6 +1,7 @@
 /** Growth of a drive: its file or device is larger than its superblock says. */
 
 import { Refusal } from '../model/errors.ts';
+import { formatSizeExact } from '../model/sizes.ts';
 import type { DriveParts } from './drive-store.ts';
 import { ioAsyncOf } from './exact.ts';
 import { Geometry, growLayout } from './geometry.ts';
@@ -26,8 +27,8 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
   if (wanted < old.sizeBytes) {
     throw new Refusal('DRIVE_TOO_SMALL', {
       path: parts.path,
-      sizeBytes: wanted,
-      minimumBytes: old.sizeBytes,
+      size: formatSizeExact(wanted),
+      minimum: formatSizeExact(old.sizeBytes),
     });
   }
   if (layout.sizeBytes === old.sizeBytes) return;

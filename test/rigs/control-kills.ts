@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 
 import { atRigEnd, runRig } from '../../bench/lib/rig.ts';
 import { ApiProblem } from '../../src/cli/api-client.ts';
-import type { OperationView } from '../../src/control/schemas.ts';
+import type { OperationView } from '../../src/control/operation-schemas.ts';
 import { Refusal } from '../../src/model/errors.ts';
 import { whyNot } from './attach-rig.ts';
 import { DRIVE_BYTES, type UseCase, clean, useCases } from './control-cases.ts';

@@ -13,11 +13,13 @@ import {
 } from '../../src/control/installation.ts';
 import { LineClient } from '../../src/control/line-client.ts';
 import type { ControlParts } from '../../src/control/parts.ts';
+import { ProgressBoard } from '../../src/control/progress.ts';
 import { RecordsStore } from '../../src/control/records-store.ts';
 import { openRest } from '../../src/control/rest.ts';
 import { StatusReader } from '../../src/control/status.ts';
 import { Trash } from '../../src/control/trash.ts';
 import { Volumes } from '../../src/control/volumes.ts';
+import type { Log } from '../../src/model/log.ts';
 import { Turnstile } from '../../src/lib/turnstile.ts';
 import { SqliteStore } from '../../src/metadata/sqlite-store.ts';
 import { Refusal } from '../../src/model/errors.ts';
@@ -27,11 +29,14 @@ import type { JsonObject } from '../../src/wire/line-protocol.ts';
 class EngineDouble {
   readonly drives: Map<string, JsonObject> = new Map();
   readonly volumes: Map<string, JsonObject> = new Map();
+  /** Formats wait for it. */
+  format: Promise<void> = Promise.resolve();
 
   readonly onCall = async (call: string, args: JsonObject): Promise<JsonObject> => {
     const { driveId, uuid } = { driveId: String(args['driveId']), uuid: String(args['uuid']) };
     switch (call) {
       case 'drive.format':
+        await this.format;
         return { driveId, sizeBytes: args['sizeBytes'] ?? 0 };
       case 'drive.open':
         this.drives.set(driveId, { driveId, state: 'open', freeBytes: 1e12 });
@@ -68,10 +73,16 @@ class EngineDouble {
   }
 }
 
+type Logged = { readonly event: string; readonly details: object };
+
 export class RestDouble {
   readonly installation: Installation;
   readonly records: RecordsStore;
   readonly app: Awaited<ReturnType<typeof openRest>>;
+  readonly progress: ProgressBoard;
+  readonly log: Log;
+  /** What was logged. */
+  readonly logged: readonly Logged[];
   readonly #engine: EngineDouble;
   readonly #close: () => Promise<void>;
 
@@ -79,12 +90,18 @@ export class RestDouble {
     readonly installation: Installation;
     readonly records: RecordsStore;
     readonly app: Awaited<ReturnType<typeof openRest>>;
+    readonly progress: ProgressBoard;
+    readonly log: Log;
+    readonly logged: readonly Logged[];
     readonly engine: EngineDouble;
     readonly close: () => Promise<void>;
   }) {
     this.installation = made.installation;
     this.records = made.records;
     this.app = made.app;
+    this.progress = made.progress;
+    this.log = made.log;
+    this.logged = made.logged;
     this.#engine = made.engine;
     this.#close = made.close;
   }
@@ -104,6 +121,13 @@ export class RestDouble {
       fs.readdirSync(folder),
       fs.readdirSync(path.join(this.installation.directory, 'mnt')),
     ]);
+  }
+
+  /** Formats that come now wait until the function that is returned is called. */
+  holdFormats(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#engine.format = promise;
+    return resolve;
   }
 
   close(): Promise<void> {
@@ -135,7 +159,9 @@ export class RestDouble {
       wallMs: () => Date.now(),
       randomId: () => String(nextId++),
     });
-    const parts = partsFor(installation, store);
+    const logged: Logged[] = [];
+    const log: Log = (event, details = {}) => logged.push({ event, details });
+    const parts = { ...partsFor(installation, store), log };
     const app = await openApp(parts);
     const close = async (): Promise<void> => {
       await app.close();
@@ -144,7 +170,8 @@ export class RestDouble {
       await Promise.all(servers.map((server) => server.close()));
       await store.close();
     };
-    return new RestDouble({ installation, records: parts.records, app, engine, close });
+    const { records, progress } = parts;
+    return new RestDouble({ installation, records, app, progress, log, logged, engine, close });
   }
 }
 
@@ -161,7 +188,7 @@ function partsFor(installation: Installation, store: SqliteStore): ControlParts 
     wallMs: () => Date.now(),
     newId: () => `id-${nextId++}`,
     newAttachId: () => String(nextId++).padStart(32, '0'),
-    liveOperations: new Set(),
+    progress: new ProgressBoard(),
     askReconcile: () => undefined,
     onStep: () => undefined,
   };
@@ -173,11 +200,13 @@ function openApp(parts: ControlParts): ReturnType<typeof openRest> {
   return openRest({
     version: '0',
     records: parts.records,
+    progress: parts.progress,
     drives,
     volumes: new Volumes(parts, drives),
     trash: new Trash(parts),
     status: () => status.read(),
     wallMs: parts.wallMs,
     release: async () => [],
+    tcp: parts,
   });
 }

@@ -17,6 +17,7 @@ export function checkDriveCommand(drive: Command): void {
     purpose:
       'Checks a drive that is not in use: reads its metadata, changes nothing, explains what it finds.',
     example: 'holdfast drive check .holdfast/drives/default.img',
+    isLocal: true,
   })
     .option('--data-blocks', 'read and verify every data block too')
     .option(

@@ -4,13 +4,15 @@ import { resolve } from 'node:path';
 
 import type { Command } from 'commander';
 
+import { similar } from '../../control/names.ts';
 import type { DriveView } from '../../control/schemas.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
+import { addYes, confirm } from '../confirm.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
 import { table } from '../output.ts';
 import { readSize } from '../size-option.ts';
+import { addWatch, show } from '../watch.ts';
 import { checkDriveCommand } from './drive-check.ts';
-import { confirm } from '../confirm.ts';
 
 /** Adds `holdfast drive` with its subcommands. */
 export function addDriveCommands(program: Command): void {
@@ -41,40 +43,55 @@ export function addDriveCommands(program: Command): void {
         context.output.result(view, `${made}${warning}`);
       },
     );
-  addCommand(drive, 'ls', { purpose: 'Lists drives.', example: 'holdfast drive ls' }).action(
-    async (_: object, command: Command) => {
-      const { api, output } = contextOf(command);
-      const drives = await api.get<DriveView[]>('/v1/drives');
-      const size = (bytes: number | null): string => (bytes === null ? '?' : formatSize(bytes));
-      const rows = drives.map((view) => [
-        view.name,
-        size(view.sizeBytes),
-        size(view.usedBytes),
-        size(view.freeBytes),
-        view.reason === null ? view.state : `${view.state}: ${view.reason}`,
-        view.path,
-      ]);
-      output.result(drives, table(['NAME', 'SIZE', 'USED', 'FREE', 'STATE', 'PATH'], rows));
-    },
-  );
-  checkDriveCommand(drive);
-  addCommand(drive, 'rm <name>', {
-    purpose: 'Removes a drive that holds no volume. A file that Holdfast made is deleted.',
-    example: 'holdfast drive rm fast --yes',
-  })
-    .option('--yes', 'do not ask; needed where there is no terminal')
-    .action(async (name: string, options: { yes?: boolean }, command: Command) => {
-      const { api, output } = contextOf(command);
-      await confirm(options.yes === true, `Remove drive "${name}"?`);
-      const view = await api.delete<{ removed: boolean }>(`/v1/drives/${encodeURIComponent(name)}`);
-      output.result(
-        view,
-        view.removed ? `Drive "${name}" is removed` : `There was no drive "${name}"`,
-      );
+  addWatch(
+    addCommand(drive, 'ls', { purpose: 'Lists drives.', example: 'holdfast drive ls' }),
+  ).action(async (options: { watch?: boolean }, command: Command) => {
+    const context = contextOf(command);
+    await show(context, {
+      watch: options.watch === true ? ['drive', 'volume'] : undefined,
+      read: () => context.api.get<DriveView[]>('/v1/drives'),
+      text: listInWords,
     });
+  });
+  checkDriveCommand(drive);
+  addYes(
+    addCommand(drive, 'rm <name>', {
+      purpose: 'Removes a drive that holds no volume. A file that Holdfast made is deleted.',
+      example: 'holdfast drive rm fast --yes',
+    }),
+  ).action(async (name: string, options: { yes?: boolean }, command: Command) => {
+    const { api, output } = contextOf(command);
+    await confirm(
+      options.yes === true,
+      `Remove drive "${name}"? What was on it cannot be brought back: a file that Holdfast made is deleted.`,
+    );
+    const view = await api.delete<{ removed: boolean }>(`/v1/drives/${encodeURIComponent(name)}`);
+    const drives = view.removed ? [] : await api.get<DriveView[]>('/v1/drives');
+    const like = similar(
+      name,
+      drives.map((each) => each.name),
+    );
+    output.result(
+      view,
+      view.removed ? `Drive "${name}" is removed` : `There was no drive "${name}"${like}`,
+    );
+  });
 }
 
-/** Adds a drive, showing how far its formatting is. */
+function listInWords(drives: readonly DriveView[]): string {
+  const size = (bytes: number | null): string => (bytes === null ? '?' : formatSize(bytes));
+  const rows = drives.map((view) => [
+    view.name,
+    size(view.sizeBytes),
+    size(view.usedBytes),
+    size(view.freeBytes),
+    view.reason === null ? view.state : `${view.state}: ${view.reason}`,
+    view.path,
+  ]);
+  return table(['NAME', 'SIZE', 'USED', 'FREE', 'STATE', 'PATH'], rows);
+}
+
+/** Adds a drive. */
 export async function addDrive(
   context: Context,
   wish: {
@@ -92,32 +109,5 @@ export async function addDrive(
     sparse: wish.sparse === true,
     force: wish.force === true,
   };
-  const stop = showProgress(context, wish.name);
-  try {
-    return await context.api.post<DriveView>('/v1/drives', body);
-  } finally {
-    stop();
-  }
-}
-
-const PROGRESS_MS = 500;
-
-function showProgress({ api, output }: Context, name: string): () => void {
-  if (output.kind !== 'text' || !process.stderr.isTTY) return () => undefined;
-  const timer = setInterval(() => {
-    api
-      .get<DriveView>(`/v1/drives/${encodeURIComponent(name)}`)
-      .then(({ progress }) => {
-        if (progress === null) return;
-        const percent = Math.floor((100 * progress.doneBytes) / progress.totalBytes);
-        process.stderr.write(
-          `\rFormatting drive "${name}": ${percent} % of ${formatSizeExact(progress.totalBytes)} `,
-        );
-      })
-      .catch(() => undefined);
-  }, PROGRESS_MS);
-  return () => {
-    clearInterval(timer);
-    process.stderr.write('\r\u001B[K');
-  };
+  return context.api.post<DriveView>('/v1/drives', body);
 }

@@ -4,13 +4,16 @@ import { type Command, Option } from 'commander';
 
 import type { DriveView, StatusView } from '../../control/schemas.ts';
 import { Supervisor } from '../../control/supervisor.ts';
-import { refuseForeign } from '../../control/installation.ts';
+import { keepApiAddress, parseApiAddress } from '../../control/api-address.ts';
+import { makeDirectories, refuseForeign } from '../../control/installation.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
 import { Refusal } from '../../model/errors.ts';
 import { openLog } from '../../model/log.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
+import { addYes } from '../confirm.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
-import { fields, table } from '../output.ts';
+import { colored, fields, table } from '../output.ts';
+import { addWatch, show } from '../watch.ts';
 import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
@@ -20,25 +23,40 @@ import { upgrade } from './upgrade.ts';
 
 const DRIVE_SIZE = '10GiB';
 
-type UpOptions = { detach?: boolean; driveSize?: string; sparse?: boolean; supervise?: boolean };
+type UpOptions = {
+  detach?: boolean;
+  driveSize?: string;
+  sparse?: boolean;
+  listen?: string;
+  supervise?: boolean;
+};
 
 export function addInstallationCommands(program: Command): void {
   addCommand(program, 'up', {
     purpose:
       'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet. Says when it is ready, and runs until Ctrl-C.',
     example: 'holdfast up --detach --drive-size 1GiB',
+    isLocal: true,
   })
     .option('--detach', 'return when it is ready, and leave it running')
     .option('--drive-size <size>', 'size of the first drive', DRIVE_SIZE)
     .option('--sparse', 'let the first drive grow as it fills')
+    .option(
+      '--listen <address>',
+      'the API over TCP too, now and at later starts: 127.0.0.1:7070, or none (see holdfast token)',
+    )
     .addOption(
       new Option('--supervise', 'what --detach starts: it waits and makes the drive').hideHelp(),
     )
-    .action(async (options: UpOptions, command: Command) => up(contextOf(command), options));
+    .action(async (options: UpOptions, command: Command) =>
+      // Ctrl-C ends what it starts.
+      up(contextOf(command, { leaves: false }), options),
+    );
   addCommand(program, 'down', {
     purpose:
       'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
     example: 'holdfast down',
+    isLocal: true,
   }).action(async (_: object, command: Command) => {
     const context = contextOf(command);
     const { directory } = context.installation;
@@ -54,23 +72,30 @@ export function addInstallationCommands(program: Command): void {
     purpose:
       'Replaces the processes that run by those of this program, under what is mounted: its I/O waits for a second or two, and none fails. Install the new version first, and run this command of it.',
     example: 'holdfast upgrade',
+    isLocal: true,
   }).action(async (_: object, command: Command) => upgrade(contextOf(command)));
-  addCommand(program, 'status', {
-    purpose: 'Tells how Holdfast is: processes, I/O, warnings.',
-    example: 'holdfast status',
-  }).action(async (_: object, command: Command) => {
-    const { api, output } = contextOf(command);
-    const status = await api.get<StatusView>('/v1/status');
-    output.result(status, describe(status));
+  addWatch(
+    addCommand(program, 'status', {
+      purpose: 'Tells how Holdfast is: processes, I/O, warnings.',
+      example: 'holdfast status',
+    }),
+  ).action(async (options: { watch?: boolean }, command: Command) => {
+    const context = contextOf(command);
+    await show(context, {
+      watch: options.watch === true ? ['event', 'drive', 'volume'] : undefined,
+      read: () => context.api.get<StatusView>('/v1/status'),
+      text: describe,
+    });
   });
-  addCommand(program, 'uninstall', {
-    purpose: 'Ends Holdfast and deletes everything that it made, volumes included.',
-    example: 'holdfast uninstall --yes',
-  })
-    .option('--yes', 'do not ask; needed where there is no terminal')
-    .action(async (options: { yes?: boolean }, command: Command) =>
-      uninstall(contextOf(command), { sure: options.yes === true }),
-    );
+  addYes(
+    addCommand(program, 'uninstall', {
+      purpose: 'Ends Holdfast and deletes everything that it made, volumes included.',
+      example: 'holdfast uninstall --yes',
+      isLocal: true,
+    }),
+  ).action(async (options: { yes?: boolean }, command: Command) =>
+    uninstall(contextOf(command), { sure: options.yes === true }),
+  );
 }
 
 function describe(status: StatusView): string {
@@ -91,7 +116,7 @@ function describe(status: StatusView): string {
         'I/O',
         status.io.reason === null ? status.io.kind : `${status.io.kind} (${status.io.reason})`,
       ],
-      ['API', status.sockets['api'] ?? ''],
+      ['API', [status.sockets['api'], tcpUrl(status)].filter(Boolean).join(' and ')],
       [
         'Drives',
         status.drives.map(({ path: at, state }) => `${at} (${state})`).join(', ') || 'none',
@@ -99,16 +124,26 @@ function describe(status: StatusView): string {
       ['Volumes', String(status.volumes)],
     ]),
     table(['PROCESS', 'STATE', 'PID', 'RESTARTS', 'SINCE'], processes),
-    ...status.warnings.map((warning) => `Warning: ${warning}`),
+    ...status.warnings.map((warning) => `${colored('yellow', 'Warning:')} ${warning}`),
     ...status.events.map(({ at, what }) => `${at}  ${what}`),
   ];
   return lines.join('\n\n');
 }
 
+const tcpUrl = ({ sockets }: StatusView): string =>
+  sockets['tcp'] === undefined ? '' : `http://${sockets['tcp']}`;
+
 async function up(context: Context, options: UpOptions): Promise<void> {
+  const { installation } = context;
+  const { listen } = options;
   parseSize(options.driveSize ?? DRIVE_SIZE);
-  refuseForeign(context.installation.directory);
-  await refuseDamaged(context.installation);
+  const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
+  refuseForeign(installation.directory);
+  await refuseDamaged(installation);
+  if (listen !== undefined) {
+    makeDirectories(installation);
+    keepApiAddress(installation, address);
+  }
   if (options.detach === true) await upDetached(context, options);
   else await upHere(context, options);
 }
@@ -132,6 +167,11 @@ async function firstView(
 ): Promise<StatusView & { readonly driveViews: DriveView[] }> {
   const driveViews = await firstDrive(context, options);
   const status = await context.api.get<StatusView>('/v1/status');
+  const isWanted = options.listen !== undefined && options.listen !== 'none';
+  if (isWanted && status.sockets['tcp'] === undefined) {
+    const problem = status.warnings.find((warning) => warning.includes('TCP')) ?? 'no API on TCP';
+    throw new Refusal('INSTALLATION_START', { problem });
+  }
   return { ...status, driveViews };
 }
 
@@ -191,7 +231,7 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   if (options.supervise !== true) {
     try {
       await Promise.race([ended, ready(context, () => undefined, process.pid)]);
-      const view = asked ? undefined : await firstView(context, options);
+      const view = await Promise.race([ended, firstView(context, options)]);
       // People are told on standard error, which is no answer: it has not ended.
       if (!asked && output.kind === 'json') output.result(view, '');
     } catch (error) {

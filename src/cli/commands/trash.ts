@@ -7,7 +7,7 @@ import { formatDuration } from '../../model/durations.ts';
 import { formatSize } from '../../model/sizes.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { table } from '../output.ts';
-import { confirm } from '../confirm.ts';
+import { addYes, confirm } from '../confirm.ts';
 
 /** Adds `holdfast trash` with its subcommands. */
 export function addTrashCommands(program: Command): void {
@@ -34,27 +34,25 @@ export function addTrashCommands(program: Command): void {
       const view = await api.post<VolumeView>(`/v1/trash/${id}/restore`, body);
       output.result(view, `Volume "${view.name}" is restored`);
     });
-  addCommand(trash, 'empty [names...]', {
-    purpose: 'Removes volumes from the trash for good: all, or those that are named.',
-    example: 'holdfast trash empty --yes',
-  })
-    .option('--yes', 'do not ask; needed where there is no terminal')
-    .action(async (names: readonly string[], options: { yes?: boolean }, command: Command) => {
-      const { api, output } = contextOf(command);
-      const which =
-        names.length === 0
-          ? 'everything in the trash'
-          : names.map((name) => `"${name}"`).join(', ');
-      await confirm(options.yes === true, `Remove ${which} for good?`);
-      let purged = 0;
-      if (names.length === 0) ({ purged } = await api.delete<{ purged: number }>('/v1/trash'));
-      for (const name of names) {
-        const { id } = await find(api, name);
-        const { removed } = await api.delete<{ removed: boolean }>(`/v1/trash/${id}`);
-        purged += removed ? 1 : 0;
-      }
-      output.result({ purged }, `Removed for good: ${purged}`);
-    });
+  addYes(
+    addCommand(trash, 'empty [names...]', {
+      purpose: 'Removes volumes from the trash for good: all, or those that are named.',
+      example: 'holdfast trash empty --yes',
+    }),
+  ).action(async (names: readonly string[], options: { yes?: boolean }, command: Command) => {
+    const { api, output } = contextOf(command);
+    const which =
+      names.length === 0 ? 'everything in the trash' : names.map((name) => `"${name}"`).join(', ');
+    await confirm(options.yes === true, `Remove ${which} for good?`);
+    let purged = 0;
+    if (names.length === 0) ({ purged } = await api.delete<{ purged: number }>('/v1/trash'));
+    for (const name of names) {
+      const { id } = await find(api, name);
+      const { removed } = await api.delete<{ removed: boolean }>(`/v1/trash/${id}`);
+      purged += removed ? 1 : 0;
+    }
+    output.result({ purged }, `Removed for good: ${purged}`);
+  });
 }
 
 /** By name or id. Throws TRASH_NOT_FOUND. */

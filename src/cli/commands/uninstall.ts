@@ -7,10 +7,10 @@ import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
+import { confirm } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { down, findInstallation } from './down.ts';
 import { readDrives, recordsOf, whyOf } from './records.ts';
-import { confirm } from '../confirm.ts';
 
 /** Paths of drives that are not in DIR/drives. */
 type DrivesOutside = {

@@ -21,6 +21,7 @@ export function addVerifyDurability(program: Command): void {
     purpose:
       'Tells what the flush of a disk is worth: looks at the disk and times its flushes. "run" and "check" prove it with a power cut.',
     example: 'holdfast verify-durability --path .',
+    isLocal: true,
   })
     .option('--path <folder>', 'a folder on the disk', '.')
     .action((options: { path: string }, command: Command) => judge(options.path, command));
@@ -28,6 +29,7 @@ export function addVerifyDurability(program: Command): void {
     purpose:
       'Writes numbered records, flushes, and prints each number that is promised. Watch it from another machine (ssh), then cut the power.',
     example: 'holdfast verify-durability run --path . --records 64',
+    isLocal: true,
   })
     .option('--path <folder>', 'a folder on the disk', '.')
     .option('--batch <count>', 'records of one flush', String(BATCH_COUNT))
@@ -38,6 +40,7 @@ export function addVerifyDurability(program: Command): void {
   addCommand(verify, 'check', {
     purpose: 'After the cut: whether every record up to the last number that was printed is there.',
     example: 'holdfast verify-durability check --path . --last 64',
+    isLocal: true,
   })
     .option('--path <folder>', 'the folder of the run', '.')
     .requiredOption('--last <number>', 'the last number that the run printed')

@@ -6,7 +6,7 @@ import type { RemovedVolumeView, VolumeView } from '../../control/schemas.ts';
 import { formatDuration } from '../../model/durations.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
-import { confirm } from '../confirm.ts';
+import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import type { Output } from '../output.ts';
 import { readSize } from '../size-option.ts';
@@ -60,13 +60,14 @@ export function addSpaceCommands(volume: Command): void {
     const freed = Math.max(0, (before.allocatedBytes ?? 0) - (view.allocatedBytes ?? 0));
     output.result(view, `Volume "${name}" is trimmed: ${formatSize(freed)} given back`);
   });
-  addCommand(volume, 'rm <name>', {
-    purpose:
-      'Removes a volume that is not attached: into the trash, where it keeps its space for a while and can be restored.',
-    example: 'holdfast volume rm db --yes',
-  })
+  addYes(
+    addCommand(volume, 'rm <name>', {
+      purpose:
+        'Removes a volume that is not attached: into the trash, where it keeps its space for a while and can be restored.',
+      example: 'holdfast volume rm db --yes',
+    }),
+  )
     .option('--now', 'at once and for good, with everything on it')
-    .option('--yes', 'do not ask; needed where there is no terminal')
     .action(async (name: string, options: RemoveOptions, command: Command) => {
       const { api, output } = contextOf(command);
       const how = options.now === true ? ' and everything on it, for good' : '';

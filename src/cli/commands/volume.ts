@@ -11,6 +11,7 @@ import { formatSize, formatSizeExact } from '../../model/sizes.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { readSize } from '../size-option.ts';
 import { fields, table } from '../output.ts';
+import { addWatch, show } from '../watch.ts';
 import {
   type GrowOptions,
   addSpaceCommands,
@@ -110,26 +111,31 @@ type ListOptions = {
   readonly unusedFor?: string;
   readonly tenant?: string;
   readonly label?: readonly string[];
+  readonly watch?: boolean;
 };
 
 function addListing(volume: Command): void {
-  addCommand(volume, 'ls', {
-    purpose: 'Lists volumes: all, or those of a tenant, with labels, or that nobody uses.',
-    example: 'holdfast volume ls --unused-for 30d',
-  })
+  addWatch(
+    addCommand(volume, 'ls', {
+      purpose: 'Lists volumes: all, or those of a tenant, with labels, or that nobody uses.',
+      example: 'holdfast volume ls --unused-for 30d',
+    }),
+  )
     .option('--unused-for <time>', 'neither attached nor written for so long: 30d, 12h, 45m')
     .option('--tenant <name>', 'of this tenant')
     .addOption(labelOption('--label <key=value>', 'with this label, or key alone; may be repeated'))
     .action(async (options: ListOptions, command: Command) => {
-      const { api, output } = contextOf(command);
+      const context = contextOf(command);
       const query = new URLSearchParams();
       if (options.tenant !== undefined) query.set('tenant', options.tenant);
       for (const label of options.label ?? []) query.append('label', label);
       const { unusedFor } = options;
       if (unusedFor !== undefined) query.set('unusedForMs', String(parseDuration(unusedFor)));
-      const volumes = await api.list<VolumeView>(`/v1/volumes?${query.toString()}`);
-      const text = unusedFor === undefined ? inUse(volumes) : unused(volumes, unusedFor);
-      output.result(volumes, text);
+      await show(context, {
+        watch: options.watch === true ? ['volume'] : undefined,
+        read: () => context.api.list<VolumeView>(`/v1/volumes?${query.toString()}`),
+        text: (volumes) => (unusedFor === undefined ? inUse(volumes) : unused(volumes, unusedFor)),
+      });
     });
   addCommand(volume, 'inspect <name>', {
     purpose: 'Shows all about one volume.',

@@ -7,21 +7,22 @@ import { Drive, DriveBody, type DriveView, NameParams, Removed, problems } from 
 import { viewDrive } from '../views.ts';
 
 /** A drive as the API shows it, after whatever was done to it. */
-export async function driveView({ drives }: RestParts, name: string): Promise<DriveView> {
+export async function driveView({ drives, progress }: RestParts, name: string): Promise<DriveView> {
   const record = await drives.get(name);
-  return viewDrive(record, (await drives.engineStatus()).get(record.id), drives.progress.get(name));
+  const status = (await drives.engineStatus()).get(record.id);
+  return viewDrive(record, status, progress.of(`drive/${name}`));
 }
 
 /** Adds them to the API. */
 export function driveRoutes(app: App, parts: RestParts): void {
-  const { records, drives } = parts;
+  const { records, drives, progress } = parts;
   app.get(
     '/v1/drives',
     { schema: { summary: 'Lists drives', response: { 200: Type.Array(Drive), ...problems } } },
     async () => {
       const statuses = await drives.engineStatus();
       return (await records.drives()).map((record) =>
-        viewDrive(record, statuses.get(record.id), drives.progress.get(record.name)),
+        viewDrive(record, statuses.get(record.id), progress.of(`drive/${record.name}`)),
       );
     },
   );

@@ -4,11 +4,19 @@ import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 
 import { Fault, Refusal } from '../../model/errors.ts';
-import { type Change, type ShownKind, CHANGE_KINDS, changesIn, placeOf } from '../changes.ts';
+import {
+  type Change,
+  type ChangeKind,
+  type ShownKind,
+  CHANGE_KINDS,
+  changesIn,
+  placeOf,
+} from '../changes.ts';
 import { problemOf } from '../problem.ts';
+import type { ProgressBoard } from '../progress.ts';
 import type { App, RestParts } from '../rest.ts';
 import { Event, EventQuery, WatchQuery, problems } from '../schemas.ts';
-import { viewEvent } from '../views.ts';
+import { viewEvent, viewOperation } from '../views.ts';
 import { driveView } from './drives.ts';
 import { trashedView } from './trash.ts';
 import { volumeView } from './volumes.ts';
@@ -58,15 +66,17 @@ export function watchRoutes(app: App, parts: RestParts): void {
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort());
       const signal = AbortSignal.any([gone.signal, ending.signal]);
+      const kinds: readonly ChangeKind[] = query.kind ?? CHANGE_KINDS;
       const changes = changesIn(parts.records.watch(after.revision - 1, signal), {
         after,
-        kinds: query.kind ?? CHANGE_KINDS,
+        kinds,
         view: (kind, name) => present(parts, kind, name),
       });
       const first = changes.next();
       // What is refused at once is refused as any request is.
       await Promise.race([first, new Promise(setImmediate)]);
-      await stream(reply, { first, rest: changes, signal });
+      const progress = kinds.includes('operation') ? parts.progress : undefined;
+      await stream(reply, { first, rest: changes, signal, progress });
     },
   );
 }
@@ -86,32 +96,43 @@ type Stream = {
   readonly first: Promise<IteratorResult<Change, unknown>>;
   readonly rest: AsyncGenerator<Change>;
   readonly signal: AbortSignal;
+  /** To be told as well. */
+  readonly progress: ProgressBoard | undefined;
 };
 
 /** Sends changes as fast as the client takes them, until it goes or the API ends. */
-async function stream(reply: FastifyReply, { first, rest, signal }: Stream): Promise<void> {
+async function stream(reply: FastifyReply, parts: Stream): Promise<void> {
+  const { first, rest, signal, progress } = parts;
   reply.hijack();
   const { raw } = reply;
   raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   raw.write(': watching\n\n');
+  // Without an id, since no later watch can go on after it; of a client that is slow to take it, the next one will do.
+  const forget = progress?.watch((operation, at) => {
+    const object = viewOperation(operation, at);
+    if (!raw.writableNeedDrain) raw.write(eventText('operation', { name: operation.id, object }));
+  });
   const comments = setInterval(() => raw.write(': still here\n\n'), COMMENT_EVERY_MS);
   try {
     for (let next = await first; next.done !== true; next = await rest.next()) {
       const { id, kind, name, object } = next.value;
-      const data = JSON.stringify({ name, object });
-      const hasRoom = raw.write(`id: ${id}\nevent: ${kind}\ndata: ${data}\n\n`);
+      const hasRoom = raw.write(`id: ${id}\n${eventText(kind, { name, object })}`);
       if (!hasRoom) await drained(reply, signal);
       if (signal.aborted) break;
     }
   } catch (error) {
     const known =
       error instanceof Error ? error : new Fault('INTERNAL', { problem: String(error) });
-    raw.write(`event: problem\ndata: ${JSON.stringify(problemOf(known))}\n\n`);
+    raw.write(eventText('problem', problemOf(known)));
   } finally {
+    forget?.();
     clearInterval(comments);
     raw.end();
   }
 }
+
+const eventText = (kind: string, data: object): string =>
+  `event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
 
 function drained({ raw }: FastifyReply, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -1,0 +1,92 @@
+/** Tables as wide as they must be. Where a terminal is narrower, their long cells are cut, then columns are left out. */
+
+import stringWidth from 'string-width';
+
+export type Column = {
+  readonly heading: string;
+  /** Where there is no room the highest goes first, and 0 stays. */
+  readonly rank: number;
+  /** Half of it is of no use: it is shown as it is, or not at all. */
+  readonly isWhole?: boolean;
+  /** Makes a cell look like what it says. */
+  readonly paint?: (text: string, cell: string) => string;
+};
+
+const GAP = '  ';
+/** Cells are cut down to so many places before a column is left out; those of columns that stay, to twice as many. */
+const CUT_WIDTH_MIN = 10;
+
+/** The lines of a table in `width` places. */
+export function layOut(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+): string[] {
+  const cells = [columns.map(({ heading }) => heading), ...rows].map((row) =>
+    columns.map((_, index) => printable(row[index] ?? '')),
+  );
+  const natural = columns.map((_, index) =>
+    Math.max(...cells.map((row) => stringWidth(row[index] ?? ''))),
+  );
+  const shown = widthsIn(columns, natural, width);
+  return cells.map((row, line) =>
+    shown
+      .map(({ index, places }, at) => {
+        const cell = row[index] ?? '';
+        const text = cut(cell, places);
+        const paint = line === 0 ? undefined : columns[index]?.paint;
+        const painted = paint === undefined ? text : paint(text, cell);
+        return at === shown.length - 1 ? painted : painted + ' '.repeat(places - stringWidth(text));
+      })
+      .join(GAP),
+  );
+}
+
+type Shown = { readonly index: number; readonly places: number };
+
+/** The columns that are shown, and how wide each is. */
+function widthsIn(
+  columns: readonly Column[],
+  natural: readonly number[],
+  width: number,
+): readonly Shown[] {
+  let shown = natural.map((places, index) => ({ index, places }));
+  const least = ({ index, places }: Shown): number => {
+    const { rank = 0, isWhole = false } = columns[index] ?? {};
+    return isWhole ? places : Math.min(places, rank === 0 ? 2 * CUT_WIDTH_MIN : CUT_WIDTH_MIN);
+  };
+  while (total(shown.map(least)) > width) {
+    const last = Math.max(...shown.map(({ index }) => columns[index]?.rank ?? 0));
+    if (last === 0) break;
+    shown = shown.filter(({ index }) => columns[index]?.rank !== last);
+  }
+  const places = shown.map((each) => each.places);
+  for (let excess = total(places) - width; excess > 0; excess--) {
+    const room = places.map((now, at) => now - (shown[at] === undefined ? 0 : least(shown[at])));
+    const candidates = room.some((each) => each > 0) ? room : places;
+    const widest = candidates.indexOf(Math.max(...candidates));
+    if ((places[widest] ?? 0) <= 1) break;
+    places[widest] = (places[widest] ?? 0) - 1;
+  }
+  return shown.map(({ index }, at) => ({ index, places: places[at] ?? 0 }));
+}
+
+const total = (places: readonly number[]): number =>
+  places.reduce((sum, each) => sum + each, 0) + GAP.length * Math.max(0, places.length - 1);
+
+/** As much of `text` as has room in `places`. */
+function cut(text: string, places: number): string {
+  if (stringWidth(text) <= places) return text;
+  let kept = '';
+  for (const { segment } of SEGMENTS.segment(text)) {
+    if (stringWidth(kept + segment) > places - 1) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}
+
+const SEGMENTS = new Intl.Segmenter();
+
+/** What would move the cursor, or turn the writing round, is shown as a question mark. */
+const printable = (text: string): string =>
+  text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '?');
