@@ -80,6 +80,9 @@ const SCRIPT: readonly string[] = [
   'operation wait',
   'token show',
   'token rotate',
+  'docker enable',
+  'docker ls',
+  'docker disable',
   'down',
   'drive check',
   'uninstall',
@@ -99,6 +102,7 @@ const FOR_PEOPLE: readonly string[] = [
   'settings set',
   'operation ls',
   'operation show',
+  'docker ls',
   'down',
 ];
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { MadeLog } from '../src/attacher/made-log.ts';
+import { VolumePlugins } from '../src/control/docker/plugins.ts';
 import { Drives } from '../src/control/drives.ts';
 import { installationAt } from '../src/control/installation.ts';
 import { LineClient } from '../src/control/line-client.ts';
@@ -61,6 +62,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     log: () => undefined,
     turnstile: new Turnstile(),
     wallMs: () => 0,
+    bootId: '',
     newId: () => '',
     newAttachId: () => '',
     progress: new ProgressBoard(),
@@ -68,13 +70,15 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     onStep: () => undefined,
   };
   const drives = new Drives(parts);
+  const volumes = new Volumes(parts, drives);
   const status = new StatusReader(parts, { version: packageVersion() });
   return {
     version: packageVersion(),
     records: parts.records,
     progress: parts.progress,
     drives,
-    volumes: new Volumes(parts, drives),
+    volumes,
+    plugins: new VolumePlugins(parts, { volumes, directory }),
     trash: new Trash(parts),
     status: () => status.read(),
     wallMs: parts.wallMs,

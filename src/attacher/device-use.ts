@@ -26,12 +26,19 @@ export function mountsOf(device: string): string[] {
 export async function assertUnused(device: string): Promise<void> {
   const [path] = mountsOf(device);
   if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: device, path });
+  if (!(await isClaimed(device))) return;
+  const problem = `"${device}" is mounted in another namespace, or another device lies on it`;
+  throw new Refusal('ATTACHER_REFUSED', { call: 'detach', problem });
+}
+
+/** Whether a file system, in whichever mount namespace, or another device has the device. */
+export async function isClaimed(device: string): Promise<boolean> {
   try {
     // On a block device O_EXCL is refused to all but the first who claims it.
     await (await open(device, constants.O_RDONLY | constants.O_EXCL)).close();
+    return false;
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EBUSY')) throw error;
-    const problem = `"${device}" is mounted in another namespace, or another device lies on it`;
-    throw new Refusal('ATTACHER_REFUSED', { call: 'detach', problem });
+    if (error instanceof Error && 'code' in error && error.code === 'EBUSY') return true;
+    throw error;
   }
 }

@@ -26,7 +26,7 @@ export function removeMadeDirectories(log: MadeLog, mount: MadeMount): void {
 }
 
 /** Whether it is gone. */
-function removeEmpty(path: string): boolean {
+export function removeEmpty(path: string): boolean {
   try {
     rmdirSync(path);
     return true;

@@ -37,8 +37,12 @@ export type Made =
       readonly owned: boolean;
       readonly parents: readonly string[];
     }
-  /** A unix socket. */
-  | { readonly kind: 'socket'; readonly path: string };
+  /** A unix socket. `parents`: folders that were made for it, outermost first. */
+  | {
+      readonly kind: 'socket';
+      readonly path: string;
+      readonly parents?: readonly string[];
+    };
 
 type Line = { readonly made: Made } | { readonly gone: string };
 

@@ -15,7 +15,7 @@ import { EBUSY } from '../model/errno.ts';
 import { formatDisconnect } from '../wire/netlink/nbd-netlink.ts';
 import { abortFuse } from './fuse-mount.ts';
 import { isServed } from './line-server.ts';
-import { removeMadeDirectories } from './made-directories.ts';
+import { removeEmpty, removeMadeDirectories } from './made-directories.ts';
 import { type Made, MadeLog } from './made-log.ts';
 import { mountAt } from './mount-table.ts';
 import { command, findByBackend, findNbdFamily } from './nbd-control.ts';
@@ -182,10 +182,12 @@ class Sweep {
   }
 
   async #undoSocket(made: Extract<Made, { kind: 'socket' }>): Promise<string | undefined> {
-    if (lstatSync(made.path, { throwIfNoEntry: false })?.isSocket() !== true) return undefined;
-    if (await isServed(made.path)) return 'somebody listens on it';
-    rmSync(made.path, { force: true });
-    this.undone.push(made);
+    if (lstatSync(made.path, { throwIfNoEntry: false })?.isSocket() === true) {
+      if (await isServed(made.path)) return 'somebody listens on it';
+      rmSync(made.path, { force: true });
+      this.undone.push(made);
+    }
+    for (const folder of made.parents?.toReversed() ?? []) removeEmpty(folder);
     return undefined;
   }
 }

@@ -9,6 +9,7 @@ import { errnoInWords } from '../model/errno.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { colored } from './output.ts';
+import { addDockerCommands } from './commands/docker.ts';
 import { addDriveCommands } from './commands/drive.ts';
 import { addEventCommands } from './commands/events.ts';
 import { addInstallationCommands } from './commands/installation.ts';
@@ -42,6 +43,7 @@ export function newProgram(): Command {
   addSettingsCommands(program);
   addOperationCommands(program);
   addTokenCommands(program);
+  addDockerCommands(program);
   addVerifyDurability(program);
   return program;
 }

@@ -5,15 +5,18 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { readBootId } from '../env/node/boot-id.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { MadeLog } from '../attacher/made-log.ts';
 import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import { SqliteStore } from '../metadata/sqlite-store.ts';
+import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
 import { HealthKeeper } from './health-keeper.ts';
 import { LineClient } from './line-client.ts';
+import { dropEarlierHolders } from './mount-holders.ts';
 import type { ControlParts } from './parts.ts';
 import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
@@ -53,18 +56,8 @@ async function run(installation: Installation, log: Log): Promise<number> {
     randomId: () => randomUUID(),
   });
   const parts: ControlParts = {
-    installation,
-    records: new RecordsStore(store, installation.directory),
-    engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
-    attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
-    made: new MadeLog(installation.runDirectory),
+    ...partsOf(installation, store),
     log,
-    turnstile: new Turnstile(),
-    wallMs: () => Date.now(),
-    newId: () => randomUUID(),
-    newAttachId: () => randomBytes(16).toString('hex'),
-    onStep: killPoint(),
-    progress: new ProgressBoard(),
     askReconcile: () => reconciler.soon(),
   };
   const drives = new Drives(parts);
@@ -72,6 +65,9 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const trash = new Trash(parts);
   const reconciler = new Reconciler(parts, { drives, volumes, trash });
   const space = new SpaceKeeper(parts, { drives, volumes, trash });
+  // Tests have a folder of their own.
+  const directory = process.env['HOLDFAST_PLUGIN_DIR'] ?? PLUGIN_DIRECTORY;
+  const plugins = new VolumePlugins(parts, { volumes, directory });
   const usage = new UsageKeeper(parts, () => volumes.engineStatus());
   const health = new HealthKeeper(parts);
   const tcp = new TcpApi({ installation, log });
@@ -83,6 +79,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     drives,
     volumes,
     trash,
+    plugins,
     wallMs: parts.wallMs,
     status: () => status.read(),
     release: () => reconciler.release(),
@@ -92,8 +89,10 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const ended = new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
   });
+  await dropEarlierHolders(parts);
   await listen(rest, installation);
   await tcp.start(rest);
+  await plugins.start();
   log('control.ready', { pid: process.pid });
   await reconciler.run();
   status.settled = true;
@@ -102,6 +101,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   space.start();
   await ended;
   reconciler.stop();
+  await plugins.close();
   await rest.close();
   tcp.stop();
   await space.stop();
@@ -123,6 +123,26 @@ async function listen(
   const mask = process.umask(0o177);
   await rest.listen({ path: apiSocket });
   process.umask(mask);
+}
+
+function partsOf(
+  installation: Installation,
+  store: SqliteStore,
+): Omit<ControlParts, 'log' | 'askReconcile'> {
+  return {
+    installation,
+    records: new RecordsStore(store, installation.directory),
+    engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
+    attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
+    made: new MadeLog(installation.runDirectory),
+    turnstile: new Turnstile(),
+    wallMs: () => Date.now(),
+    bootId: readBootId(),
+    newId: () => randomUUID(),
+    newAttachId: () => randomBytes(16).toString('hex'),
+    onStep: killPoint(),
+    progress: new ProgressBoard(),
+  };
 }
 
 /**

@@ -4,10 +4,11 @@
  */
 
 import { realpathSync } from 'node:fs';
-import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import { mountsOf } from '../attacher/device-use.ts';
+import { isClaimed, mountsOf } from '../attacher/device-use.ts';
 import { type MadeMount, removeMadeDirectories } from '../attacher/made-directories.ts';
 import type { MadeLog } from '../attacher/made-log.ts';
 import { mountAt } from '../attacher/mount-table.ts';
@@ -29,7 +30,7 @@ import {
   mountOptionsOf,
   probe,
 } from './file-systems.ts';
-import { usersOf } from './path-users.ts';
+import { namespaceUsersOf, usersOf } from './path-users.ts';
 import { runProgram } from './run-program.ts';
 
 /** Makes a file system where there is none. Throws MOUNT_FOREIGN if there is another, unless `force`. */
@@ -100,7 +101,20 @@ async function refuseUsed({ volume, device }: VolumeDevice, path: string): Promi
   }
 }
 
-/** Unmounts what `device` has at `path`. Throws MOUNT_BUSY with the processes that use it. */
+/**
+ * What mkfs.ext4 leaves in an empty file system. Programs that want an empty folder (initdb, Docker's copy of what the image has there)
+ * stumble over it, and an e2fsck that somebody runs by hand makes it again.
+ */
+export async function clearLostAndFound(path: string): Promise<void> {
+  if ((await readdir(path)).join() !== 'lost+found') return;
+  // What is in it, or a drive that is full, keeps it.
+  await rmdir(join(path, 'lost+found')).catch(() => undefined);
+}
+
+/**
+ * Unmounts what `device` has at `path`. Throws MOUNT_BUSY with the processes that use it, those of containers included: a container's
+ * mount is one of its own, and would keep the device when ours is gone.
+ */
 export async function unmountFileSystem(
   target: VolumeDevice,
   options: { readonly path: string; readonly made: MadeLog },
@@ -116,8 +130,27 @@ export async function unmountFileSystem(
       if (users.length === 0) throw failed(volume, `umount: ${result.output}`);
       throw new Refusal('MOUNT_BUSY', { path, users: describeUsers(users) });
     }
+    if (!(await isLetGo(device))) {
+      const users = await namespaceUsersOf(device);
+      if (isFsType(there.type)) await runMount(target, { fsType: there.type, path });
+      throw new Refusal('MOUNT_BUSY', { path, users: describeUsers(users) });
+    }
   }
   await forgetMount(options.made, { path, device });
+}
+
+/** Containers that ended let go of their mounts some ms after their engine said so. */
+const LET_GO_MS = 2000;
+const LET_GO_POLL_MS = 20;
+
+/** Whether no other mount of the device is left. */
+async function isLetGo(device: string): Promise<boolean> {
+  for (let waitedMs = 0; waitedMs < LET_GO_MS; waitedMs += LET_GO_POLL_MS) {
+    // A device that is dead or gone is nobody's.
+    if (!(await isClaimed(device).catch(() => false))) return true;
+    await sleep(LET_GO_POLL_MS);
+  }
+  return false;
 }
 
 export type CheckOptions = {
@@ -276,6 +309,7 @@ async function forgetMount(
 const USERS_SHOWN_MAX = 5;
 
 function describeUsers(users: readonly { readonly pid: number; readonly name: string }[]): string {
+  if (users.length === 0) return 'a process that cannot be seen uses it';
   const shown = users.slice(0, USERS_SHOWN_MAX).map(({ pid, name }) => `${pid} (${name})`);
   const more = users.length > shown.length ? ` and ${users.length - shown.length} more` : '';
   return `process ${shown.join(', ')}${more} uses it`;

@@ -20,6 +20,8 @@ export type ControlParts = {
   /** One change at a time for each drive and volume. */
   readonly turnstile: Turnstile;
   readonly wallMs: () => number;
+  /** Names the run of the machine, from its boot to its end. */
+  readonly bootId: string;
   /** A fresh UUID. */
   readonly newId: () => string;
   /** 32 fresh hex digits. */

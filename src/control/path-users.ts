@@ -2,6 +2,8 @@
 
 import { readFile, readdir, readlink } from 'node:fs/promises';
 
+import { deviceNumber } from '../attacher/device-use.ts';
+
 export type PathUser = { readonly pid: number; readonly name: string };
 
 /** Processes whose directory, root, program, open files or mappings lie below `path`, as far as /proc lets us see. */
@@ -10,6 +12,22 @@ export async function usersOf(path: string): Promise<PathUser[]> {
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     if (await uses(entry, path)) users.push({ pid: Number(entry), name: await nameOf(entry) });
+  }
+  return users;
+}
+
+/** Processes in other mount namespaces that have the device mounted: those of containers, as far as /proc lets us see. */
+export async function namespaceUsersOf(device: string): Promise<PathUser[]> {
+  const number = deviceNumber(device);
+  const own = await readlink('/proc/self/ns/mnt');
+  const users: PathUser[] = [];
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    if ((await readlink(`/proc/${entry}/ns/mnt`).catch(() => own)) === own) continue;
+    // proc_pid_mountinfo(5): the device number is the third field.
+    const mounts = await readFile(`/proc/${entry}/mountinfo`, 'utf8').catch(() => '');
+    const has = mounts.split('\n').some((line) => line.split(' ')[2] === number);
+    if (has) users.push({ pid: Number(entry), name: await nameOf(entry) });
   }
   return users;
 }

@@ -14,6 +14,7 @@ import type {
   DriveRecord,
   EventRecord,
   OperationRecord,
+  PluginRecord,
   RequestRecord,
   TrashRecord,
   UsageRecord,
@@ -110,6 +111,11 @@ export class RecordsStore {
   async events(): Promise<EventRecord[]> {
     const events = await this.#all<EventRecord>('event/');
     return events.toSorted((a, b) => b.atMs - a.atMs);
+  }
+
+  /** In order of name. */
+  async plugins(): Promise<PluginRecord[]> {
+    return this.#all<PluginRecord>('plugin/');
   }
 
   /** The store's revision now. */

@@ -7,6 +7,7 @@ import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/typ
 import fastify, { type FastifyInstance } from 'fastify';
 
 import { Refusal } from '../model/errors.ts';
+import type { VolumePlugins } from './docker/plugins.ts';
 import type { Drives } from './drives.ts';
 import { addRequestKeys } from './keyed-requests.ts';
 import { onClientError, problemOf, sendProblem, sendRawProblem } from './problem.ts';
@@ -14,6 +15,7 @@ import type { ProgressBoard } from './progress.ts';
 import type { RecordsStore } from './records-store.ts';
 import { addRespondAsync } from './respond-async.ts';
 import { attachmentRoutes } from './routes/attachments.ts';
+import { dockerPluginRoutes } from './routes/docker-plugins.ts';
 import { driveRoutes } from './routes/drives.ts';
 import { installationRoutes } from './routes/installation.ts';
 import { operationRoutes } from './routes/operations.ts';
@@ -36,6 +38,7 @@ export type RestParts = {
   readonly drives: Drives;
   readonly volumes: Volumes;
   readonly trash: Trash;
+  readonly plugins: VolumePlugins;
   readonly wallMs: () => number;
   readonly status: () => Promise<StatusView>;
   /** Unmounts and releases devices, for an orderly end. Resolves with what stood in the way. */
@@ -92,6 +95,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   attachmentRoutes(app, parts);
   installationRoutes(app, parts);
   operationRoutes(app, parts);
+  dockerPluginRoutes(app, parts);
   watchRoutes(app, parts);
   await app.ready();
   return app;

@@ -11,6 +11,7 @@ export type ProgramResult =
 
 /** File system programs live in sbin, which is in the path of root only. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const E2FSCK_CONFIG = new URL('./e2fsck.conf', import.meta.url).pathname;
 /** mkfs and fsck print a few lines; a corrupt file system makes them print one for each mistake. */
 const OUTPUT_BYTES_MAX = 1_048_576;
 
@@ -18,7 +19,7 @@ const OUTPUT_BYTES_MAX = 1_048_576;
 export function runProgram(program: string, ...values: readonly string[]): Promise<ProgramResult> {
   const options = {
     // Messages in English, so that those who look one up find it.
-    env: { PATH, LC_ALL: 'C' },
+    env: { PATH, LC_ALL: 'C', E2FSCK_CONFIG },
     maxBuffer: OUTPUT_BYTES_MAX,
   };
   return new Promise((resolve) => {

@@ -146,9 +146,24 @@ export const AttachmentBody = Type.Object(
 
 export const MountBody = Type.Object(
   {
-    fs: Type.Union([Type.Literal('ext4'), Type.Literal('xfs')]),
-    path: Type.Optional(Path('Absolute; DIR/mnt/NAME without it')),
+    fs: Type.Optional(
+      Type.Union([Type.Literal('ext4'), Type.Literal('xfs')], {
+        description: 'What the volume has, or was to have, without it; else ext4',
+      }),
+    ),
+    path: Type.Optional(Path('Absolute; where it is mounted without it, else DIR/mnt/NAME')),
     force: Type.Optional(Type.Boolean({ description: 'Make the file system over another one' })),
+  },
+  { additionalProperties: false },
+);
+
+export const UnmountQuery = Type.Object(
+  {
+    force: Type.Optional(
+      Type.Boolean({
+        description: 'Though a container engine has not said that it needs the mount no more',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -210,6 +225,10 @@ export const Volume = Type.Object({
       growsAtNextMount: Type.Boolean({
         description:
           'The file system is smaller than the volume: the kernel grows a mounted ext4 only for those who have CAP_SYS_RESOURCE',
+      }),
+      holders: Type.Array(Type.String(), {
+        description:
+          'Who asked for it: "api", or PLUGIN/ID of a container engine. The last to go unmounts it',
       }),
     }),
   ),

@@ -10,6 +10,7 @@ import type {
 } from '../model/records.ts';
 import type { Settings } from '../model/settings.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { holdersOf } from './mount-holders.ts';
 import type { Progress } from './progress.ts';
 import type { OperationView } from './operation-schemas.ts';
 import type { DriveView, EventView, SettingsView, TrashedView, VolumeView } from './schemas.ts';
@@ -97,6 +98,7 @@ export function viewVolume(
             state: mount.state,
             // Records of the first development versions lack it.
             growsAtNextMount: mount.growsAtNextMount ?? false,
+            holders: [...holdersOf(mount)],
           },
   };
 }

@@ -13,6 +13,7 @@ import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import {
   checkFileSystem,
+  clearLostAndFound,
   ensureFileSystem,
   growFileSystem,
   growUnmounted,
@@ -190,9 +191,11 @@ export class VolumeSettler {
       this.#show(volume, 'mounting it');
       const at = await mountFileSystem(target, { fsType, path: mount.path, made });
       onStep('volume.mount: mounted');
+      await clearLostAndFound(at);
       const growsAtNextMount = (await growFileSystem(target, { fsType, path: at })) === 'later';
       await this.#put({
         ...volume,
+        fsType,
         mount: { ...mount, force: false, path: at, state: 'mounted', growsAtNextMount },
       });
     } catch (error) {

@@ -8,6 +8,7 @@ import { checkLabels } from '../model/labels.ts';
 import type {
   AutoGrow,
   Labels,
+  MountRecord,
   OperationRecord,
   Owner,
   TrashRecord,
@@ -17,19 +18,20 @@ import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { type Drives, placingOn } from './drives.ts';
 import { trimMounted } from './file-systems.ts';
+import {
+  type MountWish,
+  type UnmountWish,
+  newMount,
+  refuseHeld,
+  withHolder,
+  withoutHolder,
+} from './mount-holders.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
 import { VolumeSettler } from './volume-settler.ts';
-
-export type MountWish = {
-  readonly fsType: 'ext4' | 'xfs';
-  /** DIR/mnt/NAME without it. */
-  readonly path: string | undefined;
-  readonly force: boolean;
-};
 
 export type VolumeWish = {
   readonly name: string;
@@ -40,6 +42,8 @@ export type VolumeWish = {
   readonly labels?: Labels | undefined;
   readonly autoGrow?: AutoGrow | undefined;
   readonly createdBy?: string | undefined;
+  readonly plugin?: string | undefined;
+  readonly fsType?: 'ext4' | 'xfs' | undefined;
 };
 
 /** What is to be another of a volume; what is undefined stays as it is. */
@@ -91,22 +95,24 @@ export class Volumes {
         resizeToBytes: undefined,
         ...described(wish, wish.sizeBytes),
         ...(wish.createdBy === undefined ? {} : { createdBy: wish.createdBy }),
+        ...(wish.plugin === undefined ? {} : { plugin: wish.plugin }),
+        ...(wish.fsType === undefined ? {} : { fsType: wish.fsType }),
       };
       await this.#want('volume.create', record, { isNew: true });
       return this.get(name);
     });
   }
 
-  #same(
-    record: VolumeRecord,
-    wish: { readonly sizeBytes: number; readonly drive: string | undefined },
-  ): VolumeRecord {
+  #same(record: VolumeRecord, wish: VolumeWish): VolumeRecord {
+    const { sizeBytes, drive, fsType } = record;
     const difference =
-      record.sizeBytes !== wish.sizeBytes
-        ? `a size of ${formatSizeExact(record.sizeBytes)}`
-        : wish.drive !== undefined && wish.drive !== record.drive
-          ? `drive "${record.drive}"`
-          : undefined;
+      sizeBytes !== wish.sizeBytes
+        ? `a size of ${formatSizeExact(sizeBytes)}`
+        : wish.drive !== undefined && wish.drive !== drive
+          ? `drive "${drive}"`
+          : wish.fsType !== undefined && fsType !== undefined && wish.fsType !== fsType
+            ? `file system ${fsType}`
+            : undefined;
     if (difference !== undefined)
       throw new Refusal('VOLUME_EXISTS', { volume: record.name, difference });
     return record;
@@ -132,6 +138,7 @@ export class Volumes {
       const kept = await this.#parts.records.volume(name);
       if (kept === undefined) return { removed: false };
       const { record } = kept;
+      refuseHeld(record, 'remove');
       if (record.mount !== undefined || record.attachment !== undefined) {
         throw new Refusal('VOLUME_ATTACHED', { volume: name });
       }
@@ -214,6 +221,7 @@ export class Volumes {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
       const record = await this.get(name);
+      refuseHeld(record, 'detach');
       if (record.mount !== undefined) {
         throw new Refusal('VOLUME_MOUNTED', { volume: name, path: record.mount.path });
       }
@@ -224,7 +232,10 @@ export class Volumes {
     });
   }
 
-  /** Mounts a volume, attaching it and making a file system where there is none. Mounted that way already, it stays. */
+  /**
+   * Mounts a volume for a holder, attaching it and making a file system where there is none. Mounted that way already, it stays, and the
+   * holder is one more.
+   */
   mount(name: string, wish: MountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
@@ -233,31 +244,28 @@ export class Volumes {
       if (!path.isAbsolute(at)) {
         throw new Refusal('PATH_INVALID', { path: at, problem: 'it must begin with "/"' });
       }
-      if (record.mount !== undefined) return mountedAlready(record, { ...wish, path: at });
-      const { attachment } = record;
+      const { bootId } = this.#parts;
+      const { attachment, mount: known } = record;
+      if (known !== undefined)
+        return this.#putMount(record, withHolder(record, known, { ...wish, bootId }));
       if (attachment !== undefined && attachment.wanted !== 'device')
         throw attachedOtherwise(record, 'device');
       const attaching = attachment === undefined ? this.#attaching(record, 'device') : record;
-      const mount = {
-        path: at,
-        fsType: wish.fsType,
-        force: wish.force,
-        state: 'mounting' as const,
-        growsAtNextMount: false,
-        attached: attachment === undefined,
-      };
+      const mount = newMount(record, { ...wish, path: at, bootId });
       await this.#want('volume.mount', { ...attaching, mount });
       return this.get(name);
     });
   }
 
-  /** Unmounts a volume, and detaches it if the mount attached it. */
-  unmount(name: string): Promise<VolumeRecord> {
+  /** Ends a hold. The last to go unmounts the volume, and detaches it if the mount attached it. Throws VOLUME_HELD to the API while containers use it. */
+  unmount(name: string, wish: UnmountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
       const record = await this.get(name);
-      if (record.mount === undefined) return record;
-      const mount = { ...record.mount, state: 'unmounting' as const };
+      const { mount: known } = record;
+      if (known === undefined) return record;
+      const mount = withoutHolder(record, known, wish);
+      if (mount.state !== 'unmounting') return this.#putMount(record, mount);
       await this.#want('volume.unmount', { ...record, mount });
       return this.get(name);
     });
@@ -274,6 +282,15 @@ export class Volumes {
       this.#parts.progress.show(operation.target, `trimming its ${mount.fsType}`);
       await runOperation(this.#parts, operation, () => trimMounted(name, mount.path));
     });
+  }
+
+  /** Records who holds a mount, where that has changed. */
+  async #putMount(record: VolumeRecord, mount: MountRecord): Promise<VolumeRecord> {
+    const { mount: known } = record;
+    if (known?.holders?.join() === mount.holders?.join()) return record;
+    await this.#parts.records.putVolume({ ...record, mount });
+    this.#parts.onStep('volume.mount: held');
+    return this.get(record.name);
   }
 
   /** What the engine says of one volume; undefined while it is away. */
@@ -375,15 +392,5 @@ function attachedOtherwise(record: VolumeRecord, wanted: 'nbd' | 'device'): Refu
     volume: record.name,
     wanted: words[wanted],
     actual: words[record.attachment?.wanted ?? 'nbd'],
-  });
-}
-
-function mountedAlready(record: VolumeRecord, wish: MountWish): VolumeRecord {
-  const { mount } = record;
-  if (mount?.path === wish.path && mount?.fsType === wish.fsType) return record;
-  throw new Refusal('VOLUME_MOUNTED_OTHERWISE', {
-    volume: record.name,
-    wanted: `with ${wish.fsType} at "${wish.path}"`,
-    actual: `with ${mount?.fsType} at "${mount?.path}"`,
   });
 }

@@ -165,6 +165,23 @@ const VOLUME = {
       wayOut: 'Unmount it first (holdfast volume unmount NAME)',
     },
   ),
+  VOLUME_HELD: row(
+    409,
+    'later',
+    'Cannot {action} volume "{volume}": containers use it (mount {holders})',
+    {
+      wayOut:
+        'Stop these containers first. If their engine is gone for good: holdfast volume unmount {volume} --force',
+    },
+  ),
+  VOLUME_FOREIGN: row(
+    409,
+    'never',
+    'Cannot remove volume "{volume}" by plugin "{plugin}": it was made {maker}',
+    {
+      wayOut: 'holdfast volume rm {volume} removes it, with what it holds',
+    },
+  ),
   VOLUME_SHRINK: row(
     409,
     'never',
@@ -259,6 +276,19 @@ const INSTALLATION = {
   }),
   INSTALLATION_FOREIGN: row(409, 'never', 'Cannot use "{path}": {problem}'),
   INSTALLATION_STOPPING: row(503, 'later', 'Holdfast is stopping', { exit: 3 }),
+  PLUGIN_OPTION: row(400, 'never', 'Cannot use option "{option}": {problem}', {
+    exit: 2,
+    wayOut: 'Options are size, fs, drive, tenant, group and label.KEY',
+  }),
+  PLUGIN_SOCKET: row(409, 'later', 'Cannot serve plugin "{plugin}" at "{path}": {problem}', {
+    wayOut: 'Another installation may have the name: holdfast docker enable NAME takes any other',
+  }),
+  PLUGIN_LIMIT: row(
+    409,
+    'later',
+    'Cannot enable plugin "{plugin}": there are {count}, as many as there can be',
+    { wayOut: 'holdfast docker disable NAME ends one' },
+  ),
   STORE_CONFLICT: row(409, 'now', 'Another request changed "{key}" meanwhile'),
   STORE_COMPACTED: row(
     410,

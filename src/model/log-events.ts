@@ -69,6 +69,7 @@ export const LOG_EVENTS = {
   'api.listening': info('The API listens on TCP'),
   'api.not_listening': error('The API cannot listen on TCP'),
   'api.token_refused': warning('Requests over TCP without the token were refused'),
+  'plugin.away': warning('A volume plugin cannot listen'),
   'reconcile.failed': warning('What is wanted of a drive or volume could not be done'),
 } as const satisfies Record<string, Row>;
 

@@ -1,6 +1,6 @@
 /**
  * What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, trash/VOLUME ID, usage/VOLUME ID, operation/ID, request/KEY,
- * event/ID, settings/installation
+ * event/ID, plugin/NAME, settings/installation
  */
 
 import type { LogEvent } from './log-events.ts';
@@ -40,6 +40,10 @@ export type VolumeRecord = {
   readonly labels?: Labels;
   /** The program that asked for it, as it named itself. */
   readonly createdBy?: string;
+  /** The volume plugin through which it was made: no other removes it. */
+  readonly plugin?: string;
+  /** What it holds or, before its first mount, what it is to hold; undefined: nobody said. */
+  readonly fsType?: 'ext4' | 'xfs';
   /** When it was attached last; of one that was detached since, when that was. */
   readonly lastAttachedAtMs?: number;
 };
@@ -92,7 +96,14 @@ export type MountRecord = {
   readonly attached: boolean;
   /** The volume has grown, and its mounted file system was not allowed to follow. */
   readonly growsAtNextMount?: boolean;
+  /** Who asked for it and did not end it yet: `api`, or PLUGIN/ID of a container engine's mount. Undefined: `api` alone. */
+  readonly holders?: readonly string[];
+  /** In which run of the machine they asked. Containers of an earlier one are gone, and say no word of it. */
+  readonly bootId?: string;
 };
+
+/** A socket on which control speaks the Docker volume plugin protocol: NAME.sock, where Docker looks for plugins. */
+export type PluginRecord = { readonly name: string };
 
 export type OperationRecord = {
   readonly id: string;
@@ -133,4 +144,4 @@ export type EventRecord = {
 };
 
 /** What an event is about. */
-export type Subject = `${'volume' | 'drive' | 'trash' | 'process'}/${string}`;
+export type Subject = `${'volume' | 'drive' | 'trash' | 'process' | 'plugin'}/${string}`;

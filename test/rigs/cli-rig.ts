@@ -74,7 +74,12 @@ export class CliRig {
   start(words: readonly string[], options: RunOptions = {}): ChildProcess {
     return spawn(options.program ?? PROGRAM, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, HOLDFAST_DATA: this.data, ...options.env },
+      env: {
+        ...process.env,
+        HOLDFAST_DATA: this.data,
+        HOLDFAST_PLUGIN_DIR: path.join(this.directory, 'plugins'),
+        ...options.env,
+      },
       ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });

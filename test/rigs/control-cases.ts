@@ -3,8 +3,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
+import { readMounts } from '../../src/attacher/mount-table.ts';
 import type { DriveView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
+import { PluginClient } from './plugin-client.ts';
 
 const MIB = 2 ** 20;
 /** Sparse. */
@@ -51,8 +53,8 @@ async function hasDrive({ api }: ControlRig, name: string): Promise<boolean> {
 }
 
 /** A file that stands on the volume as long as it is mounted. */
-const witness = (rig: ControlRig): string =>
-  path.join(rig.installation.directory, 'mnt', 'v', 'witness');
+const folder = (rig: ControlRig): string => path.join(rig.installation.directory, 'mnt', 'v');
+const witness = (rig: ControlRig): string => path.join(folder(rig), 'witness');
 
 async function mountWithWitness(rig: ControlRig, fsType: string): Promise<void> {
   await create(rig);
@@ -67,7 +69,13 @@ const foreignFile = (rig: ControlRig): string => path.join(rig.directory, 'forei
 
 /** The use cases, with file systems of one type. */
 export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
-  return [...driveCases(), ...volumeCases(), ...attachCases(), ...mountCases(fsType)];
+  return [
+    ...driveCases(),
+    ...volumeCases(),
+    ...attachCases(),
+    ...mountCases(fsType),
+    ...pluginCases(fsType),
+  ];
 }
 
 function driveCases(): UseCase[] {
@@ -244,11 +252,81 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
   return cases.map((each) => Object.assign(each, { needsDevice: true }));
 }
 
+const plugin = (rig: ControlRig): PluginClient =>
+  new PluginClient(path.join(rig.pluginDirectory, 'holdfast.sock'));
+const mountFor = (rig: ControlRig, id: string): Promise<unknown> =>
+  plugin(rig).call('Mount', { Name: 'v', ID: id });
+const holders = async (rig: ControlRig): Promise<string> =>
+  String((await volumeOf(rig))?.mount?.holders);
+
+/** What container engines ask. */
+function pluginCases(fsType: string): UseCase[] {
+  const enable = ({ api }: ControlRig): Promise<unknown> =>
+    api.put('/v1/docker-plugins/holdfast', {});
+  const made = async (rig: ControlRig): Promise<void> => {
+    await enable(rig);
+    const Opts = { size: String(VOLUME_BYTES), fs: fsType };
+    await plugin(rig).call('Create', { Name: 'v', Opts });
+  };
+  const mountedFor = async (rig: ControlRig, ...ids: readonly string[]): Promise<void> => {
+    await made(rig);
+    for (const id of ids) await mountFor(rig, id);
+    fs.writeFileSync(witness(rig), 'kept', { flush: true });
+  };
+  const cases: Omit<UseCase, 'needsDevice'>[] = [
+    {
+      name: 'plugin mount, the first',
+      prepare: made,
+      act: (rig) => mountFor(rig, '1'),
+      isAsked: async (rig) =>
+        (await holders(rig)) === 'holdfast/1' && readMounts().some((at) => at.path === folder(rig)),
+    },
+    {
+      name: 'plugin mount, another',
+      prepare: (rig) => mountedFor(rig, '1'),
+      act: (rig) => mountFor(rig, '2'),
+      isAsked: async (rig) => (await holders(rig)) === 'holdfast/1,holdfast/2' && hasWitness(rig),
+    },
+    {
+      name: 'plugin unmount, not the last',
+      prepare: (rig) => mountedFor(rig, '1', '2'),
+      act: (rig) => plugin(rig).call('Unmount', { Name: 'v', ID: '1' }),
+      isAsked: async (rig) => (await holders(rig)) === 'holdfast/2' && hasWitness(rig),
+    },
+    {
+      name: 'plugin unmount, the last',
+      prepare: (rig) => mountedFor(rig, '1'),
+      act: (rig) => plugin(rig).call('Unmount', { Name: 'v', ID: '1' }),
+      isAsked: async (rig) => {
+        const volume = await volumeOf(rig);
+        return volume?.mount === null && volume.attachment === null;
+      },
+    },
+  ];
+  return [
+    {
+      name: 'plugin create',
+      needsDevice: false,
+      prepare: enable,
+      act: made,
+      isAsked: async (rig) => (await volumeOf(rig))?.sizeBytes === VOLUME_BYTES,
+    },
+    {
+      name: 'plugin remove',
+      needsDevice: false,
+      prepare: made,
+      act: (rig) => plugin(rig).call('Remove', { Name: 'v' }),
+      isAsked: async (rig) => (await volumeOf(rig)) === undefined,
+    },
+    ...cases.map((each) => Object.assign(each, { needsDevice: true })),
+  ];
+}
+
 /** Takes away whatever the use cases made: the drive `default` alone is left. */
 export async function clean(rig: ControlRig): Promise<void> {
   const { api } = rig;
   if ((await volumeOf(rig)) !== undefined) {
-    await api.delete('/v1/volumes/v/mount');
+    await api.delete('/v1/volumes/v/mount?force=true');
     await api.delete('/v1/volumes/v/attachment');
     await api.delete('/v1/volumes/v?now=true');
   }

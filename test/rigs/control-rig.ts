@@ -113,6 +113,11 @@ export class ControlRig {
     fs.writeFileSync(this.#killFile, String(step));
   }
 
+  /** In place of Docker's own folder for the sockets of plugins. */
+  get pluginDirectory(): string {
+    return path.join(this.directory, 'plugins');
+  }
+
   get #killFile(): string {
     return path.join(this.directory, 'kill-at');
   }
@@ -125,6 +130,7 @@ export class ControlRig {
       env: {
         NODE_COMPILE_CACHE: COMPILE_CACHE,
         ...process.env,
+        HOLDFAST_PLUGIN_DIR: this.pluginDirectory,
         HOLDFAST_TEST_KILL: this.#killFile,
       },
     });

@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { LineServer } from '../../src/attacher/line-server.ts';
 import { MadeLog } from '../../src/attacher/made-log.ts';
+import { VolumePlugins } from '../../src/control/docker/plugins.ts';
 import { Drives } from '../../src/control/drives.ts';
 import {
   type Installation,
@@ -116,6 +117,7 @@ export class RestDouble {
       volumes,
       await this.records.trash(),
       await this.records.settings(),
+      await this.records.plugins(),
       [...this.#engine.drives],
       [...this.#engine.volumes],
       fs.readdirSync(folder),
@@ -162,9 +164,16 @@ export class RestDouble {
     const logged: Logged[] = [];
     const log: Log = (event, details = {}) => logged.push({ event, details });
     const parts = { ...partsFor(installation, store), log };
-    const app = await openApp(parts);
+    const drives = new Drives(parts);
+    const volumes = new Volumes(parts, drives);
+    const plugins = new VolumePlugins(parts, {
+      volumes,
+      directory: path.join(directory, 'plugins'),
+    });
+    const app = await openApp(parts, { drives, volumes, plugins });
     const close = async (): Promise<void> => {
       await app.close();
+      await plugins.close();
       parts.engine.close();
       parts.attacher.close();
       await Promise.all(servers.map((server) => server.close()));
@@ -186,6 +195,7 @@ function partsFor(installation: Installation, store: SqliteStore): ControlParts 
     log: () => undefined,
     turnstile: new Turnstile(),
     wallMs: () => Date.now(),
+    bootId: 'boot',
     newId: () => `id-${nextId++}`,
     newAttachId: () => String(nextId++).padStart(32, '0'),
     progress: new ProgressBoard(),
@@ -194,15 +204,16 @@ function partsFor(installation: Installation, store: SqliteStore): ControlParts 
   };
 }
 
-function openApp(parts: ControlParts): ReturnType<typeof openRest> {
-  const drives = new Drives(parts);
+function openApp(
+  parts: ControlParts,
+  uses: Pick<Parameters<typeof openRest>[0], 'drives' | 'volumes' | 'plugins'>,
+): ReturnType<typeof openRest> {
   const status = new StatusReader(parts, { version: '0' });
   return openRest({
+    ...uses,
     version: '0',
     records: parts.records,
     progress: parts.progress,
-    drives,
-    volumes: new Volumes(parts, drives),
     trash: new Trash(parts),
     status: () => status.read(),
     wallMs: parts.wallMs,

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 
 import { type Command, Option } from 'commander';
 
+import { shortHolder } from '../../control/mount-holders.ts';
 import type { VolumeView } from '../../control/schemas.ts';
 import { formatDuration, parseDuration } from '../../model/durations.ts';
 import { parseLabel } from '../../model/labels.ts';
@@ -206,7 +207,12 @@ function describe(view: VolumeView): string {
     );
     if (attachment.device !== null) pairs.push(['Device', attachment.device]);
   }
-  if (mount !== null) pairs.push(['Mount', `${mount.state}, ${mount.fs} at ${mount.path}`]);
+  if (mount !== null) {
+    pairs.push(
+      ['Mount', `${mount.state}, ${mount.fs} at ${mount.path}`],
+      ['Held by', mount.holders.map(shortHolder).join(', ') || 'nobody'],
+    );
+  }
   return fields(pairs);
 }
 
@@ -242,19 +248,22 @@ function addMounting(volume: Command): void {
     example: 'holdfast volume mount db --fs ext4',
   })
     .addOption(
-      new Option('--fs <type>', 'its file system').choices(['ext4', 'xfs']).default('ext4'),
+      new Option('--fs <type>', 'its file system (default: what it has, else ext4)').choices([
+        'ext4',
+        'xfs',
+      ]),
     )
-    .option('--at <path>', 'where (default: DIR/mnt/NAME)')
+    .option('--at <path>', 'where (default: where it is mounted, else DIR/mnt/NAME)')
     .option('--force', 'make the file system though there is another: what it holds is lost')
     .action(
       async (
         name: string,
-        options: { fs: string; at?: string; force?: boolean },
+        options: { fs?: string; at?: string; force?: boolean },
         command: Command,
       ) => {
         const { api, output } = contextOf(command);
         const body = {
-          fs: options.fs,
+          ...(options.fs === undefined ? {} : { fs: options.fs }),
           ...(options.at === undefined ? {} : { path: resolve(options.at) }),
           force: options.force === true,
         };
@@ -268,9 +277,12 @@ function addMounting(volume: Command): void {
   addCommand(volume, 'unmount <name>', {
     purpose: 'Unmounts a volume, and detaches it if the mount attached it.',
     example: 'holdfast volume unmount db',
-  }).action(async (name: string, _: object, command: Command) => {
-    const { api, output } = contextOf(command);
-    const view = await api.delete<VolumeView>(volumePath(name, '/mount'));
-    output.result(view, `Volume "${name}" is unmounted`);
-  });
+  })
+    .option('--force', 'though an engine that is gone for good holds it; a container keeps it')
+    .action(async (name: string, options: { force?: boolean }, command: Command) => {
+      const { api, output } = contextOf(command);
+      const query = options.force === true ? '?force=true' : '';
+      const view = await api.delete<VolumeView>(volumePath(name, `/mount${query}`));
+      output.result(view, `Volume "${name}" is unmounted`);
+    });
 }

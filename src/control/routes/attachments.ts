@@ -1,7 +1,15 @@
 /** Routes of attachments and mounts. */
 
 import type { App, RestParts } from '../rest.ts';
-import { AttachmentBody, MountBody, NameParams, Volume, problems } from '../schemas.ts';
+import {
+  AttachmentBody,
+  MountBody,
+  NameParams,
+  UnmountQuery,
+  Volume,
+  problems,
+} from '../schemas.ts';
+import { API_HOLDER } from '../mount-holders.ts';
 import { volumeView } from './volumes.ts';
 
 /** Adds them to the API. */
@@ -28,16 +36,18 @@ export function attachmentRoutes(app: App, parts: RestParts): void {
   app.put(
     '/v1/volumes/:name/mount',
     { schema: { summary: 'Attaches and mounts a volume', params, body: MountBody, response } },
-    async ({ params: { name }, body }) => {
-      await volumes.mount(name, { fsType: body.fs, path: body.path, force: body.force ?? false });
+    async ({ params: { name }, body: { fs, path, force = false } }) => {
+      await volumes.mount(name, { fsType: fs, path, force, holder: API_HOLDER });
       return volumeView(parts, name);
     },
   );
   app.delete(
     '/v1/volumes/:name/mount',
-    { schema: { summary: 'Unmounts a volume', params, response } },
-    async ({ params: { name } }) => {
-      await volumes.unmount(name);
+    {
+      schema: { summary: 'Unmounts a volume', params, querystring: UnmountQuery, response },
+    },
+    async ({ params: { name }, query: { force = false } }) => {
+      await volumes.unmount(name, { holder: API_HOLDER, force });
       return volumeView(parts, name);
     },
   );
