@@ -25,6 +25,7 @@ for (const how of [['--detach'], [], ['--output', 'json']]) {
     );
     assert.match(refused.err, /[\d.]+[GT]iB fits: --drive-size/);
     assert.deepEqual(processesOf(rig.directory), []);
+    assert.deepEqual(fs.readdirSync(rig.directory), [], 'what it made it takes back');
     assert.equal((await rig.run(['status'])).code, 3);
   });
 }

@@ -84,12 +84,29 @@ for (const fsType of TYPES) {
 
       await rig.json('down');
       await rig.json('up', '--detach');
+      const told = await rig.run(['events', '--volume', 'big']);
+      if (fsType === 'ext4')
+        assert.match(told.out, /is unmounted, but its ext4 had stopped writing/);
       const refused = await rig.run(['volume', 'mount', 'big', '--fs', fsType, '--output', 'json']);
       // An xfs may have had nothing left to write back.
       if (fsType === 'ext4' || refused.code !== 0) assert.match(refused.err, /MOUNT_NO_ROOM/);
       await rig.json('volume', 'rm', 'filler', '--now', '--yes');
       await rig.json('volume', 'mount', 'big', '--fs', fsType);
       for (const [file, was] of synced) assert.equal(digest(file), was, file);
+
+      const more = fill(path.join(folder, 'more'));
+      const unclean = await rig.run(['volume', 'unmount', 'big']);
+      if (fsType === 'ext4') {
+        assert.equal(unclean.code, 1);
+        assert.match(unclean.err, /is unmounted, but its ext4 had stopped writing before.*\nWhat/);
+      }
+      const { mount: none, attachment } = await rig.json('volume', 'inspect', 'big');
+      assert.deepEqual(
+        [none, attachment],
+        [null, null],
+        'it is unmounted and detached all the same',
+      );
+      assert.ok(more.size > 1);
       await rig.json('uninstall', '--yes');
     },
   );

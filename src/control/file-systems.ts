@@ -72,12 +72,24 @@ export async function make({ volume, device }: VolumeDevice, fsType: FsType): Pr
   throw failed(volume, describeExit(program, result));
 }
 
-/** Whether an ext4 that is not mounted has a journal that is to be replayed. */
-export async function hasExt4Journal({ volume, device }: VolumeDevice): Promise<boolean> {
-  const result = await runProgram('dumpe2fs', '-h', device);
-  if (result.kind === 'missing') throw missing(volume, 'dumpe2fs', TABLE.ext4.package);
-  return /^Filesystem features:.*\bneeds_recovery\b/m.test(result.output);
+/** Whether a file system that is not mounted has a journal that is to be replayed. */
+export async function hasJournalLeft(
+  { volume, device }: VolumeDevice,
+  fsType: FsType,
+): Promise<boolean> {
+  const [program, values, left] = JOURNALS[fsType];
+  const result = await runProgram(program, ...values, device);
+  if (result.kind === 'missing') throw missing(volume, program, TABLE[fsType].package);
+  return left.test(result.output);
 }
+
+/** The program that tells of a journal, and what it says of one that is to be replayed. */
+const JOURNALS: Readonly<
+  Record<FsType, readonly [program: string, values: readonly string[], left: RegExp]>
+> = {
+  ext4: ['dumpe2fs', ['-h'], /^Filesystem features:.*\bneeds_recovery\b/m],
+  xfs: ['xfs_logprint', ['-t'], /state: <DIRTY>/],
+};
 
 /** Where e2fsck's passes begin and end, in percent of all its work, as its own bar has them. */
 const E2FSCK_PASSES: readonly number[] = [0, 70, 90, 92, 95, 100];

@@ -10,7 +10,7 @@ import { type Installation, refuseFull } from './installation.ts';
 export type HeldLock = Extract<FileLock, { kind: 'locked' }>;
 
 /** Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
-function lockInstallation(installation: Installation): HeldLock {
+export function lockInstallation(installation: Installation): HeldLock {
   const note = JSON.stringify({
     pid: process.pid,
     startedAt: new Date().toISOString(),

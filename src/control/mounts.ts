@@ -23,7 +23,7 @@ import {
   failed,
   growMounted,
   growUnmountedExt4,
-  hasExt4Journal,
+  hasJournalLeft,
   isFsType,
   make,
   missing,
@@ -112,16 +112,18 @@ export async function clearLostAndFound(path: string): Promise<void> {
 }
 
 /**
- * Unmounts what `device` has at `path`. Throws MOUNT_BUSY with the processes that use it, those of containers included: a container's
+ * Unmounts what `device` has at `path`. `unclean`: the file system had stopped writing, as it does where its drive is full or fails; what
+ * was synced is in its journal still. Throws MOUNT_BUSY with the processes that use it, those of containers included: a container's
  * mount is one of its own, and would keep the device when ours is gone.
  */
 export async function unmountFileSystem(
   target: VolumeDevice,
   options: { readonly path: string; readonly made: MadeLog },
-): Promise<void> {
+): Promise<'clean' | 'unclean'> {
   const { volume, device } = target;
   const path = await resolve(options.path);
   const there = mountAt(path);
+  let isUnclean = false;
   if (there !== undefined && there.source === device) {
     const result = await runProgram('umount', path);
     if (result.kind === 'missing') throw missing(volume, 'umount', 'mount');
@@ -135,8 +137,10 @@ export async function unmountFileSystem(
       if (isFsType(there.type)) await runMount(target, { fsType: there.type, path });
       throw new Refusal('MOUNT_BUSY', { path, users: describeUsers(users) });
     }
+    isUnclean = isFsType(there.type) && (await hasJournalLeft(target, there.type));
   }
   await forgetMount(options.made, { path, device });
+  return isUnclean ? 'unclean' : 'clean';
 }
 
 /** Containers that ended let go of their mounts some ms after their engine said so. */
@@ -180,7 +184,7 @@ export async function checkFileSystem(
   const { fsType, roomBytes } = options;
   const isShort = roomBytes < JOURNAL_BYTES_MAX;
   // Where its blocks cannot be written e2fsck drops the journal, and with it what was synced; the kernel keeps it.
-  if (fsType === 'xfs' || (isShort && (await hasExt4Journal(target)))) {
+  if (fsType === 'xfs' || (isShort && (await hasJournalLeft(target, 'ext4')))) {
     await replay(target, options);
   }
   return fsType === 'ext4' ? checkExt4(target, options.onPercent) : checkXfs(target);

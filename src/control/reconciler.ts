@@ -12,6 +12,7 @@ import { unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import type { Trash } from './trash.ts';
+import { tellUnclean } from './volume-settler.ts';
 import type { Volumes } from './volumes.ts';
 
 /** While an engine or attacher is away, what is wanted of it is tried again this often. */
@@ -199,7 +200,9 @@ export class Reconciler {
     try {
       if (mount?.state === 'mounted') {
         const { made } = this.#parts;
-        await unmountFileSystem({ volume: volume.name, device }, { path: mount.path, made });
+        const target = { volume: volume.name, device };
+        const end = await unmountFileSystem(target, { path: mount.path, made });
+        if (end === 'unclean') await tellUnclean(this.#parts, volume);
         this.#parts.onStep('release: unmounted');
       }
       await this.#parts.attacher.call(

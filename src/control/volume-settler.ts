@@ -21,7 +21,7 @@ import {
   unmountFileSystem,
 } from './mounts.ts';
 import { isPassing } from './operations.ts';
-import type { ControlParts } from './parts.ts';
+import { type ControlParts, tell } from './parts.ts';
 import type { Amount } from './progress.ts';
 
 export class VolumeSettler {
@@ -243,10 +243,11 @@ export class VolumeSettler {
     const { made, onStep } = this.#parts;
     const { attachment } = volume;
     this.#show(volume, 'unmounting it');
+    let end: 'clean' | 'unclean' = 'clean';
     try {
       if (attachment?.device !== undefined) {
         const target = { volume: volume.name, device: attachment.device };
-        await unmountFileSystem(target, { path: mount.path, made });
+        end = await unmountFileSystem(target, { path: mount.path, made });
       }
       onStep('volume.unmount: unmounted');
       const detaching =
@@ -258,6 +259,10 @@ export class VolumeSettler {
       await this.#put({ ...volume, mount: { ...mount, state: 'mounted' } });
       throw error;
     }
+    if (end === 'clean') return;
+    // Unmounted it is; whoever asked for that must hear that something is amiss.
+    await this.settle(volume.name);
+    throw await tellUnclean(this.#parts, volume);
   }
 
   async #resize(volume: VolumeRecord, sizeBytes: number): Promise<void> {
@@ -287,6 +292,18 @@ export class VolumeSettler {
       throw error;
     }
   }
+}
+
+/** Tells of a file system that could not end as it should, and returns the fault for whoever asked for its end. */
+export async function tellUnclean(parts: ControlParts, volume: VolumeRecord): Promise<Fault> {
+  const { name, drive, mount } = volume;
+  const fault = new Fault('FILE_SYSTEM_STOPPED', { volume: name, drive, fs: mount?.fsType ?? '' });
+  await tell(parts, 'volume.unmounted_unclean', {
+    subject: `volume/${name}`,
+    what: fault.message,
+    cause: 'writes failed while it was mounted: its drive is full, or gave errors',
+  });
+  return fault;
 }
 
 function text(answer: JsonObject, name: string): string {

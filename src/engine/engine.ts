@@ -161,7 +161,11 @@ export class Engine {
         ...(args['sizeBytes'] === undefined ? {} : { sizeBytes: sizeBytesOf(args) }),
         sparse: flagOf(args, 'sparse'),
         force: flagOf(args, 'force'),
-        onProgress,
+        onProgress: (progress) => {
+          // Control asks for it again at the next start.
+          if (this.#stopped !== undefined) throw new Refusal('INSTALLATION_STOPPING');
+          onProgress(progress);
+        },
       },
     );
   }

@@ -226,6 +226,15 @@ const VOLUME = {
   ),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
   TRIM_FAILED: row(500, 'later', 'Cannot trim volume "{volume}": {problem}'),
+  FILE_SYSTEM_STOPPED: row(
+    500,
+    'later',
+    'Volume "{volume}" is unmounted, but its {fs} had stopped writing before: what was not synced by then is lost',
+    {
+      wayOut:
+        'What was synced is in its journal: see to its drive "{drive}" (holdfast status), then mount the volume, which writes it back',
+    },
+  ),
   FILE_SYSTEM_NOT_GROWN: row(
     500,
     'later',

@@ -24,6 +24,8 @@ export type DataToCheck = {
   /** Blocks whose newest content may be in the log still. */
   readonly redo: ReadonlyMap<number, Redo>;
   readonly findings: Findings;
+  /** Called with the cells that are done, each time some are. */
+  readonly onCells: (count: number) => void;
 };
 
 /** Half of the window: cells that lie next to each other are read together, 512 KiB at once. */
@@ -41,6 +43,7 @@ export async function checkData(work: DataToCheck): Promise<number> {
   const check = new DataCheck(work);
   let ahead: Promise<() => Promise<void>> | undefined;
   let half = 0;
+  let cells = 0;
   for await (const run of runs(work)) {
     // The next run is being read while this one is verified.
     const reading = check.read(run, half);
@@ -49,6 +52,8 @@ export async function checkData(work: DataToCheck): Promise<number> {
     half ^= 1;
     if (ahead !== undefined) await (await ahead)();
     ahead = reading;
+    cells += run.length;
+    work.onCells(cells);
   }
   if (ahead !== undefined) await (await ahead)();
   return check.blocks;

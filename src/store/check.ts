@@ -25,7 +25,7 @@ import { Directory } from './directory.ts';
 import { ioAsyncOf } from './exact.ts';
 import { ExtentMap } from './extent-map.ts';
 import { openRefusal } from './format-drive.ts';
-import { Geometry } from './geometry.ts';
+import { EXTENT_BYTES, Geometry } from './geometry.ts';
 import { LOAD_BYTES, Loader, findSuperblocks } from './load.ts';
 import { type LogScan, LogReader } from './log-reader.ts';
 import { type Media, newCounters } from './media.ts';
@@ -43,6 +43,11 @@ export type CheckOptions = {
   /** Read and verify every data block. */
   readonly data?: boolean;
   readonly repair?: boolean;
+  /** How much of the data blocks is done. */
+  readonly onProgress?: (progress: {
+    readonly doneBytes: number;
+    readonly totalBytes: number;
+  }) => void;
 };
 
 /** One window for the log, then for data. */
@@ -167,6 +172,7 @@ class Check {
     if (this.#options.data !== true) return;
     const isKnown = (page: number): boolean => directory.generation(page) > 0 || cache.has(page);
     const { redo } = replayed.replay;
+    const totalBytes = this.totals.usedCells * EXTENT_BYTES;
     this.totals.dataBlocksRead = await checkData({
       media,
       ioAsync: this.#ioAsync,
@@ -176,6 +182,8 @@ class Check {
       window,
       redo,
       findings,
+      onCells: (count) =>
+        this.#options.onProgress?.({ doneBytes: count * EXTENT_BYTES, totalBytes }),
     });
   }
 

@@ -46,6 +46,7 @@ export type FormatOptions = {
     readonly cellsPerChunk?: number;
     readonly chunkCountMax?: number;
   };
+  /** What it throws ends the format. */
   readonly onProgress?: (progress: {
     readonly doneBytes: number;
     readonly totalBytes: number;
@@ -242,7 +243,9 @@ async function zero(
         options.onProgress?.({ doneBytes, totalBytes });
       }
     };
-    await Promise.all(Array.from({ length: ZERO_DEPTH }, worker));
+    // All of them, since what is in flight must not outlive its file.
+    const ends = await Promise.allSettled(Array.from({ length: ZERO_DEPTH }, worker));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
   }
 }
 

@@ -42,8 +42,18 @@ export class CommandLine {
 
   /** Runs one command and returns what it prints, JSON of a shape that the caller knows. Throws {@link CommandFailed}. */
   async run<Result = unknown>(...words: readonly string[]): Promise<Result> {
+    return await this.#run(words);
+  }
+
+  /** Starts Holdfast. Rejects with an AbortError as soon as `signal` says so; what was started by then runs. */
+  async up(driveSize: string, signal: AbortSignal): Promise<void> {
+    await this.#run(['up', '--detach', '--drive-size', driveSize], signal);
+  }
+
+  async #run<Result>(words: readonly string[], signal?: AbortSignal): Promise<Result> {
     const args = [...words, '--data', this.dataFolder, '--output', 'json'];
-    const { stdout, stderr, status } = await runToEnd(HOLDFAST, args);
+    const { stdout, stderr, status } = await runToEnd(HOLDFAST, args, signal);
+    signal?.throwIfAborted();
     if (status === 0) return JSON.parse(stdout);
     const { code, detail, wayOut } = parseProblem(stderr);
     const sentences = [`holdfast ${words.join(' ')}: ${detail}`, wayOut].filter(Boolean);
@@ -88,10 +98,14 @@ export class CommandLine {
 
 type Ended = { readonly stdout: string; readonly stderr: string; readonly status: number };
 
-async function runToEnd(program: string, args: readonly string[]): Promise<Ended> {
+async function runToEnd(
+  program: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<Ended> {
   return await new Promise((resolve) => {
     // Detached: Ctrl-C is the tour's to handle, and must not end a command in the middle.
-    const options = { maxBuffer: OUTPUT_BYTES_MAX, detached: true };
+    const options = { maxBuffer: OUTPUT_BYTES_MAX, detached: true, ...(signal && { signal }) };
     execFile(program, args, options, (error, stdout, stderr) => {
       const code = error?.code;
       const status = error === null ? 0 : typeof code === 'number' ? code : 1;

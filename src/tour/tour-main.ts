@@ -85,7 +85,7 @@ async function tourInstallation(): Promise<number> {
   await screen.step(
     `Start Holdfast, with a file drive (${values['drive-size']} if it is new)`,
     async () => {
-      await commandLine.run('up', '--detach', '--drive-size', values['drive-size']);
+      await commandLine.up(values['drive-size'], stop.signal);
       isUp = true;
       const { ioKind, warnings } = await commandLine.status();
       const more = warnings.length > 0 ? `, ${warnings.length} warnings (holdfast status)` : '';

@@ -6,11 +6,17 @@ import type { Command } from 'commander';
 
 import { openEnv } from '../../env/node/open-env.ts';
 import { Arena } from '../../lib/arena.ts';
-import { addCommand, contextOf } from '../context.ts';
+import { similar } from '../../control/names.ts';
+import { Refusal } from '../../model/errors.ts';
+import { formatSize } from '../../model/sizes.ts';
+import type { CheckOptions } from '../../store/check.ts';
+import { type Context, addCommand, contextOf } from '../context.ts';
+import type { Output } from '../output.ts';
 import { readDrives } from './records.ts';
 
 /** Room for the checker's cache and windows. */
 const MEMORY_BYTES = 256 * 1024 * 1024;
+const SHOW_EVERY_MS = 250;
 
 export function checkDriveCommand(drive: Command): void {
   addCommand(drive, 'check <name-or-path>', {
@@ -40,8 +46,10 @@ export function checkDriveCommand(drive: Command): void {
           arena: new Arena(env.io.memory),
           data: options.dataBlocks === true,
           repair: options.repair === true,
+          onProgress: showEvery(context.output, path),
         }).finally(() => env.io.stop());
         await running;
+        context.output.progress('');
         const lines = report.findings.map(
           (finding) =>
             `${finding.severity.toUpperCase()} ${finding.where}: ${finding.what}\n    ${finding.consequence}${finding.wayOut === undefined ? '' : `\n    ${finding.wayOut}`}`,
@@ -52,11 +60,23 @@ export function checkDriveCommand(drive: Command): void {
     );
 }
 
-/** The path of a drive by its name: from the API, or from the records of an installation that is down. */
-async function pathOf(
-  name: string,
-  { installation }: ReturnType<typeof contextOf>,
-): Promise<string> {
+/** It is this process that checks, since the drive may be of an installation that is down: it shows how far it is by itself. */
+function showEvery(output: Output, path: string): NonNullable<CheckOptions['onProgress']> {
+  let shownAtMs = 0;
+  return ({ doneBytes, totalBytes }) => {
+    if (performance.now() - shownAtMs < SHOW_EVERY_MS) return;
+    shownAtMs = performance.now();
+    const percent = Math.floor((100 * doneBytes) / totalBytes);
+    output.progress(`${path}: checking its data, ${percent} % of ${formatSize(totalBytes)}`);
+  };
+}
+
+/** The path of a drive by its name, from the records of the installation. Throws DRIVE_NOT_FOUND for what is neither. */
+async function pathOf(name: string, { installation }: Context): Promise<string> {
   const drives = await readDrives(installation.directory);
-  return drives.find((drive) => drive.name === name)?.path ?? name;
+  const path = drives.find((drive) => drive.name === name)?.path;
+  if (path !== undefined) return path;
+  if (name.includes('/')) return name;
+  const names = drives.map((drive) => drive.name);
+  throw new Refusal('DRIVE_NOT_FOUND', { drive: name, hint: similar(name, names) });
 }

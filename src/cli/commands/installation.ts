@@ -4,8 +4,14 @@ import { type Command, Option } from 'commander';
 
 import type { DriveView, StatusView } from '../../control/schemas.ts';
 import { Supervisor } from '../../control/supervisor.ts';
-import { keepApiAddress, parseApiAddress } from '../../control/api-address.ts';
-import { makeDirectories, refuseForeign } from '../../control/installation.ts';
+import { type ApiAddress, keepApiAddress, parseApiAddress } from '../../control/api-address.ts';
+import {
+  type Installation,
+  isInstallation,
+  makeDirectories,
+  refuseForeign,
+} from '../../control/installation.ts';
+import { lockWritable } from '../../control/installation-lock.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
 import { Refusal } from '../../model/errors.ts';
 import { openLog } from '../../model/log.ts';
@@ -18,7 +24,7 @@ import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
 import { ready, startDetached } from './start.ts';
-import { uninstall } from './uninstall.ts';
+import { takeBack, uninstall } from './uninstall.ts';
 import { upgrade } from './upgrade.ts';
 
 const DRIVE_SIZE = '10GiB';
@@ -140,12 +146,26 @@ async function up(context: Context, options: UpOptions): Promise<void> {
   const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
   refuseForeign(installation.directory);
   await refuseDamaged(installation);
-  if (listen !== undefined) {
-    makeDirectories(installation);
-    keepApiAddress(installation, address);
+  const isNew = !isInstallation(installation.directory);
+  try {
+    if (listen !== undefined) keepAddress(installation, address);
+    if (options.detach === true) await upDetached(context, options);
+    else await upHere(context, options);
+  } catch (error) {
+    if (isNew) takeBack(installation);
+    throw error;
   }
-  if (options.detach === true) await upDetached(context, options);
-  else await upHere(context, options);
+}
+
+/** Before anything runs. Throws INSTALLATION_RUNNING where something does. */
+function keepAddress(installation: Installation, address: ApiAddress | undefined): void {
+  makeDirectories(installation);
+  const lock = lockWritable(installation);
+  try {
+    keepApiAddress(installation, address);
+  } finally {
+    lock.release();
+  }
 }
 
 /** Starts a supervisor of its own session and waits until all is ready. */

@@ -6,9 +6,10 @@ import path from 'node:path';
 import process from 'node:process';
 
 import { type Installation, makeDirectories, refuseFull } from '../../control/installation.ts';
-import type { StatusView } from '../../control/schemas.ts';
+import type { DriveView, StatusView } from '../../control/schemas.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { Refusal } from '../../model/errors.ts';
+import { formatSize } from '../../model/sizes.ts';
 import type { Context } from '../context.ts';
 
 const READY_MS_MAX = 60_000;
@@ -32,14 +33,15 @@ export async function startDetached(context: Context): Promise<void> {
   await ready(context, () => failure, child.pid);
 }
 
-/** Waits until control answers and the engine is connected. */
+/** Waits until control answers, the engine is connected, and what was wanted before is settled: as long as that makes progress. */
 export async function ready(
   context: Context,
   failure: () => Error | undefined,
   pid: number | undefined,
 ): Promise<void> {
-  const { installation, api } = context;
-  const deadline = Date.now() + READY_MS_MAX;
+  const { installation, api, output } = context;
+  let deadline = Date.now() + READY_MS_MAX;
+  let last = '';
   for (;;) {
     const failed = failure();
     if (failed !== undefined) throw failed;
@@ -49,7 +51,13 @@ export async function ready(
     const running = Object.values(status?.processes ?? {}).every(
       ({ state }) => state === 'running',
     );
-    if (status !== undefined && running) return;
+    if (status !== undefined && running) break;
+    const now = status === undefined ? '' : await underWay(context);
+    if (now !== last) {
+      deadline = Date.now() + READY_MS_MAX;
+      last = now;
+      output.progress(now);
+    }
     if (Date.now() > deadline) {
       throw new Refusal('INSTALLATION_START', {
         problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`,
@@ -57,6 +65,17 @@ export async function ready(
     }
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
+  output.progress('');
+}
+
+/** What an earlier run had left half done and this one brings to its end, such as a format. */
+async function underWay({ api }: Context): Promise<string> {
+  const drives = await api.get<DriveView[]>('/v1/drives').catch(() => []);
+  const [busy] = drives.filter(({ progress }) => progress !== null);
+  if (busy?.progress == null) return '';
+  const { doneBytes, totalBytes } = busy.progress;
+  const percent = Math.floor((100 * doneBytes) / totalBytes);
+  return `Drive "${busy.name}": ${percent} % of ${formatSize(totalBytes)}`;
 }
 
 function openSupervisorLog(installation: Installation): number {

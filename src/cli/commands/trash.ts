@@ -43,7 +43,10 @@ export function addTrashCommands(program: Command): void {
     const { api, output } = contextOf(command);
     const which =
       names.length === 0 ? 'everything in the trash' : names.map((name) => `"${name}"`).join(', ');
-    await confirm(options.yes === true, `Remove ${which} for good?`);
+    await confirm(
+      options.yes === true,
+      `Remove ${which} for good? What is on it cannot be brought back.`,
+    );
     let purged = 0;
     if (names.length === 0) ({ purged } = await api.delete<{ purged: number }>('/v1/trash'));
     for (const name of names) {

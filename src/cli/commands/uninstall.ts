@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
+import { type HeldLock, lockInstallation } from '../../control/installation-lock.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 import { confirm } from '../confirm.ts';
@@ -30,7 +31,10 @@ export async function uninstall(
   const isThere = findInstallation(installation);
   const outside = isThere ? await drivesOutside(directory) : { made: [], foreign: [] };
   const also = outside.made.map((at) => `, and "${at}"`).join('');
-  await confirm(options.sure, `Delete "${directory}" with all drives and volumes in it${also}?`);
+  await confirm(
+    options.sure,
+    `Delete "${directory}" with all drives and volumes in it${also}? Nothing of it can be brought back.`,
+  );
   if (isThere) {
     await down(context);
     deleteAll(installation, outside.made);
@@ -67,6 +71,21 @@ async function drivesOnRecord(directory: string): Promise<readonly DriveRecord[]
 /** What Holdfast makes is a file: a link or a device of that name is somebody's who came later. */
 function isFile(at: string): boolean {
   return fs.lstatSync(at, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+/** Takes back an installation that a start has made and that was then refused what it asked for. Leaves one that somebody else starts. */
+export function takeBack(installation: Installation): void {
+  let lock: HeldLock;
+  try {
+    lock = lockInstallation(installation);
+  } catch {
+    return;
+  }
+  try {
+    deleteAll(installation, []);
+  } finally {
+    lock.release();
+  }
 }
 
 /** The drives outside go first: once the records are gone, nobody knows of them. */

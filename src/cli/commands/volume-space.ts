@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 
 import type { RemovedVolumeView, VolumeView } from '../../control/schemas.ts';
+import { similar } from '../../control/names.ts';
 import { formatDuration } from '../../model/durations.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
@@ -70,11 +71,17 @@ export function addSpaceCommands(volume: Command): void {
     .option('--now', 'at once and for good, with everything on it')
     .action(async (name: string, options: RemoveOptions, command: Command) => {
       const { api, output } = contextOf(command);
-      const how = options.now === true ? ' and everything on it, for good' : '';
-      await confirm(options.yes === true, `Remove volume "${name}"${how}?`);
+      await confirm(
+        options.yes === true,
+        options.now === true
+          ? `Remove volume "${name}" for good? What is on it cannot be brought back.`
+          : `Remove volume "${name}"? It can be restored until its time in the trash is over.`,
+      );
       const query = options.now === true ? '?now=true' : '';
       const view = await api.delete<RemovedVolumeView>(volumePath(name, query));
-      output.result(view, removedInWords(name, view));
+      const volumes = view.removed ? [] : await api.list<VolumeView>('/v1/volumes');
+      const names = volumes.map((each) => each.name);
+      output.result(view, removedInWords(name, view) + similar(name, names));
     });
 }
 
