@@ -30,12 +30,22 @@ const FILES = {
   fio: inPath('fio'),
   'qemu-utils': inPath('qemu-nbd'),
   'libnbd-bin': inPath('nbdinfo'),
+  zsh: inPath('zsh'),
+  fish: inPath('fish'),
 };
 
 /** What `npm start` needs. */
 export const TOUR_PACKAGES = ['postgresql', 'e2fsprogs', 'mount'];
 /** What `npm test` needs. */
-export const TEST_PACKAGES = [...TOUR_PACKAGES, 'xfsprogs', 'fio', 'qemu-utils', 'libnbd-bin'];
+export const TEST_PACKAGES = [
+  ...TOUR_PACKAGES,
+  'xfsprogs',
+  'fio',
+  'qemu-utils',
+  'libnbd-bin',
+  'zsh',
+  'fish',
+];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';
 const CREATE_CLUSTER_PATH = '/etc/postgresql-common/createcluster.d/holdfast.conf';

@@ -80,6 +80,7 @@ const SCRIPT: readonly string[] = [
   'operation wait',
   'token show',
   'token rotate',
+  'completion',
   'docker enable',
   'docker ls',
   'docker disable',

@@ -10,6 +10,8 @@ import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { colored } from './output.ts';
 import { addDockerCommands } from './commands/docker.ts';
+import { printCandidates } from './complete.ts';
+import { addCompletionCommand } from './commands/completion.ts';
 import { addDriveCommands } from './commands/drive.ts';
 import { addEventCommands } from './commands/events.ts';
 import { addInstallationCommands } from './commands/installation.ts';
@@ -45,12 +47,17 @@ export function newProgram(): Command {
   addTokenCommands(program);
   addDockerCommands(program);
   addVerifyDurability(program);
+  addCompletionCommand(program);
   return program;
 }
 
 /** Runs one command. Returns its exit code. */
 export async function cliMain(words: readonly string[]): Promise<number> {
   const program = newProgram();
+  if (words[0] === 'complete' && words[1] === '--') {
+    await printCandidates(program, words.slice(2));
+    return 0;
+  }
   const json = wantsJson(words);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', endOutput);
   inherit(program, json);

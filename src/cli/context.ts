@@ -18,31 +18,39 @@ export type Context = {
   readonly output: Output;
 };
 
-type SharedOptions = {
-  readonly data?: string;
-  readonly output?: string;
-  readonly api?: string;
-  readonly tokenFile?: string;
+/** Where an installation is, as the user said. */
+type Whereabouts = {
+  readonly data?: string | undefined;
+  readonly api?: string | undefined;
+  readonly tokenFile?: string | undefined;
 };
+
+/** The API of an installation, for requests that nothing is to be waited for. */
+export function apiOf(options: Whereabouts): ApiClient {
+  return new ApiClient(installationOf(options), { tcp: tcpOf(options) });
+}
+
+function installationOf({ data }: Whereabouts): Installation {
+  // An unset variable in a script is no wish for the current directory.
+  if (data === '') throw new Refusal('INPUT_INVALID', { problem: '--data is empty' });
+  return installationAt(data ?? (process.env['HOLDFAST_DATA'] || '.holdfast'));
+}
 
 /** Reads the options that all commands share. `leaves`: Ctrl-C leaves what the API does for the command running, which is the default. */
 export function contextOf(
   command: Command,
   { leaves = true }: { readonly leaves?: boolean } = {},
 ): Context {
-  const { data, output: wanted, api, tokenFile } = command.optsWithGlobals<SharedOptions>();
-  const kind = wanted ?? 'text';
+  const options = command.optsWithGlobals<Whereabouts & { readonly output?: string }>();
+  const kind = options.output ?? 'text';
   if (kind !== 'text' && kind !== 'json') {
     throw new Refusal('INPUT_INVALID', { problem: `--output is text or json, not "${kind}"` });
   }
-  // An unset variable in a script is no wish for the current directory.
-  if (data === '') throw new Refusal('INPUT_INVALID', { problem: '--data is empty' });
-  const directory = data ?? (process.env['HOLDFAST_DATA'] || '.holdfast');
-  const installation = installationAt(directory);
+  const installation = installationOf(options);
   const output = openOutput(kind);
   const follow = follower(output, { leaves });
-  const tcp = api === undefined ? undefined : tcpTarget(api, tokenFile);
-  return { installation, api: new ApiClient(installation, { tcp, follow }), output };
+  const api = new ApiClient(installation, { tcp: tcpOf(options), follow });
+  return { installation, api, output };
 }
 
 /** Adds a command with its purpose, an example that the tests run, and the options that all share. */
@@ -68,7 +76,8 @@ export function addCommand(
     .option('--token-file <file>', 'its token (default: $HOLDFAST_TOKEN)');
 }
 
-function tcpTarget(api: string, tokenFile: string | undefined): TcpTarget {
+function tcpOf({ api, tokenFile }: Whereabouts): TcpTarget | undefined {
+  if (api === undefined) return undefined;
   const url = URL.canParse(api) ? new URL(api) : undefined;
   const address = url?.hostname.replaceAll(/^\[|\]$/g, '') ?? '';
   if (url?.protocol !== 'http:' || url.pathname !== '/' || !isLoopback(address)) {
