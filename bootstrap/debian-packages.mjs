@@ -32,6 +32,8 @@ const FILES = {
   'libnbd-bin': inPath('nbdinfo'),
   zsh: inPath('zsh'),
   fish: inPath('fish'),
+  'docker.io': inPath('dockerd'),
+  podman: inPath('podman'),
 };
 
 /** What `npm start` needs. */
@@ -45,6 +47,8 @@ export const TEST_PACKAGES = [
   'libnbd-bin',
   'zsh',
   'fish',
+  'docker.io',
+  'podman',
 ];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';

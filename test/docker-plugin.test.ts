@@ -191,6 +191,7 @@ test('mounts are held by their ids; the last to go unmounts', device, async () =
   assert.equal((await inspect('db')).attachment, null, 'nobody holds it');
   const podmans = new PluginClient(socketOf('holdfast'), AS_PODMAN);
   await podmans.call('Mount', { Name: 'db' });
+  assert.deepEqual(fs.readdirSync(at), ['file'], 'a check makes no lost+found');
   assert.equal(fs.readFileSync(path.join(at, 'file'), 'utf8'), 'kept');
   await podmans.call('Unmount', { Name: 'db' });
   assert.equal((await inspect('db')).attachment, null, 'an id is not needed');

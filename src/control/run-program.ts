@@ -12,14 +12,15 @@ export type ProgramResult =
 /** File system programs live in sbin, which is in the path of root only. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const E2FSCK_CONFIG = new URL('./e2fsck.conf', import.meta.url).pathname;
+/** Messages in English, so that those who look one up find it. */
+const ENVIRONMENT = { PATH, LC_ALL: 'C', E2FSCK_CONFIG };
 /** mkfs and fsck print a few lines; a corrupt file system makes them print one for each mistake. */
 const OUTPUT_BYTES_MAX = 1_048_576;
 
 /** Runs `program` to its end. `output` is what it printed to both streams. */
 export function runProgram(program: string, ...values: readonly string[]): Promise<ProgramResult> {
   const options = {
-    // Messages in English, so that those who look one up find it.
-    env: { PATH, LC_ALL: 'C', E2FSCK_CONFIG },
+    env: ENVIRONMENT,
     maxBuffer: OUTPUT_BYTES_MAX,
   };
   return new Promise((resolve) => {
@@ -39,7 +40,7 @@ export function runReportingProgram(
   onLine: (line: string) => void,
 ): Promise<ProgramResult> {
   const child = spawn(program, values, {
-    env: { PATH, LC_ALL: 'C' },
+    env: ENVIRONMENT,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
   let output = '';

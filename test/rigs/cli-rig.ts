@@ -7,6 +7,7 @@ import { after } from 'node:test';
 
 import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
 import { whyNot } from './attach-rig.ts';
+import type { Sandbox } from './sandbox.ts';
 
 const PROGRAM = new URL('../../bin/holdfast', import.meta.url).pathname;
 
@@ -47,9 +48,16 @@ export function useCliRig(): CliRig {
 export class CliRig {
   readonly directory: string = makeTestDirectory();
   readonly data: string;
+  /** Where its commands run, if not on the machine itself. */
+  sandbox: Sandbox | undefined;
 
   constructor() {
     this.data = path.join(this.directory, 'data');
+  }
+
+  /** In place of Docker's own folder for the sockets of plugins. */
+  get pluginDirectory(): string {
+    return path.join(this.directory, 'plugins');
   }
 
   /** Runs one command to its end. It is given this installation by HOLDFAST_DATA. */
@@ -72,12 +80,14 @@ export class CliRig {
   }
 
   start(words: readonly string[], options: RunOptions = {}): ChildProcess {
-    return spawn(options.program ?? PROGRAM, words, {
+    const all = [options.program ?? PROGRAM, ...words];
+    const [program = '', ...rest] = this.sandbox?.words(...all) ?? all;
+    return spawn(program, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
         HOLDFAST_DATA: this.data,
-        HOLDFAST_PLUGIN_DIR: path.join(this.directory, 'plugins'),
+        HOLDFAST_PLUGIN_DIR: this.pluginDirectory,
         ...options.env,
       },
       ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
