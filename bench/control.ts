@@ -30,11 +30,10 @@ Example: npm run bench:control -- --volumes 200 --listed 200 --cycles 20 --idle 
 
 const REPOSITORY = fileURLToPath(new URL('../', import.meta.url));
 const MIB = 2 ** 20;
-const GIB = 2 ** 30;
 const CLIENTS = 16;
 const LISTS = 7;
-/** A drive's table has 512 volumes for each GiB. */
-const VOLUMES_PER_GIB = 512;
+/** Its table has 512 volumes for each GiB. */
+const DRIVE_SIZE = '16GiB';
 const VOLUME_BYTES = 4 * MIB;
 const MOUNTED_BYTES = 64 * MIB;
 
@@ -70,8 +69,9 @@ async function main(): Promise<number> {
     process.stdout.write(`${what}: ${value.toFixed(2)}, bar ${bar}: ${verdict}\n`);
   };
   try {
-    const driveBytes = (Math.ceil((listedCount + 1000) / VOLUMES_PER_GIB) + 1) * GIB;
-    await installation.command(['up', '--detach', '--sparse', '--drive-size', String(driveBytes)]);
+    await installation.command(['up', '--detach', '--sparse', '--drive-size', DRIVE_SIZE]);
+    // A drive's table has 8,192 volumes at most.
+    await installation.command(['drive', 'add', 'second', '--sparse', '--size', DRIVE_SIZE]);
     const api = new ApiClient(installationAt(installation.dataFolder));
     const control = await controlPid(api);
     await cycle(api, { cycles, note });
@@ -118,8 +118,10 @@ async function createAll(
   let next = from;
   const client = async (): Promise<void> => {
     while (next < to) {
-      const name = `many-${next++}`;
-      await api.post<VolumeView>('/v1/volumes', { name, sizeBytes: VOLUME_BYTES });
+      const index = next++;
+      const drive = index % 2 === 0 ? 'default' : 'second';
+      const name = `many-${index}`;
+      await api.post<VolumeView>('/v1/volumes', { name, drive, sizeBytes: VOLUME_BYTES });
     }
   };
   const ms = await timeMs(() => Promise.all(Array.from({ length: CLIENTS }, client)));

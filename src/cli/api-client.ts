@@ -86,13 +86,15 @@ export class ApiClient {
     return this.#change<T>({ method: 'DELETE', path, ...(key === undefined ? {} : { key }) });
   }
 
-  /** All of a list that comes in pages. */
+  /** All of a list that comes in pages. The next one is asked for before one is parsed: both take as long. */
   async list<T>(path: string): Promise<T[]> {
     const all: T[] = [];
-    for (let next: string | undefined = path; next !== undefined;) {
-      const answer = await this.#exchange({ method: 'GET', path: next });
+    let coming: Promise<Answer> | undefined = this.#exchange({ method: 'GET', path });
+    while (coming !== undefined) {
+      const answer: Answer = await coming;
+      const next = /<([^>]+)>; rel="next"/.exec(answer.link)?.[1];
+      coming = next === undefined ? undefined : this.#exchange({ method: 'GET', path: next });
       all.push(...(parse(answer) as T[]));
-      next = /<([^>]+)>; rel="next"/.exec(answer.link)?.[1];
     }
     return all;
   }

@@ -68,7 +68,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   // Tests have a folder of their own.
   const directory = process.env['HOLDFAST_PLUGIN_DIR'] ?? PLUGIN_DIRECTORY;
   const plugins = new VolumePlugins(parts, { volumes, directory });
-  const usage = new UsageKeeper(parts, () => volumes.engineStatus());
+  const usage = new UsageKeeper(parts, (ids) => volumes.engineStatus(ids));
   const health = new HealthKeeper(parts);
   const tcp = new TcpApi({ installation, log });
   const status = new StatusReader(parts, { version: packageVersion(), tcp });

@@ -148,13 +148,18 @@ export class Drives {
     let most = -1;
     for (const drive of drives) {
       const status = statuses.get(drive.id);
-      const free = status?.['state'] === 'open' ? Number(status['freeBytes']) : -1;
+      const hasRoom = status?.['state'] === 'open' && status['freeVolumes'] !== 0;
+      const free = hasRoom ? Number(status['freeBytes']) : -1;
       if (free > most) [best, most] = [drive, free];
     }
     if (best !== undefined) return best.name;
     const [first] = drives;
     if (first === undefined) throw new Refusal('DRIVE_NONE', { volume });
-    const state = String(statuses.get(first.id)?.['reason'] ?? 'not open');
+    const status = statuses.get(first.id);
+    const state =
+      status?.['freeVolumes'] === 0
+        ? 'full: its table takes no more volumes'
+        : String(status?.['reason'] ?? 'not open');
     throw new Refusal('DRIVE_NOT_READY', { drive: first.name, state });
   }
 
@@ -173,9 +178,11 @@ export class Drives {
     const statuses = byId(await engine.call('drive.list', {}, { silenceMs: 10_000 }));
     const known = statuses.get(record.id)?.['sizeBytes'] ?? record.sizeBytes;
     const sizeBytes = Number(known ?? Number.POSITIVE_INFINITY);
-    const promisedBytes = (await records.volumes())
-      .filter((volume) => volume.drive === drive)
-      .reduce((sum, volume) => sum + Math.max(volume.sizeBytes, volume.resizeToBytes ?? 0), 0);
+    let promisedBytes = 0;
+    for (const volume of await records.volumes()) {
+      if (volume.drive !== drive) continue;
+      promisedBytes += Math.max(volume.sizeBytes, volume.resizeToBytes ?? 0);
+    }
     if (promisedBytes + addedBytes <= (sizeBytes / 100) * percent) return;
     throw new Refusal('DRIVE_PROMISED', {
       volume: name,

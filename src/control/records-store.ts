@@ -21,6 +21,7 @@ import type {
   VolumeRecord,
 } from '../model/records.ts';
 import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
+import { RecordIndex } from './record-index.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
 
@@ -34,6 +35,8 @@ const TRIM_EVERY = 100;
 
 export class RecordsStore {
   readonly #store: ClusterStore;
+  readonly #volumes: RecordIndex<VolumeRecord>;
+  readonly #usages: RecordIndex<UsageRecord>;
   readonly #directory: string;
   #endedCount = 0;
   #eventCount = 0;
@@ -41,6 +44,8 @@ export class RecordsStore {
   /** `directory`: the installation's. Drives in it are kept with paths relative to it, so that it can be moved. */
   constructor(store: ClusterStore, directory: string) {
     this.#store = store;
+    this.#volumes = new RecordIndex(store, 'volume/');
+    this.#usages = new RecordIndex(store, 'usage/');
     this.#directory = directory;
   }
 
@@ -61,18 +66,19 @@ export class RecordsStore {
     return (await this.#all<DriveRecord>('drive/')).map((record) => this.#placed(record));
   }
 
-  async volumes(): Promise<VolumeRecord[]> {
-    return this.#all<VolumeRecord>('volume/');
+  /** In order of name. */
+  volumes(): Promise<readonly VolumeRecord[]> {
+    return this.#volumes.all();
   }
 
   /** By volume id. */
   async usages(): Promise<ReadonlyMap<string, UsageRecord>> {
-    const usages = await this.#all<UsageRecord>('usage/');
+    const usages = await this.#usages.all();
     return new Map(usages.map((usage) => [usage.volumeId, usage]));
   }
 
-  async usage(volumeId: string): Promise<UsageRecord | undefined> {
-    return kept<UsageRecord>(await this.#store.get(`usage/${volumeId}`))?.record;
+  usage(volumeId: string): Promise<UsageRecord | undefined> {
+    return this.#usages.get(volumeId);
   }
 
   /** The newest first. */
@@ -148,12 +154,11 @@ export class RecordsStore {
         value['path'] = pathFrom(this.#directory, String(value['path']));
       return { key, value };
     });
-    const result = await this.#store.transact({
-      conditions: change.conditions ?? [],
-      puts,
-      deletes: change.deletes ?? [],
-    });
+    const { conditions = [], deletes = [] } = change;
+    const result = await this.#store.transact({ conditions, puts, deletes });
     if (result.kind === 'conflict') throw new Refusal('STORE_CONFLICT', { key: result.key });
+    await this.#volumes.committed(result, { puts, deletes });
+    await this.#usages.committed(result, { puts, deletes });
   }
 
   putVolume(record: VolumeRecord): Promise<void> {

@@ -85,16 +85,16 @@ export class SpaceKeeper {
 
   async #tellFull(drive: string, status: JsonObject, percent: number): Promise<void> {
     const { records } = this.#parts;
-    const engine = await this.#uses.volumes.engineStatus();
+    const volumes = (await records.volumes()).filter((volume) => volume.drive === drive);
+    const trash = (await records.trash()).filter(({ volume }) => volume.drive === drive);
+    const ids = [...volumes, ...trash.map(({ volume }) => volume)].map(({ id }) => id);
+    const engine = await this.#uses.volumes.engineStatus(ids);
     const sizeOf = (id: string): number => Number(engine.get(id)?.['allocatedBytes'] ?? 0);
-    const largest = (await records.volumes())
-      .filter((volume) => volume.drive === drive)
+    const largest = volumes
       .toSorted((a, b) => sizeOf(b.id) - sizeOf(a.id))
       .slice(0, LARGEST_SHOWN)
       .map(({ id, name }) => `"${name}" ${formatSize(sizeOf(id))}`);
-    const trashBytes = (await records.trash())
-      .filter(({ volume }) => volume.drive === drive)
-      .reduce((sum, { volume }) => sum + sizeOf(volume.id), 0);
+    const trashBytes = trash.reduce((sum, { volume }) => sum + sizeOf(volume.id), 0);
     const free = formatSize(Number(status['freeBytes']));
     const takers = [
       ...(largest.length === 0 ? [] : [`its largest volumes are ${largest.join(', ')}`]),

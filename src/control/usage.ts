@@ -4,20 +4,19 @@ import type { UsageRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { ControlParts } from './parts.ts';
 
+type EngineStatus = (ids: readonly string[]) => Promise<ReadonlyMap<string, JsonObject>>;
+
 export const USAGE_EVERY_MS = 60_000;
 
 /** Looks at all volumes once a minute, and at its end. */
 export class UsageKeeper {
   readonly #parts: Pick<ControlParts, 'records' | 'wallMs' | 'log'>;
-  readonly #engineStatus: () => Promise<ReadonlyMap<string, JsonObject>>;
+  readonly #engineStatus: EngineStatus;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
 
-  /** `engineStatus`: what the engine says of its volumes, by volume id; empty while it is away. */
-  constructor(
-    parts: Pick<ControlParts, 'records' | 'wallMs' | 'log'>,
-    engineStatus: () => Promise<ReadonlyMap<string, JsonObject>>,
-  ) {
+  /** `engineStatus`: what the engine says of volumes, by volume id; empty while it is away. */
+  constructor(parts: Pick<ControlParts, 'records' | 'wallMs' | 'log'>, engineStatus: EngineStatus) {
     this.#parts = parts;
     this.#engineStatus = engineStatus;
   }
@@ -44,9 +43,9 @@ export class UsageKeeper {
 
   async #look(): Promise<void> {
     const { records, wallMs } = this.#parts;
-    const statuses = await this.#engineStatus();
     const known = await records.usages();
     const volumes = await records.volumes();
+    const statuses = await this.#engineStatus(volumes.map(({ id }) => id));
     const puts = volumes.flatMap(({ id }) => {
       const before = known.get(id);
       const after = usageAfter(before, { volumeId: id, status: statuses.get(id), nowMs: wallMs() });

@@ -28,16 +28,17 @@ export async function listVolumes(
   },
   selection: VolumeSelection,
 ): Promise<{ readonly page: VolumeView[]; readonly next: string | undefined }> {
-  const usages = await parts.records.usages();
+  const { records } = parts;
   const nowMs = parts.wallMs();
-  const selected = (await parts.records.volumes()).filter((record) =>
+  const usages = await records.usages();
+  const selected = (await records.volumes()).filter((record) =>
     isSelected(record, usages.get(record.id), { selection, nowMs }),
   );
   const { after, limit = PAGE_COUNT_MAX } = selection;
   const from = after === undefined ? 0 : selected.findIndex(({ name }) => name > after);
   const page = from < 0 ? [] : selected.slice(from, from + limit);
   const isLast = from < 0 || from + limit >= selected.length;
-  const statuses = await parts.volumes.engineStatus();
+  const statuses = await parts.volumes.engineStatus(page.map(({ id }) => id));
   return {
     page: page.map((record) => viewVolume(record, statuses.get(record.id), usages.get(record.id))),
     next: isLast ? undefined : page.at(-1)?.name,

@@ -33,6 +33,9 @@ import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
 import { VolumeSettler } from './volume-settler.ts';
 
+/** One call asks for no more. */
+const STATUS_COUNT_MAX = 128;
+
 export type VolumeWish = {
   readonly name: string;
   readonly sizeBytes: number;
@@ -299,21 +302,21 @@ export class Volumes {
     return this.#parts.engine.call('volume.status', { uuid: id }, bounds).catch(() => undefined);
   }
 
-  /** What the engine says of its volumes, by volume id. Empty while it is away. */
-  async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
+  /** What the engine says of these volumes, by volume id. What it does not answer in time is left out. */
+  async engineStatus(ids: readonly string[]): Promise<ReadonlyMap<string, JsonObject>> {
     const statuses = new Map<string, JsonObject>();
-    let after: string | undefined;
-    do {
+    for (let from = 0; from < ids.length; from += STATUS_COUNT_MAX) {
+      const uuids = ids.slice(from, from + STATUS_COUNT_MAX);
+      const bounds = { waitMs: 1000, silenceMs: 2000 };
       const answer = await this.#parts.engine
-        .call('volume.list', after === undefined ? {} : { after }, {
-          waitMs: 1000,
-          silenceMs: 2000,
-        })
-        .catch((): JsonObject => ({ volumes: [], more: false }));
-      const volumes = answer['volumes'] as readonly JsonObject[];
-      for (const volume of volumes) statuses.set(String(volume['uuid']), volume);
-      after = answer['more'] === true ? String(volumes.at(-1)?.['uuid']) : undefined;
-    } while (after !== undefined);
+        .call('volume.list', { uuids }, bounds)
+        .catch(() => undefined);
+      // The next one would have to wait as long.
+      if (answer === undefined) break;
+      for (const volume of answer['volumes'] as readonly JsonObject[]) {
+        statuses.set(String(volume['uuid']), volume);
+      }
+    }
     return statuses;
   }
 

@@ -18,6 +18,18 @@ export function volumeUuid(args: JsonObject): string {
   throw invalid('"uuid" is a UUID in lower case');
 }
 
+/** As many volumes as one answer tells of: with 400 bytes each they fit a line of 64 KiB. */
+export const LIST_COUNT_MAX = 128;
+
+/** The argument `uuids`: at most {@link LIST_COUNT_MAX}. */
+export function volumeUuids(args: JsonObject): ReadonlySet<string> {
+  const list: unknown = args['uuids'];
+  if (!Array.isArray(list) || list.length > LIST_COUNT_MAX) {
+    throw invalid(`"uuids" is a list of at most ${LIST_COUNT_MAX}`);
+  }
+  return new Set(list.map((uuid: unknown) => volumeUuid({ uuid })));
+}
+
 /** The same id as people and records have it. */
 export function formatUuid(hex: string): string {
   const parts = [

@@ -205,10 +205,8 @@ export class Drives {
   /** The drive that holds a volume, and what it says of it; undefined if no open drive does. Volumes being deleted do not count. */
   find(uuid: string): (OpenDrive & { readonly volume: VolumeStatus }) | undefined {
     for (const drive of this.all()) {
-      const volume = drive.store
-        .volumes()
-        .find((status) => status.uuid === uuid && status.state === 'live');
-      if (volume !== undefined) return { ...drive, volume };
+      const volume = drive.store.volume(uuid);
+      if (volume?.state === 'live') return { ...drive, volume };
     }
     return undefined;
   }
@@ -220,7 +218,13 @@ export class Drives {
     if (drive.store === undefined) {
       return { driveId, path: drive.path, state: 'faulted', reason: drive.reason };
     }
-    return { driveId, ...drive.store.status(), badBlocks: drive.bad.list() };
+    const { store, bad } = drive;
+    return {
+      driveId,
+      ...store.status(),
+      freeVolumes: store.freeVolumes,
+      badBlocks: bad.list(),
+    };
   }
 
   statuses(): JsonObject[] {

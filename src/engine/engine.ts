@@ -14,6 +14,7 @@ import {
   pathOf,
   sizeBytesOf,
   volumeUuid,
+  volumeUuids,
 } from './call-arguments.ts';
 import { type Call, CONTROL_MEMORY_BYTES, ControlServer } from './control-server.ts';
 import { type DriveListEntry, DRIVES_MEMORY_BYTES, Drives } from './drives.ts';
@@ -120,7 +121,9 @@ export class Engine {
       'volume.delete': (args) => volumes.delete(volumeUuid(args)),
       'volume.resize': (args) => volumes.resize(volumeUuid(args), sizeBytesOf(args)),
       'volume.list': (args) =>
-        volumes.list(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] })),
+        args['uuids'] === undefined
+          ? volumes.list(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] }))
+          : volumes.listed(volumeUuids(args)),
       'volume.status': (args) => volumes.status(volumeUuid(args)),
       'volume.meters': (args) =>
         volumes.meters(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] })),

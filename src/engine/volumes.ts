@@ -2,17 +2,15 @@
 
 import type { Log } from '../model/log.ts';
 import { Fault, Refusal } from '../model/errors.ts';
-import type { VolumeStatus } from '../store/drive-store.ts';
+import type { DriveStatus, VolumeStatus } from '../store/drive-store.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
-import { formatUuid } from './call-arguments.ts';
+import { LIST_COUNT_MAX, formatUuid } from './call-arguments.ts';
 import type { Drives, OpenDrive } from './drives.ts';
 import { Meter, OPERATION_KINDS } from './meter.ts';
 import type { Attachment } from './nbd/attachment.ts';
 import { type NbdFrontend, ATTACHMENT_COUNT_MAX } from './nbd/frontend.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 
-/** Volumes of one volume.list answer: with 400 bytes each they fit a line of 64 KiB. */
-const LIST_COUNT_MAX = 128;
 /** Meters of one answer: 2 KiB each where all numbers are long. */
 const METERS_COUNT_MAX = 24;
 
@@ -132,18 +130,30 @@ export class Volumes {
     });
   }
 
-  /** At most {@link LIST_COUNT_MAX} volumes in order of uuid, from the one after `after`; `more` if there are others. */
+  /** The volumes of these uuids; those that no open drive holds are left out. */
+  listed(uuids: ReadonlySet<string>): JsonObject {
+    const volumes = this.#drives.all().flatMap(({ driveId, store }) => {
+      const drive = store.status();
+      return [...uuids].flatMap((uuid) => {
+        const volume = store.volume(uuid);
+        return volume?.state === 'live' ? [this.#describe({ driveId, drive }, volume)] : [];
+      });
+    });
+    return { volumes };
+  }
+
+  /** All volumes in order of uuid, from the one after `after`; at most {@link LIST_COUNT_MAX}. */
   list(after: string): JsonObject {
-    const all = this.#drives.all().flatMap(({ driveId, store }) =>
-      store
-        .volumes()
-        .filter((volume) => volume.state === 'live' && volume.uuid > after)
-        .map((volume) => ({ driveId, volume })),
-    );
-    all.sort((a, b) => (a.volume.uuid < b.volume.uuid ? -1 : 1));
-    const page = all.slice(0, LIST_COUNT_MAX);
-    const volumes = page.map(({ driveId, volume }) => this.#describe(driveId, volume));
-    return { volumes, more: all.length > page.length };
+    const all = this.#drives
+      .all()
+      .flatMap(({ store }) => store.volumes())
+      .filter(({ state, uuid }) => state === 'live' && uuid > after)
+      .map(({ uuid }) => uuid)
+      .toSorted();
+    return {
+      ...this.listed(new Set(all.slice(0, LIST_COUNT_MAX))),
+      more: all.length > LIST_COUNT_MAX,
+    };
   }
 
   /** What clients asked of each volume, in order of uuid, from the one after `after`; at most {@link METERS_COUNT_MAX}. */
@@ -244,13 +254,15 @@ export class Volumes {
 
   /** One volume, as {@link list} has it. */
   status(uuid: string): JsonObject {
-    const { driveId, volume } = this.#find(uuid);
-    return this.#describe(driveId, volume);
+    const { driveId, store, volume } = this.#find(uuid);
+    return this.#describe({ driveId, drive: store.status() }, volume);
   }
 
-  #describe(driveId: string, volume: VolumeStatus): JsonObject {
+  #describe(
+    { driveId, drive }: { readonly driveId: string; readonly drive: DriveStatus },
+    volume: VolumeStatus,
+  ): JsonObject {
     const attachment = this.#attachments.get(volume.uuid);
-    const drive = this.#drives.get(driveId).status();
     const faulted = drive.state === 'faulted';
     return {
       uuid: formatUuid(volume.uuid),

@@ -27,7 +27,7 @@ import { TableChanges, type TableRecords } from './table-changes.ts';
 import { Target } from './target.ts';
 import type { TurnKeeper } from './turn-keeper.ts';
 import type { VolumeTable } from './volume-table.ts';
-import { VOLUME_BYTES_MAX, Volume, wordsHex } from './volume.ts';
+import { Volume, checkVolumeSize, wordsHex } from './volume.ts';
 
 export type VolumeStatus = {
   readonly uuid: string;
@@ -121,7 +121,7 @@ export class DriveStore {
     readonly uuid: string;
     readonly sizeBytes: number;
   }): Promise<VolumeStatus> {
-    checkSize(options.sizeBytes);
+    checkVolumeSize(options.sizeBytes);
     for (;;) {
       const made = await this.#changes.alone(({ record }) => this.#create(options, record));
       if (made !== 'being deleted') return made;
@@ -207,7 +207,7 @@ export class DriveStore {
    * Changes a volume's size, durably. A smaller one cuts off what lies beyond it, which reads as zeros when the volume grows again.
    */
   async resizeVolume(uuid: string, sizeBytes: number): Promise<VolumeStatus> {
-    checkSize(sizeBytes);
+    checkVolumeSize(sizeBytes);
     return await this.#changes.alone(async ({ record }) => {
       const volume = this.#volume(uuid);
       if (sizeBytes < volume.sizeBytes) {
@@ -319,6 +319,17 @@ export class DriveStore {
       .map((volume) => this.#statusOf(volume));
   }
 
+  /** The volume of this uuid; undefined if there is none. */
+  volume(uuid: string): VolumeStatus | undefined {
+    const volume = this.#parts.table.byUuid(uuid);
+    return volume === undefined ? undefined : this.#statusOf(volume);
+  }
+
+  /** How many more volumes and snapshots the drive has room for in its table. */
+  get freeVolumes(): number {
+    return this.#parts.table.freeCount;
+  }
+
   #statusOf(volume: Volume): VolumeStatus {
     return {
       uuid: volume.uuid,
@@ -379,16 +390,4 @@ export class DriveStore {
     // A mark may still be on its way to the log: this close waits for it.
     await ioAsyncOf(env.io).close(drive.media.fd);
   }
-}
-
-function checkSize(sizeBytes: number): void {
-  const problem =
-    !Number.isSafeInteger(sizeBytes) || sizeBytes <= 0
-      ? 'a volume has at least one block'
-      : sizeBytes % 4096 !== 0
-        ? 'a volume has whole blocks of 4096 bytes'
-        : sizeBytes > VOLUME_BYTES_MAX
-          ? 'a volume has at most 16 TiB'
-          : undefined;
-  if (problem !== undefined) throw new Refusal('SIZE_INVALID', { size: sizeBytes, problem });
 }

@@ -26,6 +26,8 @@ export class VolumeTable {
   readonly #load: (page: number) => Promise<number>;
   readonly #drive: string;
   readonly #volumes = new Map<number, Volume>();
+  /** Of each uuid the number of the last volume that had it. Numbers begin with 1. */
+  readonly #numbers = new Map<string, number>();
   /** What each slot holds; a missing one is free. */
   readonly #slots = new Map<number, TableRecord>();
   nextNumber: number;
@@ -58,10 +60,8 @@ export class VolumeTable {
   }
 
   byUuid(uuid: string): Volume | undefined {
-    for (const volume of this.#volumes.values()) {
-      if (volume.uuid === uuid && this.#slots.has(volume.slot)) return volume;
-    }
-    return undefined;
+    const volume = this.#volumes.get(this.#numbers.get(uuid) ?? 0);
+    return volume !== undefined && this.#slots.has(volume.slot) ? volume : undefined;
   }
 
   byNumber(number: number): Volume | undefined {
@@ -126,6 +126,7 @@ export class VolumeTable {
     volume.eraChanged();
     volume.fitLeaves(record.sizeBytes);
     this.#volumes.set(record.number, volume);
+    this.#numbers.set(record.uuid, record.number);
   }
 
   #dropSnapshot(number: number, birth: number): void {
@@ -204,6 +205,13 @@ export class VolumeTable {
     return oldest;
   }
 
+  /** How many more volumes and snapshots there is a slot for. */
+  get freeCount(): number {
+    let taken = 0;
+    for (const { kind } of this.#slots.values()) if (kind !== 'tombstone') taken++;
+    return this.#media.geometry.layout.tablePages * RECORDS_PER_TABLE_PAGE - taken;
+  }
+
   /** The record of a volume as it is, with changes. */
   record(volume: Volume, changes: Partial<TakenRecord> = {}): TakenRecord {
     return {
@@ -235,5 +243,6 @@ export class VolumeTable {
   /** A deleted volume's map entry goes; its number is never used again. */
   forget(volume: Volume): void {
     this.#volumes.delete(volume.number);
+    if (this.#numbers.get(volume.uuid) === volume.number) this.#numbers.delete(volume.uuid);
   }
 }

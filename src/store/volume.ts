@@ -2,6 +2,7 @@
 
 import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
+import { Refusal } from '../model/errors.ts';
 import { EXTENT_BYTES } from './geometry.ts';
 import { getU64, setU64 } from './superblock.ts';
 
@@ -187,4 +188,17 @@ export function hexWords(hex: string): number[] {
 /** Words as hexadecimal digits, eight each. */
 export function wordsHex(words: Iterable<number>): string {
   return [...words].map((word) => word.toString(16).padStart(8, '0')).join('');
+}
+
+/** Throws a Refusal SIZE_INVALID where no volume can have this size. */
+export function checkVolumeSize(sizeBytes: number): void {
+  const problem =
+    !Number.isSafeInteger(sizeBytes) || sizeBytes <= 0
+      ? 'a volume has at least one block'
+      : sizeBytes % 4096 !== 0
+        ? 'a volume has whole blocks of 4096 bytes'
+        : sizeBytes > VOLUME_BYTES_MAX
+          ? 'a volume has at most 16 TiB'
+          : undefined;
+  if (problem !== undefined) throw new Refusal('SIZE_INVALID', { size: sizeBytes, problem });
 }

@@ -53,8 +53,12 @@ class EngineDouble {
       case 'volume.delete':
         this.volumes.delete(uuid);
         return {};
-      case 'volume.list':
-        return { volumes: [...this.volumes.values()], more: false };
+      case 'volume.list': {
+        const wanted = args['uuids'];
+        const isWanted = (volume: JsonObject): boolean =>
+          Array.isArray(wanted) && wanted.includes(volume['uuid']);
+        return { volumes: [...this.volumes.values()].filter(isWanted) };
+      }
       default:
         return this.#onVolume(call, uuid, args);
     }

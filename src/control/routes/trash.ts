@@ -37,10 +37,9 @@ export function trashRoutes(app: App, parts: RestParts): void {
       },
     },
     async () => {
-      const statuses = await volumes.engineStatus();
-      return (await records.trash()).map((record) =>
-        viewTrashed(record, statuses.get(record.volume.id)),
-      );
+      const all = await records.trash();
+      const statuses = await volumes.engineStatus(all.map(({ volume }) => volume.id));
+      return all.map((record) => viewTrashed(record, statuses.get(record.volume.id)));
     },
   );
   app.get(

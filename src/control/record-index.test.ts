@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { SqliteStore } from '../metadata/sqlite-store.ts';
+import type { ClusterStore, Transaction } from '../metadata/cluster-store.ts';
+import { RecordIndex } from './record-index.ts';
+
+type Named = { readonly name: string; readonly size: number };
+
+function setUp(): { store: ClusterStore; index: RecordIndex<Named> } {
+  const store = new SqliteStore({ path: ':memory:', wallMs: () => 0, randomId: () => '' });
+  return { store, index: new RecordIndex<Named>(store, 'volume/') };
+}
+
+async function change(
+  { store, index }: ReturnType<typeof setUp>,
+  { puts = [], deletes = [] }: Transaction,
+): Promise<void> {
+  const result = await store.transact({ puts, deletes });
+  assert.ok(result.kind === 'committed');
+  await index.committed(result, { puts, deletes });
+}
+
+const put = (name: string, size: number) => ({ key: `volume/${name}`, value: { name, size } });
+const names = async ({ index }: ReturnType<typeof setUp>): Promise<string> =>
+  (await index.all()).map(({ name, size }) => `${name}${size}`).join(' ');
+
+test('the index has what the store has: read before, put, put again, deleted', async () => {
+  const both = setUp();
+  await change(both, { puts: [put('b', 1), { key: 'drive/x', value: {} }] });
+  assert.equal(await names(both), 'b1');
+  await change(both, { puts: [put('a', 1), put('b', 2), { key: 'drive/y', value: {} }] });
+  assert.equal(await names(both), 'a1 b2');
+  assert.deepEqual(await both.index.get('a'), { name: 'a', size: 1 });
+  await change(both, { deletes: ['volume/b', 'volume/none', 'drive/x'] });
+  assert.equal(await names(both), 'a1');
+  await change(both, { puts: [put('b', 3)] });
+  assert.equal(await names(both), 'a1 b3');
+});
+
+test('a change that was committed while the index was read is in it once, and none is undone', async () => {
+  const both = setUp();
+  await change(both, { puts: [put('a', 1), put('b', 1)] });
+  const { store, index } = both;
+  const early = await store.transact({ puts: [put('a', 2)] });
+  const reading = index.all();
+  const late = await store.transact({ deletes: ['volume/b'] });
+  assert.ok(early.kind === 'committed' && late.kind === 'committed');
+  await index.committed(early, { puts: [put('a', 2)], deletes: [] });
+  await index.committed(late, { puts: [], deletes: ['volume/b'] });
+  await reading;
+  assert.equal(await names(both), 'a2');
+  // What is older than what was read changes nothing.
+  const { revision } = early;
+  await index.committed(
+    { kind: 'committed', revision: revision - 1 },
+    { puts: [put('a', 1)], deletes: [] },
+  );
+  assert.equal(await names(both), 'a2');
+});
