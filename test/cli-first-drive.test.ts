@@ -6,6 +6,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
+import { ApiClient } from '../src/cli/api-client.ts';
+import { installationAt } from '../src/control/installation.ts';
+import type { DriveView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
 import { processesOf } from './rigs/control-rig.ts';
@@ -57,6 +60,24 @@ function shapeOf(drives: unknown): Record<string, number> {
   assert.ok(Array.isArray(drives));
   return Object.fromEntries(drives.map(({ name, sizeBytes }) => [name, sizeBytes]));
 }
+
+test('Ctrl-C in the format of the first drive ends in order, and the next up has the drive', async () => {
+  const child = rig.start(['up', '--drive-size', '4GiB']);
+  const exit = once(child, 'exit');
+  const api = new ApiClient(installationAt(rig.data));
+  await until(async () => {
+    const [drive] = await api.get<DriveView[]>('/v1/drives').catch(() => []);
+    return (drive?.progress?.doneBytes ?? 0) > 0;
+  });
+  child.kill('SIGINT');
+  assert.deepEqual(await exit, [0, null]);
+  assert.deepEqual(processesOf(rig.directory), []);
+  const up = await rig.json('up', '--detach');
+  assert.deepEqual(shapeOf(up['driveViews']), { default: 4 * 2 ** 30 });
+  const { drives } = await rig.json('status');
+  assert.equal((drives as { state: string }[])[0]?.state, 'open');
+  await rig.json('uninstall', '--yes');
+});
 
 test('up after a refused one makes the drive that is asked for now', async () => {
   await rig.up();

@@ -7,6 +7,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { LineClient } from '../src/control/line-client.ts';
 import { Refusal } from '../src/model/errors.ts';
 import { CMD_READ, CMD_WRITE } from '../src/wire/nbd/constants.ts';
 import type { JsonObject } from '../src/wire/line-protocol.ts';
@@ -213,4 +214,27 @@ test('detach drains and closes; shutdown ends the process', async () => {
   const ended = engine.ended();
   assert.deepEqual(await engine.call('shutdown'), {});
   assert.equal(await ended, 0);
+});
+
+test('an engine that is asked to end breaks a format off, and leaves nothing of it', async () => {
+  const other = new EngineProcess();
+  try {
+    await other.start();
+    const file = join(other.folder, 'half.img');
+    const client = new LineClient(other.socketPath, 'ENGINE_UNREACHABLE');
+    const begun = Promise.withResolvers<void>();
+    const formatting = client.call(
+      'drive.format',
+      { driveId: DRIVE, path: file, sizeBytes: 4096 * MIB, sparse: false, force: false },
+      { onProgress: () => begun.resolve(), waitMs: 0 },
+    );
+    const broken = assert.rejects(formatting);
+    await begun.promise;
+    assert.equal(await other.end('SIGTERM'), 0);
+    await broken;
+    assert.ok(!existsSync(file));
+    client.close();
+  } finally {
+    await other.remove();
+  }
 });

@@ -97,7 +97,8 @@ function requestFor(prng: Prng, route: Route): FuzzRequest {
   const headers: Record<string, string> = {};
   // Seldom, and each time another one: a key that comes again is a request that is not carried out again.
   for (const name of Object.keys(route.headers)) {
-    if (prng.below(6) === 0) headers[name] = prng.below(2) === 0 ? `k${prng.below(1e6)}` : 'a b';
+    const good = name === 'prefer' ? 'respond-async, wait=9' : `k${prng.below(1e6)}`;
+    if (prng.below(6) === 0) headers[name] = prng.below(2) === 0 ? good : 'a b';
   }
   if (route.body === undefined) return { method, url, headers, isStream };
   const value = valueFor(prng, route.body);
