@@ -31,7 +31,7 @@ export function makeImage(tar: string, parts?: ImageParts): void {
   fs.copyFileSync('/etc/passwd', path.join(root, 'etc', 'passwd'));
   fs.copyFileSync('/etc/group', path.join(root, 'etc', 'group'));
   const programs = [...TOOLS, ...more.flatMap(programsIn)];
-  execFileSync('cp', ['--recursive', '--parents', ...more, root]);
+  if (more.length > 0) execFileSync('cp', ['--recursive', '--parents', ...more, root]);
   execFileSync('cp', ['--dereference', '--parents', ...TOOLS, ...librariesOf(programs), root]);
   execFileSync('tar', ['--create', '--file', tar, '--directory', root, '.']);
   fs.rmSync(root, { recursive: true });
