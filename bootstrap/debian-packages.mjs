@@ -34,6 +34,7 @@ const FILES = {
   fish: inPath('fish'),
   'docker.io': inPath('dockerd'),
   podman: inPath('podman'),
+  prometheus: inPath('promtool'),
 };
 
 /** What `npm start` needs. */
@@ -49,6 +50,7 @@ export const TEST_PACKAGES = [
   'fish',
   'docker.io',
   'podman',
+  'prometheus',
 ];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';

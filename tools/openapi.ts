@@ -11,15 +11,18 @@ import { MadeLog } from '../src/attacher/made-log.ts';
 import { VolumePlugins } from '../src/control/docker/plugins.ts';
 import { Drives } from '../src/control/drives.ts';
 import { installationAt } from '../src/control/installation.ts';
+import { Explainer } from '../src/control/explainer.ts';
 import { LineClient } from '../src/control/line-client.ts';
 import type { ControlParts } from '../src/control/parts.ts';
 import { ProgressBoard } from '../src/control/progress.ts';
+import { Metrics } from '../src/control/metrics.ts';
 import { RecordsStore } from '../src/control/records-store.ts';
 import { openRest } from '../src/control/rest.ts';
 import { StatusReader } from '../src/control/status.ts';
 import { packageVersion } from '../src/env/node/package-version.ts';
 import { Trash } from '../src/control/trash.ts';
 import { Volumes } from '../src/control/volumes.ts';
+import { ProcessWatch } from '../src/env/node/process-watch.ts';
 import { Turnstile } from '../src/lib/turnstile.ts';
 import { SqliteStore } from '../src/metadata/sqlite-store.ts';
 
@@ -81,6 +84,8 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     plugins: new VolumePlugins(parts, { volumes, directory }),
     trash: new Trash(parts),
     status: () => status.read(),
+    metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),
+    explainer: new Explainer(parts, { volumes, usage: { lookedAtMs: parts.wallMs() } }),
     wallMs: parts.wallMs,
     release: async () => [],
     tcp: { installation, log: parts.log },

@@ -9,6 +9,8 @@ export type MountEntry = {
   readonly path: string;
   readonly type: string;
   readonly source: string;
+  /** The file system takes no writes, here or anywhere. */
+  readonly isReadOnly: boolean;
 };
 
 /** Every mount that this process sees, the later over the earlier. */
@@ -36,10 +38,13 @@ export function parseMounts(text: string): MountEntry[] {
       path: unescape(left[4]!),
       type: right[0]!,
       source: unescape(right[1]!),
+      isReadOnly: isReadOnly(left[5]!) || isReadOnly(right[2] ?? ''),
     });
   }
   return entries;
 }
+
+const isReadOnly = (options: string): boolean => options.split(',').includes('ro');
 
 /** Space, tab, newline and backslash stand as octal. */
 function unescape(text: string): string {

@@ -72,6 +72,12 @@ export class ApiClient {
   async get<T>(path: string): Promise<T> {
     return parse(await this.#exchange({ method: 'GET', path })) as T;
   }
+  /** An answer that is no JSON. */
+  async text(path: string): Promise<string> {
+    const answer = await this.#exchange({ method: 'GET', path });
+    if (answer.status >= 400) parse(answer);
+    return answer.text;
+  }
   post<T>(path: string, body: object): Promise<T> {
     return this.#change<T>({ method: 'POST', path, body });
   }

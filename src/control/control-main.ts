@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 
 import { readBootId } from '../env/node/boot-id.ts';
 import { packageVersion } from '../env/node/package-version.ts';
+import { ProcessWatch, everySecond } from '../env/node/process-watch.ts';
 import { MadeLog } from '../attacher/made-log.ts';
 import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
@@ -14,9 +15,11 @@ import { SqliteStore } from '../metadata/sqlite-store.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
+import { Explainer } from './explainer.ts';
 import { HealthKeeper } from './health-keeper.ts';
 import { LineClient } from './line-client.ts';
 import { dropEarlierHolders } from './mount-holders.ts';
+import { Metrics } from './metrics.ts';
 import type { ControlParts } from './parts.ts';
 import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
@@ -69,6 +72,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const directory = process.env['HOLDFAST_PLUGIN_DIR'] ?? PLUGIN_DIRECTORY;
   const plugins = new VolumePlugins(parts, { volumes, directory });
   const usage = new UsageKeeper(parts, (ids) => volumes.engineStatus(ids));
+  const watch = new ProcessWatch(everySecond);
   const health = new HealthKeeper(parts);
   const tcp = new TcpApi({ installation, log });
   const status = new StatusReader(parts, { version: packageVersion(), tcp });
@@ -80,6 +84,8 @@ async function run(installation: Installation, log: Log): Promise<number> {
     volumes,
     trash,
     plugins,
+    metrics: new Metrics(parts, { version: packageVersion(), watch }),
+    explainer: new Explainer(parts, { volumes, usage }),
     wallMs: parts.wallMs,
     status: () => status.read(),
     release: () => reconciler.release(),

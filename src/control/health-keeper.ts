@@ -14,7 +14,7 @@ import {
 import { type ControlParts, tell } from './parts.ts';
 import { readSupervisor } from './status.ts';
 
-const LOOK_EVERY_MS = 5000;
+const LOOK_EVERY_MS = 2000;
 /** A restart takes less than that, and is told as one. */
 const PATIENCE = { waitMs: 3000, silenceMs: 3000 };
 /** Bad blocks of one volume are told at once, and then once a minute. */

@@ -9,9 +9,11 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { Refusal } from '../model/errors.ts';
 import type { VolumePlugins } from './docker/plugins.ts';
 import type { Drives } from './drives.ts';
+import type { Explainer } from './explainer.ts';
 import { addRequestKeys } from './keyed-requests.ts';
 import { onClientError, problemOf, sendProblem, sendRawProblem } from './problem.ts';
 import type { ProgressBoard } from './progress.ts';
+import type { Metrics } from './metrics.ts';
 import type { RecordsStore } from './records-store.ts';
 import { addRespondAsync } from './respond-async.ts';
 import { attachmentRoutes } from './routes/attachments.ts';
@@ -21,6 +23,7 @@ import { installationRoutes } from './routes/installation.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { settingsRoutes } from './routes/settings.ts';
 import { trashRoutes } from './routes/trash.ts';
+import { monitoringRoutes } from './routes/monitoring.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { watchRoutes } from './routes/watch.ts';
 import type { StatusView } from './schemas.ts';
@@ -39,6 +42,8 @@ export type RestParts = {
   readonly volumes: Volumes;
   readonly trash: Trash;
   readonly plugins: VolumePlugins;
+  readonly metrics: Metrics;
+  readonly explainer: Explainer;
   readonly wallMs: () => number;
   readonly status: () => Promise<StatusView>;
   /** Unmounts and releases devices, for an orderly end. Resolves with what stood in the way. */
@@ -97,6 +102,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   operationRoutes(app, parts);
   dockerPluginRoutes(app, parts);
   watchRoutes(app, parts);
+  monitoringRoutes(app, parts);
   await app.ready();
   return app;
 }

@@ -349,6 +349,19 @@ export const Event = Type.Object({
   cause: Nullable(Type.String({ description: 'Why, as far as it is known' })),
 });
 
+export const Explanation = Type.Object({
+  volume: Name,
+  isWell: Type.Boolean({ description: 'Nothing is found: all is as it should be' }),
+  findings: Type.Array(
+    Type.Object({
+      kind: Type.String(),
+      chain: Type.Array(Type.String(), { description: 'From what is seen to its cause' }),
+      since: Nullable(Type.String()),
+      ends: Type.String({ description: 'What ends it' }),
+    }),
+  ),
+});
+
 export const EventQuery = Type.Object(
   {
     subject: Type.Optional(
@@ -371,6 +384,7 @@ export const WatchQuery = Type.Object(
 );
 
 export type EventView = Static<typeof Event>;
+export type ExplanationView = Static<typeof Explanation>;
 export type DriveView = Static<typeof Drive>;
 export type TrashedView = Static<typeof Trashed>;
 export type RemovedVolumeView = Static<typeof RemovedVolume>;

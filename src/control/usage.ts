@@ -14,10 +14,13 @@ export class UsageKeeper {
   readonly #engineStatus: EngineStatus;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
+  /** When a look last saw what the engine says; before the first, when this one was made. */
+  lookedAtMs: number;
 
   /** `engineStatus`: what the engine says of volumes, by volume id; empty while it is away. */
   constructor(parts: Pick<ControlParts, 'records' | 'wallMs' | 'log'>, engineStatus: EngineStatus) {
     this.#parts = parts;
+    this.lookedAtMs = parts.wallMs();
     this.#engineStatus = engineStatus;
   }
 
@@ -55,6 +58,7 @@ export class UsageKeeper {
     const there = new Set([...volumes, ...trash.map(({ volume }) => volume)].map(({ id }) => id));
     const deletes = [...known.keys()].filter((id) => !there.has(id)).map((id) => `usage/${id}`);
     if (puts.length + deletes.length > 0) await records.change({ puts, deletes });
+    if (statuses.size > 0 || volumes.length === 0) this.lookedAtMs = wallMs();
   }
 }
 

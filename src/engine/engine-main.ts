@@ -8,12 +8,13 @@ import path from 'node:path';
 
 import { openEnv } from '../env/node/open-env.ts';
 import { packageVersion } from '../env/node/package-version.ts';
+import type { Env } from '../env/env.ts';
 import { applyProcessGuards } from '../env/node/process-guards.ts';
+import { LOOP_LOOK_MS, ProcessWatch } from '../env/node/process-watch.ts';
 import { EXIT_USAGE, type RoleFlags, openRole } from '../env/node/role-process.ts';
 import { makeRunDirectory } from '../env/node/run-directory.ts';
 import { Arena } from '../lib/arena.ts';
 import type { Log } from '../model/log.ts';
-import type { JsonObject } from '../wire/line-protocol.ts';
 import { ENGINE_MEMORY_BYTES, Engine } from './engine.ts';
 import type { DriveListEntry } from './drives.ts';
 
@@ -27,13 +28,14 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
   const env = openEnv({ io: flags.io, memoryBytes: ENGINE_MEMORY_BYTES + 65_536 });
   const warnings = applyProcessGuards({ io: env.io, ioFlusher: true });
   for (const warning of warnings) log('process.guard', { warning });
+  const watch = new ProcessWatch(byReactor(env));
   const engine = new Engine(env, {
     arena: new Arena(env.io.memory),
     log,
     version: packageVersion(),
     io: { ...env.ioChoice },
     warnings,
-    processStats: makeProcessStats(),
+    processStats: () => ({ ...watch.stats() }),
     runDirectory: makeRunDirectory(flags.dataDirectory),
     drives: readDriveList(path.join(flags.dataDirectory, 'engine.json')),
     onShutdown: () => void end(),
@@ -87,12 +89,19 @@ function readDriveList(file: string): DriveListEntry[] {
   });
 }
 
-function makeProcessStats(): () => JsonObject {
-  const startMs = performance.now();
-  return () => ({
-    pid: process.pid,
-    uptimeMs: Math.round(performance.now() - startMs),
-    memory: process.memoryUsage(),
-    cpuUs: process.cpuUsage(),
-  });
+/** By the reactor, which is the loop that I/O waits for. */
+function byReactor({ io }: Env): ConstructorParameters<typeof ProcessWatch>[0] {
+  return (onTick) => {
+    let dueUs = 0;
+    const port = io.port((_, result) => {
+      if (result !== 0) return;
+      onTick(io.nowUs() - dueUs);
+      arm();
+    });
+    const arm = (): void => {
+      dueUs = io.nowUs() + LOOP_LOOK_MS * 1000;
+      io.timer(port, 0, LOOP_LOOK_MS);
+    };
+    arm();
+  };
 }

@@ -275,6 +275,7 @@ export class Volumes {
       socketPath: attachment?.socketPath,
       connections: attachment?.connections.size ?? 0,
       changes: this.#meters.get(volume.uuid)?.changeCount ?? 0,
+      errors: this.#meters.get(volume.uuid)?.errorCount ?? 0,
       countedSinceMs: this.#countedSinceMs,
       state: faulted ? 'faulted' : attachment === undefined ? 'idle' : 'attached',
       reason: faulted ? drive.reason : undefined,

@@ -305,6 +305,9 @@ const INSTALLATION = {
     'Cannot watch from revision {revision}: history begins at {oldest}',
   ),
   STORE_FAILED: row(500, 'later', 'The cluster store failed: {problem}'),
+  DIAGNOSTICS_FAILED: row(500, 'later', 'Cannot make "{path}": {problem}', {
+    wayOut: 'It needs tar, and room for what it collects in the directory for temporary files',
+  }),
   INTERNAL: row(500, 'later', 'Something went wrong inside: {problem}', {
     wayOut: 'The log of control (DIR/log/control.log) has more',
   }),

@@ -29,10 +29,11 @@ export function openLog(
   const line = (event: LogEvent, details: Readonly<Record<string, unknown>>): void => {
     const at = new Date(options.wallMs()).toISOString();
     const { level, message } = logEventRow(event);
+    const own = { at, role, level, event, message };
     const hidden = withoutSecrets(details);
     const text = options.isTerminal
       ? `${at.slice(11, 23)} ${level.padEnd(7)} ${role}: ${message} (${event})${inWords(hidden)}`
-      : JSON.stringify({ ...hidden, at, role, level, event, message });
+      : JSON.stringify({ ...own, ...hidden, ...own });
     options.write(`${text}\n`);
   };
   return (event, details = {}) => {

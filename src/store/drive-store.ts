@@ -50,6 +50,8 @@ export type DriveStatus = {
   readonly sizeBytes: number;
   readonly usedBytes: number;
   readonly freeBytes: number;
+  /** Kept for trims over snapshots; neither used nor free. */
+  readonly reserveBytes: number;
   readonly recovery: RecoveryReport;
   readonly counters: Readonly<Record<string, number>>;
 };
@@ -362,7 +364,8 @@ export class DriveStore {
       sizeBytes: checkpointer.superblock.layout.sizeBytes,
       usedBytes: (allocator.cellCount - free) * EXTENT_BYTES,
       // The reserve is for trims over snapshots alone.
-      freeBytes: Math.max(0, free - this.#parts.drive.holeReserve) * EXTENT_BYTES,
+      freeBytes: Math.max(0, free - drive.holeReserve) * EXTENT_BYTES,
+      reserveBytes: Math.min(free, drive.holeReserve) * EXTENT_BYTES,
       recovery,
       counters: { ...media.counters },
     };

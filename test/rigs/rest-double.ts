@@ -12,15 +12,18 @@ import {
   installationAt,
   makeDirectories,
 } from '../../src/control/installation.ts';
+import { Explainer } from '../../src/control/explainer.ts';
 import { LineClient } from '../../src/control/line-client.ts';
 import type { ControlParts } from '../../src/control/parts.ts';
 import { ProgressBoard } from '../../src/control/progress.ts';
+import { Metrics } from '../../src/control/metrics.ts';
 import { RecordsStore } from '../../src/control/records-store.ts';
 import { openRest } from '../../src/control/rest.ts';
 import { StatusReader } from '../../src/control/status.ts';
 import { Trash } from '../../src/control/trash.ts';
 import { Volumes } from '../../src/control/volumes.ts';
 import type { Log } from '../../src/model/log.ts';
+import { ProcessWatch } from '../../src/env/node/process-watch.ts';
 import { Turnstile } from '../../src/lib/turnstile.ts';
 import { SqliteStore } from '../../src/metadata/sqlite-store.ts';
 import { Refusal } from '../../src/model/errors.ts';
@@ -220,6 +223,11 @@ function openApp(
     progress: parts.progress,
     trash: new Trash(parts),
     status: () => status.read(),
+    metrics: new Metrics(parts, { version: '0', watch: new ProcessWatch(() => undefined) }),
+    explainer: new Explainer(parts, {
+      volumes: uses.volumes,
+      usage: { lookedAtMs: parts.wallMs() },
+    }),
     wallMs: parts.wallMs,
     release: async () => [],
     tcp: parts,

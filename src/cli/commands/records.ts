@@ -10,11 +10,19 @@ import type { DriveRecord } from '../../model/records.ts';
 
 /** The drives on record; none where there are no records yet. Throws an Error where they cannot be read. */
 export async function readDrives(directory: string): Promise<readonly DriveRecord[]> {
+  const records = await openRecords(directory);
+  return records === undefined ? [] : await records.store.drives().finally(records.close);
+}
+
+/** All records, to be closed; undefined where there are none yet. Throws an Error where they cannot be read. */
+export async function openRecords(
+  directory: string,
+): Promise<{ readonly store: RecordsStore; readonly close: () => Promise<void> } | undefined> {
   const file = recordsOf(directory);
-  if (!fs.existsSync(file)) return [];
+  if (!fs.existsSync(file)) return undefined;
   const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
   const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
-  return await new RecordsStore(store, directory).drives().finally(() => store.close());
+  return { store: new RecordsStore(store, directory), close: () => store.close() };
 }
 
 /** Throws INSTALLATION_START where the records are damaged: control could only fail again and again. */
