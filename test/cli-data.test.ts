@@ -66,11 +66,13 @@ test('a directory where others have our names', async () => {
   const ended = await rig.run(['uninstall', '--yes', '--data', withLock]);
   assert.equal(ended.code, 1, ended.err);
   assert.match(ended.err, /^Cannot use ".*": it is no installation of Holdfast\n/);
-  const locked = path.join(rig.directory, 'locked');
-  fs.mkdirSync(locked);
-  fs.writeFileSync(path.join(locked, 'lock'), 'of somebody');
-  await refusesUp(locked, /^Cannot use ".*": "lock" in it is not Holdfast's/);
-  assert.equal(fs.readFileSync(path.join(locked, 'lock'), 'utf8'), 'of somebody');
+  for (const name of ['lock', 'token', 'api.json']) {
+    const taken = path.join(rig.directory, `taken-${name}`);
+    fs.mkdirSync(taken);
+    fs.writeFileSync(path.join(taken, name), 'of somebody');
+    await refusesUp(taken, new RegExp(`^Cannot use ".*": "${name}" in it is not Holdfast's`));
+    assert.equal(fs.readFileSync(path.join(taken, name), 'utf8'), 'of somebody');
+  }
 });
 
 const canMount = isRoot ? {} : { skip: 'needs root, to mount' };

@@ -36,14 +36,17 @@ export function openOutput(kind: OutputKind): Output {
   };
 }
 
-/** Where nothing else is said, columns go from the right, and the first stays. */
+/** Where nothing else is said, columns go from the right; the first and the state stay. */
 export function table(
   headings: readonly (string | Column)[],
   rows: readonly (readonly string[])[],
 ): string {
   const columns = headings.map((each, index): Column => {
-    const column = typeof each === 'string' ? { heading: each, rank: index } : each;
-    return column.heading === 'STATE' ? { paint: paintState, ...column } : column;
+    if (typeof each !== 'string') return each;
+    // What is wrong with something is to be seen beside its name, however narrow that is.
+    return each === 'STATE'
+      ? { heading: each, rank: 0, paint: paintState }
+      : { heading: each, rank: index };
   });
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
   const [first = '', ...rest] = layOut(columns, rows, width);

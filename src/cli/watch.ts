@@ -10,6 +10,8 @@ import type { Context } from './context.ts';
 
 /** Space and counters change without a word: they are looked at so often. */
 const LOOK_MS = 2000;
+/** A list of 10,000 volumes takes control a moment: of its time a watcher has a tenth. */
+const LOOK_SHARE = 10;
 /** Changes come in heaps. */
 const HEAP_MS = 100;
 const CLEAR = '\u001B[H\u001B[J';
@@ -36,9 +38,12 @@ export async function show<T>(
   }
   const redraw = screen(context);
   redraw(await read(), text);
+  let readMs = 0;
   for (const change = changes(context, watch); ;) {
-    await change();
+    await change(readMs);
+    const fromMs = performance.now();
     redraw(await orAway(read), text);
+    readMs = performance.now() - fromMs;
   }
 }
 
@@ -69,8 +74,11 @@ function screen({ output }: Context) {
   };
 }
 
-/** A function that resolves at the next change, or when it is time to look anyway. */
-function changes({ api }: Context, kinds: readonly ChangeKind[]): () => Promise<void> {
+/** A function that resolves at the next change, or when it is time to look anyway: the later, the longer the last look took. */
+function changes(
+  { api }: Context,
+  kinds: readonly ChangeKind[],
+): (readMs: number) => Promise<void> {
   const query = kinds.map((kind) => `kind=${kind}`).join('&');
   let isWatching = false;
   let next = Promise.withResolvers<void>();
@@ -81,10 +89,10 @@ function changes({ api }: Context, kinds: readonly ChangeKind[]): () => Promise<
     await api.watch(`/v1/watch?${query}`, { onData: () => next.resolve() }).catch(() => undefined);
     isWatching = false;
   };
-  return async () => {
+  return async (readMs) => {
     if (!isWatching) void watch();
-    await Promise.race([next.promise, sleep(LOOK_MS)]);
-    await sleep(HEAP_MS);
+    await Promise.race([next.promise, sleep(Math.max(LOOK_MS, LOOK_SHARE * readMs))]);
+    await sleep(Math.max(HEAP_MS, readMs));
     next = Promise.withResolvers<void>();
   };
 }

@@ -34,9 +34,8 @@ export function isAuthorized(
   { tokenFile }: Installation,
 ): boolean {
   const [, given] = /^bearer +([\w.~+/-]+=*) *$/i.exec(authorization ?? '') ?? [];
-  const token = readOrNothing(tokenFile);
-  if (given === undefined || token === '') return false;
-  return timingSafeEqual(digest(given), digest(token));
+  if (given === undefined) return false;
+  return timingSafeEqual(digest(given), digest(readOrNothing(tokenFile)));
 }
 
 /** Read anew each time: a token that was rotated counts at once. */

@@ -38,7 +38,7 @@ export function installationAt(directory: string): Installation {
   };
 }
 
-const FILES = ['state.db', 'engine.json', 'lock'] as const;
+const FILES = ['state.db', 'engine.json', 'lock', 'api.json', 'token'] as const;
 const FOLDERS = ['drives', 'mnt', 'log', 'run'] as const;
 
 /** All that an installation has in DIR, for its removal. */
@@ -47,9 +47,7 @@ export const INSTALLATION_NAMES: readonly string[] = [
   'state.db-wal',
   'state.db-shm',
   'engine.json.new',
-  'api.json',
   'api.json.new',
-  'token',
   'token.new',
   ...FOLDERS,
 ];

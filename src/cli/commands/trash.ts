@@ -7,6 +7,7 @@ import { formatDuration } from '../../model/durations.ts';
 import { formatSize } from '../../model/sizes.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { table } from '../output.ts';
+import { addWatch, show } from '../watch.ts';
 import { addYes, confirm } from '../confirm.ts';
 
 /** Adds `holdfast trash` with its subcommands. */
@@ -14,13 +15,18 @@ export function addTrashCommands(program: Command): void {
   const trash = program
     .command('trash')
     .description('Removed volumes, which can be restored until their time is over');
-  addCommand(trash, 'ls', {
-    purpose: 'Lists removed volumes, the last one first.',
-    example: 'holdfast trash ls',
-  }).action(async (_: object, command: Command) => {
-    const { api, output } = contextOf(command);
-    const volumes = await api.get<TrashedView[]>('/v1/trash');
-    output.result(volumes, inWords(volumes));
+  addWatch(
+    addCommand(trash, 'ls', {
+      purpose: 'Lists removed volumes, the last one first.',
+      example: 'holdfast trash ls',
+    }),
+  ).action(async (options: { watch?: boolean }, command: Command) => {
+    const context = contextOf(command);
+    await show(context, {
+      watch: options.watch === true ? ['trash'] : undefined,
+      read: () => context.api.get<TrashedView[]>('/v1/trash'),
+      text: inWords,
+    });
   });
   addCommand(trash, 'restore <name>', {
     purpose: 'Restores a removed volume as it was; of several of that name the last one.',

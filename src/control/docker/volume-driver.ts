@@ -3,9 +3,9 @@
  * repeated: engines do so when a connection was cut, and after their own crash.
  */
 
-import { Refusal } from '../../model/errors.ts';
+import { Fault, Refusal } from '../../model/errors.ts';
 import type { VolumeRecord } from '../../model/records.ts';
-import { holdersOf } from '../mount-holders.ts';
+import { type UnmountWish, holdersOf } from '../mount-holders.ts';
 import type { RecordsStore } from '../records-store.ts';
 import type { Volumes } from '../volumes.ts';
 import { parseCreateOptions } from './create-options.ts';
@@ -62,7 +62,7 @@ export class VolumeDriver {
     // sees whether a container uses it all the same.
     const isOurs = (holder: string): boolean => holder.startsWith(this.#holder(''));
     if (mount !== undefined && holdersOf(mount).every(isOurs)) {
-      await this.#volumes.unmount(name, { holder: this.#holder(''), force: true });
+      await this.#unmount(name, { holder: this.#holder(''), force: true });
     }
     await this.#volumes.remove(name, { now: false });
   }
@@ -75,7 +75,14 @@ export class VolumeDriver {
 
   /** Ends the mount `id`. One that is not known is ended already. */
   async unmount(name: string, id: string): Promise<void> {
-    await this.#volumes.unmount(name, { holder: this.#holder(id), force: false });
+    await this.#unmount(name, { holder: this.#holder(id), force: false });
+  }
+
+  /** A file system that had stopped writing is unmounted all the same: an engine would hold it for mounted, and an event has told people. */
+  async #unmount(name: string, wish: UnmountWish): Promise<void> {
+    await this.#volumes.unmount(name, wish).catch((error: unknown) => {
+      if (!(error instanceof Fault) || error.code !== 'FILE_SYSTEM_STOPPED') throw error;
+    });
   }
 
   #holder(id: string): string {
