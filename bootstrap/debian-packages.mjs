@@ -46,6 +46,7 @@ export const TEST_PACKAGES = [
   'fio',
   'qemu-utils',
   'libnbd-bin',
+  'strace',
   'zsh',
   'fish',
   'docker.io',
