@@ -31,6 +31,8 @@ const RESTART_PAUSE_MS_MAX = 5000;
 const DYING_LOOK_MS = 1000;
 /** An orderly end of one process: flushing and a last checkpoint. Then it is killed, which loses nothing acknowledged. */
 const STOP_MS_MAX = 20_000;
+/** I/O waits for the end of an engine that is to be replaced. */
+const ENDING_LOOK_MS = 5;
 /** An attacher that does not answer for so long serves nobody: it is ended, and what it made is swept. */
 const ADOPT_MS_MAX = 3000;
 const LOG_BYTES_MAX = 16 * 1024 * 1024;
@@ -82,9 +84,11 @@ export class Supervisor {
     const lock = lockWritable(installation);
     const supervisor = new Supervisor(installation, lock, log);
     const attacher = await supervisor.#endOrphans();
+    // I/O on what that one has waits for an engine.
+    if (attacher !== undefined) supervisor.#startChild('engine');
     await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
     if (attacher !== undefined) supervisor.#adopt('attacher', attacher);
-    for (const role of ROLES) if (role !== attacher?.role) supervisor.#startChild(role);
+    for (const role of ROLES) if (!supervisor.#children.has(role)) supervisor.#startChild(role);
     supervisor.#watchDying();
     return supervisor;
   }
@@ -111,7 +115,7 @@ export class Supervisor {
     const { directory } = this.#installation;
     process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
     const deadline = Date.now() + STOP_MS_MAX;
-    while (isOurs(pid, role, directory) && Date.now() < deadline) await sleep(20);
+    while (isOurs(pid, role, directory) && Date.now() < deadline) await sleep(ENDING_LOOK_MS);
     if (isOurs(pid, role, directory)) process.kill(pid, 'SIGKILL');
   }
 
