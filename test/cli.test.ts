@@ -53,7 +53,6 @@ test('every command has help with a purpose and an example of itself', async () 
 const SCRIPT: readonly string[] = [
   'up',
   'status',
-  'upgrade',
   'drive add',
   'drive ls',
   'drive rm',
@@ -65,6 +64,7 @@ const SCRIPT: readonly string[] = [
   'volume detach',
   'volume resize',
   'volume mount',
+  'upgrade',
   'volume trim',
   'volume unmount',
   'events',
@@ -87,6 +87,7 @@ const SCRIPT: readonly string[] = [
   'docker enable',
   'docker ls',
   'docker disable',
+  'install',
   'down',
   'drive check',
   'uninstall',

@@ -14,6 +14,7 @@ import process from 'node:process';
 import { IoAsync } from '../env/io-async.ts';
 import { type KernelCalls, openKernelCalls } from '../env/linux/kernel-calls.ts';
 import { LoopDevices } from '../env/linux/loop-device.ts';
+import { tellServiceManager } from '../env/linux/service-notice.ts';
 import { type EnvOptions, type NodeEnv, openEnv } from '../env/node/open-env.ts';
 import { applyProcessGuards } from '../env/node/process-guards.ts';
 import { assert } from '../lib/assert.ts';
@@ -46,6 +47,8 @@ const FUSE_VOLUME_COUNT_MAX = 64;
 const BERTHS_AT = 4096;
 /** Of the Node maker: threads that answer the kernel, and the one that attaches. */
 const POOL_SPARE_COUNT = 16;
+/** How often an attacher that is to end looks whether its devices are in use still. */
+const UNUSED_LOOK_MS = 500;
 /** Of a successor that serves nothing: the attacher before does, or is dead. */
 const EXIT_NOT_TAKEN_OVER = 1;
 
@@ -79,11 +82,9 @@ export async function runAttacher(options: AttacherOptions): Promise<number> {
   const serving = options.takesOver ? await succeed(parts) : await start(parts);
   if (serving === undefined) return EXIT_NOT_TAKEN_OVER;
   const { attachments, server } = serving;
-  process.on('SIGTERM', () => {
-    shutdown(parts, attachments, false).catch((error: unknown) => {
-      options.log('attacher.not_ended', { error: String(error) });
-    });
-  });
+  let ending: Promise<void> | undefined;
+  process.on('SIGTERM', () => (ending ??= endWhenUnused(parts, attachments)));
+  tellServiceManager('READY=1');
   options.log('attacher.ready', { pid: process.pid, io: env.ioChoice });
   await running;
   // The socket is the successor's then.
@@ -132,6 +133,8 @@ async function succeed(parts: Parts): Promise<Serving | undefined> {
     // Without its word, what it had read of the kernel is lost with it: the devices must end with us, or their I/O waits for ever.
     if (!(await before.ready())) return undefined;
     for (const { handover } of devices) handover.serve();
+    // Before the end of the attacher before is seen: the service goes on with this process.
+    tellServiceManager(`MAINPID=${process.pid}`);
     server.takePlace(path);
     before.serving();
     return { attachments, server };
@@ -148,6 +151,19 @@ function socketOf({ runDir }: AttacherOptions): Extract<Made, { kind: 'socket' }
 async function shutdown(parts: Parts, attachments: Attachments, force: boolean): Promise<void> {
   await attachments.detachAll({ force });
   end(parts);
+}
+
+/** A device that somebody uses is waited for: whoever wants this process gone sooner kills it. */
+async function endWhenUnused(parts: Parts, attachments: Attachments): Promise<void> {
+  for (let said = ''; ; await parts.sleep(UNUSED_LOOK_MS)) {
+    try {
+      await shutdown(parts, attachments, false);
+      return;
+    } catch (error) {
+      if (said !== String(error)) parts.options.log('attacher.not_ended', { error: String(error) });
+      said = String(error);
+    }
+  }
 }
 
 function end({ env }: Parts): void {

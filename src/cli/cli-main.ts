@@ -17,6 +17,7 @@ import { addDoctorCommand } from './commands/doctor.ts';
 import { addDriveCommands } from './commands/drive.ts';
 import { addEventCommands } from './commands/events.ts';
 import { addExplainCommands } from './commands/explain.ts';
+import { addInstallCommand } from './commands/install.ts';
 import { addInstallationCommands } from './commands/installation.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addTrashCommands } from './commands/trash.ts';
@@ -41,6 +42,7 @@ export function newProgram(): Command {
       '\nExample:\n  holdfast up --detach && holdfast volume create db --size 2GiB && holdfast volume mount db\n',
     );
   addInstallationCommands(program);
+  addInstallCommand(program);
   addDriveCommands(program);
   addVolumeCommands(program);
   addEventCommands(program);

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 
 import { isLoopback } from '../control/api-address.ts';
 import { type Installation, installationAt } from '../control/installation.ts';
+import { servedInstallation } from '../control/service-manager.ts';
 import { Refusal } from '../model/errors.ts';
 import { ApiClient, type TcpTarget } from './api-client.ts';
 import { follower } from './follow.ts';
@@ -30,27 +31,37 @@ export function apiOf(options: Whereabouts): ApiClient {
   return new ApiClient(installationOf(options), { tcp: tcpOf(options) });
 }
 
-function installationOf({ data }: Whereabouts): Installation {
+function installationOf({ data }: Whereabouts, fallback = defaultDirectory()): Installation {
   // An unset variable in a script is no wish for the current directory.
   if (data === '') throw new Refusal('INPUT_INVALID', { problem: '--data is empty' });
-  return installationAt(data ?? (process.env['HOLDFAST_DATA'] || '.holdfast'));
+  return installationAt(data ?? (process.env['HOLDFAST_DATA'] || fallback));
 }
 
-/** Reads the options that all commands share. `leaves`: Ctrl-C leaves what the API does for the command running, which is the default. */
+/**
+ * Reads the options that all commands share. `leaves`: Ctrl-C leaves what the API does for the command running, which is the default.
+ * `fallback`: the installation where none is named.
+ */
 export function contextOf(
   command: Command,
-  { leaves = true }: { readonly leaves?: boolean } = {},
+  { leaves = true, fallback }: { readonly leaves?: boolean; readonly fallback?: string } = {},
 ): Context {
   const options = command.optsWithGlobals<Whereabouts & { readonly output?: string }>();
   const kind = options.output ?? 'text';
   if (kind !== 'text' && kind !== 'json') {
     throw new Refusal('INPUT_INVALID', { problem: `--output is text or json, not "${kind}"` });
   }
-  const installation = installationOf(options);
+  const installation = installationOf(options, fallback);
   const output = openOutput(kind);
   const follow = follower(output, { leaves });
   const api = new ApiClient(installation, { tcp: tcpOf(options), follow });
   return { installation, api, output };
+}
+
+const HERE = '.holdfast';
+
+/** The installation here, or the machine's own where there is one. */
+function defaultDirectory(): string {
+  return fs.existsSync(HERE) ? HERE : (servedInstallation() ?? HERE);
 }
 
 /** Adds a command with its purpose, an example that the tests run, and the options that all share. */
@@ -67,7 +78,10 @@ export function addCommand(
   const command = parent
     .command(usage)
     .description(about.purpose)
-    .option('--data <dir>', 'the installation (default: $HOLDFAST_DATA or ./.holdfast)')
+    .option(
+      '--data <dir>',
+      'the installation (default: $HOLDFAST_DATA, ./.holdfast, or the one of holdfast install)',
+    )
     .option('--output <kind>', 'text or json (default: text)')
     .addHelpText('after', `\nExample:\n  ${about.example}\n`);
   if (about.isLocal === true) return command;

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { tellServiceManager } from '../env/linux/service-notice.ts';
 import { readBootId } from '../env/node/boot-id.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { ProcessWatch, everySecond } from '../env/node/process-watch.ts';
@@ -102,6 +103,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   log('control.ready', { pid: process.pid });
   await reconciler.run();
   status.settled = true;
+  tellServiceManager('READY=1');
   usage.start();
   health.start();
   space.start();

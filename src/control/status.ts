@@ -9,6 +9,7 @@ import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
+import { isService, readServices } from './service-manager.ts';
 import type { TcpApi } from './tcp-api.ts';
 
 /** DIR/run/supervisor.json: what the supervisor says of the processes that it keeps. */
@@ -60,7 +61,9 @@ export class StatusReader {
       records.volumes(),
       records.events(),
     ]);
-    const supervisor = readSupervisor(installation.runDirectory);
+    const service = isService();
+    const supervisor = service ? undefined : readSupervisor(installation.runDirectory);
+    const kept = service ? await readServices() : supervisor?.processes;
     const io = (engineHello?.['io'] ?? {}) as JsonObject;
     const known = await this.#drives(drives);
     const warnings = [
@@ -85,6 +88,7 @@ export class StatusReader {
       },
       processes: processesOf(
         supervisor,
+        kept,
         {
           engine: engineHello !== undefined,
           attacher: attacherHello !== undefined,
@@ -184,6 +188,7 @@ export function readSupervisor(runDirectory: string): SupervisorState | undefine
 
 function processesOf(
   supervisor: SupervisorState | undefined,
+  started: SupervisorState['processes'] | undefined,
   answering: Readonly<Record<string, boolean>>,
   settled: boolean,
 ): StatusView['processes'] {
@@ -194,7 +199,7 @@ function processesOf(
     processes['supervisor'] = { pid, startedAt, state, restarts: 0 };
   }
   for (const [role, answers] of Object.entries(answering)) {
-    const kept = supervisor?.processes[role];
+    const kept = started?.[role];
     processes[role] = {
       pid: kept?.pid ?? null,
       startedAt: kept?.startedAt ?? null,

@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
+import { tellServiceManager } from '../env/linux/service-notice.ts';
 import { openEnv } from '../env/node/open-env.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import type { Env } from '../env/env.ts';
@@ -56,6 +57,7 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
     });
   }
   await engine.start();
+  tellServiceManager('READY=1');
   log('engine.ready', { pid: process.pid, io: env.ioChoice });
   await running;
   log('engine.ended');

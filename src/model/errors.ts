@@ -283,6 +283,12 @@ const INSTALLATION = {
   UPGRADE_REFUSED: row(409, 'later', 'Cannot upgrade Holdfast in "{dataDir}": {problem}', {
     wayOut: 'Nothing was stopped, and what is mounted goes on{way}',
   }),
+  INSTALL_REFUSED: row(409, 'later', 'Cannot install Holdfast on this machine: {problem}', {
+    wayOut: '{way}',
+  }),
+  SERVICE_FAILED: row(500, 'later', 'Cannot change the services: {call}: {problem}', {
+    wayOut: 'journalctl -u "holdfast-*" has what the services say',
+  }),
   INSTALLATION_FOREIGN: row(409, 'never', 'Cannot use "{path}": {problem}'),
   INSTALLATION_STOPPING: row(503, 'later', 'Holdfast is stopping', { exit: 3 }),
   PLUGIN_OPTION: row(400, 'never', 'Cannot use option "{option}": {problem}', {

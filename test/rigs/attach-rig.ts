@@ -127,7 +127,9 @@ export class AttachRig {
     if (successor === undefined || identify(successor) === undefined) return;
     process.kill(successor, 'SIGKILL');
     // Its other threads may end after the one that has its name.
-    await until(async () => !(await this.#client.isListening()));
+    await until(
+      async () => identify(successor) === undefined && !(await this.#client.isListening()),
+    );
   }
 
   async stopAttacher(): Promise<number | null> {

@@ -11,6 +11,7 @@ import { livingRoles } from '../../control/supervisor.ts';
 import { errnoInWords } from '../../model/errno.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
+import { isServed, stopServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
@@ -47,6 +48,11 @@ function unusable(path: string, problem: string): Refusal {
  */
 export async function down(context: Context): Promise<'ended' | 'idle'> {
   const { installation } = context;
+  if (isServed(installation)) {
+    const ended = await stopServices(context);
+    const swept = await undoDead(installation);
+    return ended === 'ended' ? ended : swept;
+  }
   const supervisor = await findSupervisor(context);
   if (supervisor === undefined) return undoDead(installation);
   const mounted = await context.api

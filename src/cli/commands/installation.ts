@@ -23,6 +23,7 @@ import { addWatch, show } from '../watch.ts';
 import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
+import { isServed, releaseAll, startServices } from './services.ts';
 import { ready, startDetached } from './start.ts';
 import { takeBack, uninstall } from './uninstall.ts';
 import { upgrade } from './upgrade.ts';
@@ -63,17 +64,15 @@ export function addInstallationCommands(program: Command): void {
       'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
     example: 'holdfast down',
     isLocal: true,
-  }).action(async (_: object, command: Command) => {
-    const context = contextOf(command);
-    const { directory } = context.installation;
-    if (!findInstallation(context.installation)) {
-      const problem = 'there is no such directory';
-      throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
-    }
-    const ended = await down(context);
-    const text = ended === 'ended' ? 'no longer runs' : 'does not run';
-    context.output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
-  });
+  })
+    .addOption(
+      new Option('--release', 'what the services run before they end: only unmount').hideHelp(),
+    )
+    .action(async (options: { release?: boolean }, command: Command) => {
+      const context = contextOf(command);
+      if (options.release === true) await releaseAll(context);
+      else await downAndTell(context);
+    });
   addCommand(program, 'upgrade', {
     purpose:
       'Replaces the processes that run by those of this program, under what is mounted: its I/O waits for a second or two, and none fails. Install the new version first, and run this command of it.',
@@ -102,6 +101,17 @@ export function addInstallationCommands(program: Command): void {
   ).action(async (options: { yes?: boolean }, command: Command) =>
     uninstall(contextOf(command), { sure: options.yes === true }),
   );
+}
+
+async function downAndTell(context: Context): Promise<void> {
+  const { directory } = context.installation;
+  if (!findInstallation(context.installation)) {
+    const problem = 'there is no such directory';
+    throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
+  }
+  const ended = await down(context);
+  const text = ended === 'ended' ? 'no longer runs' : 'does not run';
+  context.output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
 }
 
 function describe(status: StatusView): string {
@@ -147,12 +157,15 @@ async function up(context: Context, options: UpOptions): Promise<void> {
   refuseForeign(installation.directory);
   await refuseDamaged(installation);
   const isNew = !isInstallation(installation.directory);
+  const served = isServed(installation);
   try {
     if (listen !== undefined) keepAddress(installation, address);
-    if (options.detach === true) await upDetached(context, options);
+    if (served)
+      await upReady(context, options, () => startServices({ isChanged: listen !== undefined }));
+    else if (options.detach === true) await upReady(context, options, () => startDetached(context));
     else await upHere(context, options);
   } catch (error) {
-    if (isNew) takeBack(installation);
+    if (isNew && !served) takeBack(installation);
     throw error;
   }
 }
@@ -168,10 +181,14 @@ function keepAddress(installation: Installation, address: ApiAddress | undefined
   }
 }
 
-/** Starts a supervisor of its own session and waits until all is ready. */
-async function upDetached(context: Context, options: UpOptions): Promise<void> {
+/** Has `start` start all and wait until it is ready, and leaves it running. */
+async function upReady(
+  context: Context,
+  options: UpOptions,
+  start: () => Promise<void>,
+): Promise<void> {
   const { installation, output } = context;
-  await startDetached(context);
+  await start();
   const view = await firstView(context, options).catch(async (error: unknown) => {
     // Refused is not running: what was started for it ends again.
     await down(context);

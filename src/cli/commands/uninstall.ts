@@ -11,7 +11,9 @@ import type { DriveRecord } from '../../model/records.ts';
 import { confirm } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { down, findInstallation } from './down.ts';
+import { removeServices } from './install.ts';
 import { readDrives, recordsOf, whyOf } from './records.ts';
+import { isServed } from './services.ts';
 
 /** Paths of drives that are not in DIR/drives. */
 type DrivesOutside = {
@@ -36,8 +38,10 @@ export async function uninstall(
     `Delete "${directory}" with all drives and volumes in it${also}? Nothing of it can be brought back.`,
   );
   if (isThere) {
+    const served = isServed(installation);
     await down(context);
     deleteAll(installation, outside.made);
+    if (served) await removeServices(installation);
   }
   const left = outside.foreign.map((at) => `\n"${at}" is left as it is: Holdfast did not make it`);
   context.output.result(
@@ -97,7 +101,16 @@ function deleteAll(installation: Installation, outside: readonly string[]): void
   for (const name of INSTALLATION_NAMES) {
     fs.rmSync(path.join(directory, name), { recursive: true, force: true });
   }
-  if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
+  if (fs.readdirSync(directory).length === 0) removeEmpty(directory);
+}
+
+/** A mount point stays: it is the administrator's. */
+function removeEmpty(directory: string): void {
+  try {
+    fs.rmdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+  }
 }
 
 /** Deleting below a mount would delete what is on it. */

@@ -1,6 +1,6 @@
 /**
  * Replaces the processes of an installation that runs by those of the program that runs this, under mounted file systems: the attacher
- * hands its devices over, then a new supervisor takes the place of the old one and replaces engine and control.
+ * hands its devices over, then engine and control are replaced, by systemd or by a new supervisor in the place of the old one.
  *
  * All that can refuse comes first: protocols, drive formats, and the new attacher, which is started and says whether it can take over
  * before the old one stops.
@@ -12,12 +12,15 @@ import { isAlive } from '../../attacher/process-identity.ts';
 import type { Installation } from '../../control/installation.ts';
 import { LineClient } from '../../control/line-client.ts';
 import type { StatusView } from '../../control/schemas.ts';
+import { isServing } from '../../control/service-manager.ts';
 import { type SupervisorState, readSupervisor } from '../../control/status.ts';
 import { packageVersion } from '../../env/node/package-version.ts';
 import { processes } from '../../env/node/processes.ts';
 import { Refusal } from '../../model/errors.ts';
 import { FORMAT_VERSION } from '../../store/superblock.ts';
 import type { Context } from '../context.ts';
+import { planInstall } from './install.ts';
+import { isServed, restartServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const SUPERVISOR_END_MS_MAX = 5000;
@@ -28,20 +31,40 @@ type DriveFacts = { readonly path: string; readonly formatVersion?: number };
 /** Upgrades what runs. Throws, and has stopped nothing, where this program cannot go on with it. */
 export async function upgrade(context: Context): Promise<void> {
   const { installation, output } = context;
-  const supervisor = supervisorOf(installation);
+  const replaceOthers = isServed(installation)
+    ? await planServices(installation)
+    : planSupervisor(context);
   const before = await refuseUnfit(installation);
   await replaceAttacher(installation);
   output.note('The attacher is replaced; now engine and control');
-  // What it started goes on, and the next one takes it over.
-  process.kill(supervisor.pid, 'SIGKILL');
-  await ended(supervisor);
-  await startDetached(context);
+  await replaceOthers();
   const version = packageVersion();
   const status = await context.api.get<StatusView>('/v1/status');
   output.result(
     { ...status, before },
     `Holdfast ${version} runs in "${installation.directory}" (before: ${before})`,
   );
+}
+
+async function planServices(installation: Installation): Promise<() => Promise<void>> {
+  if (!(await isServing())) {
+    throw new Refusal('INSTALLATION_DOWN', { dataDir: installation.directory });
+  }
+  const write = planInstall(installation);
+  return async () => {
+    await write();
+    await restartServices();
+  };
+}
+
+function planSupervisor(context: Context): () => Promise<void> {
+  const supervisor = supervisorOf(context.installation);
+  return async () => {
+    // What it started goes on, and the next one takes it over.
+    process.kill(supervisor.pid, 'SIGKILL');
+    await ended(supervisor);
+    await startDetached(context);
+  };
 }
 
 function supervisorOf(installation: Installation): SupervisorState {

@@ -1,6 +1,7 @@
-/** The signatures of kernel-calls.ts and raw-sockets.ts against the real kernel. */
+/** The signatures of kernel-calls.ts, raw-sockets.ts and service-notice.ts against the real kernel. */
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -12,6 +13,7 @@ import { EBADF, ECONNREFUSED, ENOENT, ENOTTY, EPERM } from '../../model/errno.ts
 import { familyOf, formatGetFamily, parseMessages } from '../../wire/netlink/generic-netlink.ts';
 import { openKernelCalls } from './kernel-calls.ts';
 import { openRawSockets } from './raw-sockets.ts';
+import { tellServiceManager } from './service-notice.ts';
 
 const skip = process.platform === 'linux' ? false : 'Linux only';
 const BLKGETSIZE64 = 0x8008_1272;
@@ -89,3 +91,32 @@ test('netlink finds a family that is there, and none that is not', { skip }, () 
   assert.equal(familyOf(first.attributes), 0x10);
   assert.deepEqual(ask('no-such-family'), [{ kind: 'end', errno: ENOENT }]);
 });
+
+const LISTENER = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1].replace('@', chr(0)))
+print('bound', flush=True)
+print(s.recv(1000).decode(), flush=True)`;
+
+for (const kind of ['path', 'abstract'] as const) {
+  test(`a service manager is told, at a socket with ${kind} name`, { skip }, async () => {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'hf-notice-'));
+    const name = kind === 'path' ? path.join(directory, 's') : `@hf-notice-${process.pid}`;
+    assert.equal(tellServiceManager('READY=1'), 0, 'nobody is to be told');
+    process.env['NOTIFY_SOCKET'] = name;
+    try {
+      const manager = spawn('python3', ['-c', LISTENER, name]);
+      let said = '';
+      for await (const bytes of manager.stdout) {
+        if (said === '') assert.equal(tellServiceManager('MAINPID=7', 'READY=1'), 0);
+        said += String(bytes);
+      }
+      assert.equal(said, 'bound\nMAINPID=7\nREADY=1\n');
+      assert.equal(tellServiceManager('READY=1') === 0, false, 'nobody listens any more');
+    } finally {
+      delete process.env['NOTIFY_SOCKET'];
+      fs.rmSync(directory, { recursive: true });
+    }
+  });
+}

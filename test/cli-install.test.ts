@@ -1,0 +1,124 @@
+/** holdfast install below a folder: what it writes, what systemd says of it, and that it leaves what is not its own. */
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { before, test } from 'node:test';
+
+import { useCliRig } from './rigs/cli-rig.ts';
+
+const rig = useCliRig();
+const prefix = path.join(rig.directory, 'image');
+const data = path.join(rig.directory, 'with space and 100%');
+const UNITS = ['engine', 'attacher', 'control', 'mounts'].map((name) => `holdfast-${name}.service`);
+const unitPath = (name: string): string => path.join(prefix, 'etc/systemd/system', name);
+const install = (...words: string[]) =>
+  rig.run(['install', '--prefix', prefix, '--data', data, ...words]);
+
+before(() => fs.mkdirSync(prefix));
+
+/** Files and links below `prefix`. */
+function written(): string[] {
+  return fs
+    .readdirSync(prefix, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(prefix, path.join(entry.parentPath, entry.name)))
+    .toSorted();
+}
+
+test('a dry run shows all that is written, and writes nothing', async () => {
+  const { code, out } = await install('--dry-run');
+  assert.equal(code, 0);
+  for (const unit of UNITS) assert.ok(out.includes(`Writes ${unitPath(unit)}:\n`), unit);
+  assert.deepEqual(written(), []);
+});
+
+test('install writes once, and systemd reads it as it is meant', async () => {
+  assert.equal((await install()).code, 0);
+  assert.deepEqual(written(), [
+    'etc/systemd/system/holdfast-attacher.service',
+    'etc/systemd/system/holdfast-control.service',
+    'etc/systemd/system/holdfast-engine.service',
+    'etc/systemd/system/holdfast-mounts.service',
+    'etc/systemd/system/holdfast.target',
+    'etc/systemd/system/multi-user.target.wants/holdfast.target',
+    'etc/udev/rules.d/59-holdfast.rules',
+    'usr/local/bin/holdfast',
+  ]);
+  assert.ok(fs.realpathSync(path.join(prefix, 'usr/local/bin/holdfast')).endsWith('bin/holdfast'));
+  assert.match((await install()).out, /^All is there already\n/);
+  const engine = fs.readFileSync(unitPath('holdfast-engine.service'), 'utf8');
+  const quoted = `"${data.replace('%', '%%')}"`;
+  assert.ok(engine.includes(` engine --data ${quoted}\n`), engine);
+  assert.ok(engine.includes(`RequiresMountsFor=${quoted}\n`), engine);
+  for (const unit of UNITS) {
+    const text = fs.readFileSync(unitPath(unit), 'utf8');
+    assert.doesNotMatch(text, /^(Requires|BindsTo|Requisite)=/m, 'none stops another');
+    assert.match(text, /^PartOf=holdfast.target$/m);
+    assert.match(text, /^Before=docker.service containerd.service kubelet.service /m);
+  }
+});
+
+test('an older unit of ours is renewed, one of somebody else refused', async () => {
+  const unit = unitPath('holdfast-control.service');
+  const text = fs.readFileSync(unit, 'utf8');
+  fs.writeFileSync(unit, text.replace('Restart=always', 'Restart=no'));
+  assert.match((await install()).out, /^Writes .*holdfast-control.service\nholdfast up/);
+  assert.equal(fs.readFileSync(unit, 'utf8'), text);
+
+  fs.writeFileSync(unit, '[Service]\nExecStart=/bin/true\n');
+  fs.rmSync(unitPath('holdfast-engine.service'));
+  const refused = await install();
+  assert.equal(refused.code, 1);
+  assert.match(
+    refused.err,
+    /holdfast-control.service" is there, and not of holdfast install\nMove/,
+  );
+  assert.ok(!fs.existsSync(unitPath('holdfast-engine.service')), 'nothing was written');
+});
+
+test('--remove takes away what is ours, and nothing else', async () => {
+  const link = path.join(prefix, 'usr/local/bin/holdfast');
+  fs.rmSync(link);
+  fs.symlinkSync('../lib/node_modules/holdfast/bin/holdfast', link);
+  assert.equal((await install('--remove')).code, 0);
+  assert.deepEqual(written(), [
+    'etc/systemd/system/holdfast-control.service',
+    'usr/local/bin/holdfast',
+  ]);
+  assert.match((await install('--remove')).out, /^Nothing of it is there\n/);
+});
+
+test('without systemd, or without root, install says what to do', async (t) => {
+  if (fs.existsSync('/run/systemd/system')) {
+    t.skip('systemd runs here');
+    return;
+  }
+  const refused = await rig.run(['install']);
+  assert.equal(refused.code, 1);
+  assert.match(refused.err, /systemd does not run here\nholdfast up --detach runs without it/);
+});
+
+test('systemd finds nothing to say about the units', async (t) => {
+  try {
+    execFileSync('systemd-analyze', ['--version'], { stdio: 'ignore' });
+  } catch {
+    t.skip('no systemd-analyze here');
+    return;
+  }
+  const whole = path.join(rig.directory, 'whole');
+  fs.mkdirSync(whole);
+  await rig.run(['install', '--prefix', whole, '--data', '/var/lib/holdfast']);
+  const units = UNITS.map((name) => path.join(whole, 'etc/systemd/system', name));
+  const verify = (...files: string[]): string => {
+    const { stdout, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', ...files], {
+      encoding: 'utf8',
+      env: { ...process.env, SYSTEMD_UNIT_PATH: `${path.dirname(files[0]!)}:` },
+    });
+    return stdout + stderr;
+  };
+  assert.equal(verify(...units), '');
+  fs.appendFileSync(units[0]!, 'RestartSeconds=1\n');
+  assert.match(verify(...units), /RestartSeconds/, 'it would find something');
+});
