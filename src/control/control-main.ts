@@ -93,9 +93,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     tcp: { installation, log },
   });
   parts.attacher.onReconnect = () => void reconciler.run();
-  const ended = new Promise<void>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
-  });
+  const ended = askedToEnd();
   await dropEarlierHolders(parts);
   await listen(rest, installation);
   await tcp.start(rest);
@@ -120,6 +118,12 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await store.close();
   log('control.ended');
   return 0;
+}
+
+function askedToEnd(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve());
+  });
 }
 
 /** On its socket, for its owner alone. */
