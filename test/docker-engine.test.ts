@@ -19,9 +19,9 @@ const IMAGE = 'holdfast-test:1';
 const postgres = findPostgres();
 const options = needing('dockerd', 'docker', 'containerd', 'runc', 'ldd', 'tar');
 const withPostgres = postgres === undefined ? { skip: 'PostgreSQL is not installed' } : options;
-/** Created and removed at once. FUSE has 64 places: as many have a container, in the long form. */
+/** Created and removed at once; each has a container in the long form. */
 const VOLUME_COUNT = 100;
-const CONTAINER_COUNT = process.env['HOLDFAST_LONG'] === '1' ? 60 : 6;
+const CONTAINER_COUNT = process.env['HOLDFAST_LONG'] === '1' ? 100 : 6;
 
 let rig: ContainerRig;
 let docker: DockerEngine;

@@ -18,6 +18,7 @@ import type { ControlRig } from './rigs/control-rig.ts';
 import { AS_PODMAN, PluginClient } from './rigs/plugin-client.ts';
 
 const MIB = 2 ** 20;
+const MANY = process.env['HOLDFAST_LONG'] === '1' ? 100 : 10;
 const withoutDevices = whyNot('mkfs.ext4');
 const device = withoutDevices === undefined ? {} : { skip: withoutDevices };
 
@@ -195,6 +196,21 @@ test('mounts are held by their ids; the last to go unmounts', device, async () =
   assert.equal(fs.readFileSync(path.join(at, 'file'), 'utf8'), 'kept');
   await podmans.call('Unmount', { Name: 'db' });
   assert.equal((await inspect('db')).attachment, null, 'an id is not needed');
+});
+
+test('many volumes are made, mounted, unmounted and removed at once', device, async () => {
+  const names = Array.from({ length: MANY }, (_, index) => `many-${index}`);
+  const each = (call: string, more: object): Promise<unknown[]> =>
+    Promise.all(names.map((Name) => plugin.call(call, { Name, ...more })));
+  await each('Create', { Opts: { size: '16MiB' } });
+  const mounted = await each('Mount', { ID: 'a' });
+  assert.equal(new Set(mounted.map((answer) => JSON.stringify(answer))).size, MANY);
+  const { devices } = await rig.attacher.call('list', {});
+  assert.equal((devices as unknown[]).length, MANY, 'all at the same time');
+  await each('Unmount', { ID: 'a' });
+  await each('Remove', {});
+  assert.deepEqual((await plugin.call('List'))['Volumes'], []);
+  await rig.api.delete('/v1/trash');
 });
 
 test('an engine that forgot a mount in a crash can remove the volume', device, async () => {

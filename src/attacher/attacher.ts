@@ -42,8 +42,8 @@ import { Predecessor } from './predecessor.ts';
 import { identify } from './process-identity.ts';
 import { sweepLeftovers } from './sweep.ts';
 
-/** Volumes on FUSE at once. 64 of 9.3 MiB: 600 MiB of address space, of which only what is used becomes memory. */
-const FUSE_VOLUME_COUNT_MAX = 64;
+/** Volumes on FUSE at once. 128 of 9.3 MiB: 1.2 GiB of address space, of which only what is used becomes memory. */
+const FUSE_VOLUME_COUNT_MAX = 128;
 const BERTHS_AT = 4096;
 /** Of the Node maker: threads that answer the kernel, and the one that attaches. */
 const POOL_SPARE_COUNT = 16;
