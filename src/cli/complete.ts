@@ -20,7 +20,7 @@ const NAMES_MAX = 200;
 
 /** Prints what fits as the last of `words`, the program's own name left out: a line each, with its meaning behind a tab. */
 export async function printCandidates(program: Command, words: readonly string[]): Promise<void> {
-  const found = await candidates(program, words).catch(() => []);
+  const found = await candidatesFor(program, words).catch(() => []);
   const lines =
     found === 'files'
       ? [':files']
@@ -28,7 +28,11 @@ export async function printCandidates(program: Command, words: readonly string[]
   process.stdout.write(lines.map((line) => `${line}\n`).join(''));
 }
 
-async function candidates(program: Command, words: readonly string[]): Promise<Candidates> {
+/** What fits as the last of `words`. */
+export async function candidatesFor(
+  program: Command,
+  words: readonly string[],
+): Promise<Candidates> {
   const typed = joined(words);
   const word = typed.at(-1) ?? '';
   const place = placeOf(program, typed.slice(0, -1));
@@ -169,7 +173,8 @@ async function namesFor(place: Place, word: string): Promise<Candidates> {
       word,
     );
   }
-  const kind = KIND_OF_GROUP[path.split(' ')[0] ?? ''];
+  const group = path.split(' ').findLast((each) => Object.hasOwn(KIND_OF_GROUP, each));
+  const kind = KIND_OF_GROUP[group ?? ''];
   if (kind === undefined || !/^(name|names|id|name-or-path)$/.test(argument.name())) return [];
   const found = await names(place, kind, word);
   return found.length === 0 && argument.name() === 'name-or-path' ? 'files' : found;
@@ -185,7 +190,8 @@ async function names({ given }: Place, kind: Kind, word: string): Promise<readon
   const late = new Promise<readonly Candidate[]>((resolve) => {
     setTimeout(() => resolve([]), NAMES_MS_MAX).unref();
   });
-  return fitting(await Promise.race([read(api, kind, word), late]), word);
+  const found = read(api, kind, word).catch((): readonly Candidate[] => []);
+  return fitting(await Promise.race([found, late]), word);
 }
 
 async function read(api: ApiClient, kind: Kind, word: string): Promise<readonly Candidate[]> {
