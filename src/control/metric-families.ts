@@ -27,7 +27,8 @@ export type ProcessFacts = {
   readonly up: boolean;
   readonly restarts: number;
   readonly startedAtMs: number | undefined;
-  readonly stats: ProcessStats | undefined;
+  /** An engine of an earlier version says less of itself. */
+  readonly stats: Partial<ProcessStats> | undefined;
 };
 
 export type VolumeFacts = {
@@ -109,12 +110,13 @@ function ofProcesses(
 
 function durationsOfProcesses(
   name: string,
-  of: (stats: ProcessStats) => Durations,
+  of: (stats: Partial<ProcessStats>) => Durations | undefined,
 ): (facts: Facts) => Sample[] {
   return ({ processes }) =>
-    [...processes].flatMap(([role, { stats }]) =>
-      stats === undefined ? [] : histogram(name, { process: role }, of(stats)),
-    );
+    [...processes].flatMap(([role, { stats }]) => {
+      const durations = stats === undefined ? undefined : of(stats);
+      return durations === undefined ? [] : histogram(name, { process: role }, durations);
+    });
 }
 
 const processes: readonly Family[] = [
@@ -143,14 +145,14 @@ const processes: readonly Family[] = [
     help: 'CPU time of the process, user and system',
     type: 'counter',
     samples: ofProcesses(({ stats }) =>
-      stats === undefined ? undefined : (stats.cpuUs.user + stats.cpuUs.system) / 1e6,
+      stats?.cpuUs === undefined ? undefined : (stats.cpuUs.user + stats.cpuUs.system) / 1e6,
     ),
   },
   {
     name: 'holdfast_process_resident_memory_bytes',
     help: 'Resident memory of the process',
     type: 'gauge',
-    samples: ofProcesses(({ stats }) => stats?.memory.rss),
+    samples: ofProcesses(({ stats }) => stats?.memory?.rss),
   },
   {
     name: 'holdfast_process_event_loop_delay_seconds',

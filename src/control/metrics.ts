@@ -136,14 +136,18 @@ export class Metrics {
       () => false,
     );
     const kept = readSupervisor(installation.runDirectory)?.processes;
-    const facts = (role: string, up: boolean, stats?: ProcessStats): [string, ProcessFacts] => {
+    const facts = (
+      role: string,
+      up: boolean,
+      stats?: Partial<ProcessStats>,
+    ): [string, ProcessFacts] => {
       const { restarts = 0, startedAt = null } = kept?.[role] ?? {};
       const startedAtMs = startedAt === null ? undefined : Date.parse(startedAt);
       return [role, { up, restarts, startedAtMs, stats }];
     };
     return new Map([
       // What the engine's ProcessWatch says, over the socket.
-      facts('engine', isEngineUp, engineStats as unknown as ProcessStats | undefined),
+      facts('engine', isEngineUp, engineStats as Partial<ProcessStats> | undefined),
       facts('attacher', isAttacherUp),
       facts('control', true, this.#options.watch.stats()),
     ]);

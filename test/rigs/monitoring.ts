@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
 
+import { CMD_FLUSH, CMD_READ, CMD_WRITE } from '../../src/wire/nbd/constants.ts';
 import { NbdRawClient } from '../nbd-raw-client.ts';
 
 const PROMTOOL = '/usr/bin/promtool';
@@ -45,6 +46,20 @@ export function valueOf(text: string, series: string): number | undefined {
 export function clientOf(uri: string): Promise<NbdRawClient> {
   const [, name = '', socket = ''] = /:\/\/\/(\w+)\?socket=(.*)$/.exec(uri) ?? [];
   return NbdRawClient.attach(decodeURIComponent(socket), { name });
+}
+
+/** One write, one flush and one read of a volume, so that it has metrics of each. */
+export async function askEach(uri: string): Promise<void> {
+  const client = await clientOf(uri);
+  for (const request of [
+    { type: CMD_WRITE, offset: 0, data: Buffer.alloc(4096, 1) },
+    { type: CMD_FLUSH },
+    { type: CMD_READ, offset: 0, length: 4096 },
+  ]) {
+    client.request(request);
+    await client.reply();
+  }
+  client.destroy();
 }
 
 /** Flips a bit in each place of `file` where `pattern` is. Returns how many there were. */
