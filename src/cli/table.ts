@@ -1,6 +1,6 @@
 /** Tables as wide as they must be. Where a terminal is narrower, their long cells are cut, then columns are left out. */
 
-import stringWidth from 'string-width';
+import { createRequire } from 'node:module';
 
 export type Column = {
   readonly heading: string;
@@ -26,7 +26,7 @@ export function layOut(
     columns.map((_, index) => printable(row[index] ?? '')),
   );
   const natural = columns.map((_, index) =>
-    Math.max(...cells.map((row) => stringWidth(row[index] ?? ''))),
+    cells.reduce((widest, row) => Math.max(widest, widthOf(row[index] ?? '')), 0),
   );
   const shown = widthsIn(columns, natural, width);
   return cells.map((row, line) =>
@@ -36,7 +36,7 @@ export function layOut(
         const text = cut(cell, places);
         const paint = line === 0 ? undefined : columns[index]?.paint;
         const painted = paint === undefined ? text : paint(text, cell);
-        return at === shown.length - 1 ? painted : painted + ' '.repeat(places - stringWidth(text));
+        return at === shown.length - 1 ? painted : painted + ' '.repeat(places - widthOf(text));
       })
       .join(GAP),
   );
@@ -76,7 +76,8 @@ const total = (places: readonly number[]): number =>
 
 /** As much of `text` as has room in `places`. */
 function cut(text: string, places: number): string {
-  if (stringWidth(text) <= places) return text;
+  if (widthOf(text) <= places) return text;
+  if (PLAIN.test(text)) return `${text.slice(0, places - 1)}…`;
   let kept = '';
   for (const { segment } of SEGMENTS.segment(text)) {
     if (stringWidth(kept + segment) > places - 1) break;
@@ -87,6 +88,20 @@ function cut(text: string, places: number): string {
 
 const SEGMENTS = new Intl.Segmenter();
 
+/** Nearly all that is in tables: a list of 10,000 volumes has no time for more than its length. */
+const PLAIN = /^[\x20-\x7e]*$/;
+
+const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stringWidth(text));
+
+/** Loaded for the first text that needs it: it takes longer to load than commander, and most tables are plain. */
+function stringWidth(text: string): number {
+  known ??= (createRequire(import.meta.url)('string-width') as StringWidth).default;
+  return known(text);
+}
+
+type StringWidth = typeof import('string-width');
+let known: StringWidth['default'] | undefined;
+
 /** What would move the cursor, or turn the writing round, is shown as a question mark. */
 const printable = (text: string): string =>
-  text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '?');
+  PLAIN.test(text) ? text : text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '?');

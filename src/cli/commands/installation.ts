@@ -56,8 +56,8 @@ export function addInstallationCommands(program: Command): void {
       new Option('--supervise', 'what --detach starts: it waits and makes the drive').hideHelp(),
     )
     .action(async (options: UpOptions, command: Command) =>
-      // Ctrl-C ends what it starts.
-      up(contextOf(command, { leaves: false }), options),
+      // In the foreground Ctrl-C ends what it starts.
+      up(contextOf(command, { leaves: options.detach === true }), options),
     );
   addCommand(program, 'down', {
     purpose:
@@ -190,8 +190,9 @@ async function upReady(
   const { installation, output } = context;
   await start();
   const view = await firstView(context, options).catch(async (error: unknown) => {
-    // Refused is not running: what was started for it ends again.
-    await down(context);
+    // Refused is not running: what was started for it ends again. Left running is.
+    const isLeft = error instanceof Refusal && error.code === 'OPERATION_LEFT';
+    if (!isLeft) await down(context);
     throw error;
   });
   output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
