@@ -1,10 +1,17 @@
 /** What `bin/holdfast` runs where it does not find Holdfast's own Node: says what is missing, or goes on with a Node that will do. */
 
-import { runScript } from './node24.mjs';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { HOME, runScript } from './node24.mjs';
 import { isInstalled } from './npm-packages.mjs';
 
-if (isInstalled()) {
-  process.exitCode = await runScript('src/main.ts', process.argv.slice(2));
+/** The npm package has JavaScript, and is installed as a whole. */
+const isPackage = existsSync(join(HOME, 'src/main.js'));
+
+if (isPackage || isInstalled()) {
+  const script = isPackage ? 'src/main.js' : 'src/main.ts';
+  process.exitCode = await runScript(script, process.argv.slice(2));
 } else {
   process.stderr.write(
     'holdfast: nothing is installed in this clone yet; run: npm ci --ignore-scripts   (npm start and npm test do it by themselves)\n',

@@ -18,7 +18,13 @@ const NODE_FLAGS: Readonly<Record<Role, readonly string[]>> = {
 /** The folder of this program: package.json, bin, src. */
 export const PROGRAM_ROOT: string = new URL('../../', import.meta.url).pathname.replace(/\/$/, '');
 
-export const mainPath = (root: string): string => path.join(root, 'src', 'main.ts');
+/** In the npm package it is JavaScript: Node strips no types below node_modules. */
+const MAIN = `main${path.extname(import.meta.filename)}`;
+
+export const mainPath = (root: string): string => path.join(root, 'src', MAIN);
+
+/** Whether `word`, of a command line, is the program, of this build or another. */
+export const isMain = (word: string): boolean => /\/src\/main\.[jt]s$/.test(word);
 
 /** What follows Node on the command line of a role. */
 export function roleWords(role: Role, options: { root: string; data: string }): readonly string[] {

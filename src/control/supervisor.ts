@@ -17,7 +17,7 @@ import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
 import { type HeldLock, lockWritable } from './installation-lock.ts';
 import { type Installation, makeDirectories, replaceFile } from './installation.ts';
 import { LineClient } from './line-client.ts';
-import { PROGRAM_ROOT, ROLES, type Role, compileCache, roleWords } from './roles.ts';
+import { PROGRAM_ROOT, ROLES, type Role, compileCache, isMain, roleWords } from './roles.ts';
 import { readSupervisor, type SupervisorState } from './status.ts';
 
 /**
@@ -323,11 +323,7 @@ export function livingRoles({ directory, runDirectory }: Installation): readonly
 /** Whether `pid` is a process of this installation in that role: pids are used again. */
 function isOurs(pid: number, role: string, directory: string): boolean {
   const words = processes.wordsOf(pid);
-  return (
-    words.includes(role) &&
-    words.includes(directory) &&
-    words.some((word) => word.endsWith('main.ts'))
-  );
+  return words.includes(role) && words.includes(directory) && words.some(isMain);
 }
 
 /** The socket of a service manager that we may run under is not for them. */

@@ -7,6 +7,7 @@ import process from 'node:process';
 
 import { type Installation, makeDirectories, refuseFull } from '../../control/installation.ts';
 import type { DriveView, StatusView } from '../../control/schemas.ts';
+import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize } from '../../model/sizes.ts';
@@ -20,9 +21,16 @@ export async function startDetached(context: Context): Promise<void> {
   makeDirectories(installation);
   const log = openSupervisorLog(installation);
   const fromBytes = fs.fstatSync(log).size;
-  const main = new URL('../../main.ts', import.meta.url).pathname;
-  const words = ['up', '--data', installation.directory, '--output', 'json', '--supervise'];
-  const child = spawn(process.execPath, [main, ...words], {
+  const words = [
+    mainPath(PROGRAM_ROOT),
+    'up',
+    '--data',
+    installation.directory,
+    '--output',
+    'json',
+    '--supervise',
+  ];
+  const child = spawn(process.execPath, words, {
     detached: true,
     stdio: ['ignore', log, log],
   });

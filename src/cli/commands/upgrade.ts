@@ -11,6 +11,7 @@ import process from 'node:process';
 import { isAlive } from '../../attacher/process-identity.ts';
 import type { Installation } from '../../control/installation.ts';
 import { LineClient } from '../../control/line-client.ts';
+import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { isServing } from '../../control/service-manager.ts';
 import { type SupervisorState, readSupervisor } from '../../control/status.ts';
@@ -102,7 +103,7 @@ async function replaceAttacher(installation: Installation): Promise<void> {
   const attacher = new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE');
   try {
     await attacher.call('list', {});
-    const main = new URL('../../main.ts', import.meta.url).pathname;
+    const main = mainPath(PROGRAM_ROOT);
     const pid = attacher.hello?.['pid'];
     await attacher.call('handover', { pid, node: process.execPath, main });
   } catch (error) {
