@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { TEST_PACKAGES, missing } from '../bootstrap/debian-packages.mjs';
 import { isNewEnough } from '../bootstrap/node24.mjs';
 import { isInstalled } from '../bootstrap/npm-packages.mjs';
 import { ROOT } from './tidy/sources.ts';
@@ -16,6 +17,10 @@ function inFolder(run: (folder: string) => void): void {
     rmSync(folder, { recursive: true });
   }
 }
+
+test('every package that is needed can be looked for', () => {
+  for (const name of missing(TEST_PACKAGES)) assert.ok(TEST_PACKAGES.includes(name));
+});
 
 test('Node 24.15 and newer will do', () => {
   assert.deepEqual(['18.20.4', '24.14.9', '24.15.0', '26.0.0'].map(isNewEnough), [

@@ -219,4 +219,16 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
     focus: 'failed-writes',
     patches: [patch('changer.ts', '      if (!piece.placed) return this.#place(piece);\n', '')],
   },
+  {
+    number: 32,
+    name: 'delete a snapshot before what hides its content is durable',
+    focus: 'snapshot',
+    patches: [
+      patch(
+        'snapshots.ts',
+        '    await turns.whenDurable(drive.log.sealedLsn);\n    for',
+        '    for',
+      ),
+    ],
+  },
 ];
