@@ -4,10 +4,12 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 
 import { METRIC_FAMILIES } from '../src/control/metric-families.ts';
-import { promtool, runPromtool } from './rigs/monitoring.ts';
+import { CliRig } from './rigs/cli-rig.ts';
+import { askEach, promtool, runPromtool } from './rigs/monitoring.ts';
+import { Prometheus } from './rigs/prometheus.ts';
 
 const FOLDER = new URL('../monitoring/', import.meta.url).pathname;
 const DOC = new URL('../docs/monitoring.md', import.meta.url);
@@ -78,6 +80,10 @@ test('rules, dashboard and document name only metrics that there are', () => {
   assert.deepEqual(unknownIn('rate(holdfast_nothing_total[1m])'), ['holdfast_nothing_total']);
 });
 
+/** The expressions as Grafana sends them, with every variable at "All". */
+const filled = (expr: string): string =>
+  expr.replaceAll('$__rate_interval', '1m').replaceAll(/\$\w+/g, '.*');
+
 test('each expression of the dashboard is one, as Prometheus reads it', promtool, () => {
   const expressions = [
     ...dashboard.panels.flatMap(({ title, targets = [] }) =>
@@ -91,7 +97,7 @@ test('each expression of the dashboard is one, as Prometheus reads it', promtool
   const check = (all: readonly (readonly [string, string])[]) => {
     const recorded = all.map(([, expr], at) => ({
       record: `expression:${at}`,
-      expr: expr.replaceAll('$__rate_interval', '5m').replaceAll(/\$\w+/g, '.*'),
+      expr: filled(expr),
     }));
     fs.writeFileSync(file, JSON.stringify({ groups: [{ name: 'dashboard', rules: recorded }] }));
     return runPromtool(['check', 'rules', file]);
@@ -111,3 +117,43 @@ test('panels are told apart, and each shows something', () => {
   for (const { title, targets } of dashboard.panels)
     assert.ok(title !== '' && targets?.length !== 0);
 });
+
+test(
+  'a Prometheus that scrapes a real installation has an answer for every panel, and no alert',
+  { ...promtool, timeout: 110_000 },
+  async () => {
+    const rig = new CliRig();
+    const prometheus = new Prometheus(rig.directory);
+    after(async () => {
+      await prometheus.end();
+      await rig.run(['down']);
+      await rig.close();
+    });
+    const listen = `127.0.0.1:${await prometheus.freePort()}`;
+    await rig.json('up', '--detach', '--sparse', '--drive-size', '1GiB', '--listen', listen);
+    const { file } = await rig.json('token', 'show');
+    await rig.json('volume', 'create', 'db', '--size', '64MiB');
+    const { uri } = await rig.json('volume', 'attach', 'db', '--nbd');
+    await prometheus.start({ target: listen, tokenFile: String(file), rules });
+    const panels = dashboard.panels.flatMap(({ title, targets = [] }) =>
+      targets.map(({ expr }) => ({ title, expr: filled(expr) })),
+    );
+    const silent = new Set(panels);
+    for (const deadline = performance.now() + 90_000; silent.size > 0;) {
+      assert.ok(
+        performance.now() < deadline,
+        `no answer for ${[...silent].map(({ expr }) => expr).join('\n')}`,
+      );
+      await askEach(String(uri));
+      for (const panel of silent) {
+        const result = await prometheus.query(panel.expr);
+        const isNumber = result.some(({ value: [, text] }) => !Number.isNaN(Number(text)));
+        if (isNumber) silent.delete(panel);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    const firing = await prometheus.query('ALERTS{alertstate="firing"}');
+    assert.deepEqual(firing, []);
+    assert.equal((await prometheus.query('up == 1')).length, 1);
+  },
+);

@@ -7,7 +7,7 @@ import { type Beginning, conditionKey, openConditions } from './conditions.ts';
 import { type Finding, type PeerFacts, type VolumeFacts, explain } from './explain.ts';
 import type { ControlParts } from './parts.ts';
 import type { ExplanationView } from './schemas.ts';
-import { readSupervisor } from './status.ts';
+import { findSupervisor } from './status.ts';
 import type { UsageKeeper } from './usage.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -36,7 +36,7 @@ export class Explainer {
     ]);
     const open = openConditions(events);
     const drive = (await records.drive(volume.drive))?.record;
-    const supervisor = readSupervisor(this.#parts.installation.runDirectory);
+    const supervisor = findSupervisor(this.#parts.installation.runDirectory);
     const peer = (role: 'engine' | 'attacher', problem: string | undefined): PeerFacts => {
       const begin: Beginning = `${role}.away`;
       const away = open.get(conditionKey({ subject: `process/${role}`, begin }));

@@ -12,7 +12,7 @@ import {
   openConditions,
 } from './conditions.ts';
 import { type ControlParts, tell } from './parts.ts';
-import { readSupervisor } from './status.ts';
+import { findSupervisor } from './status.ts';
 
 const LOOK_EVERY_MS = 2000;
 /** A restart takes less than that, and is told as one. */
@@ -105,11 +105,11 @@ export class HealthKeeper {
     if (before === undefined || before === pid) return undefined;
     // The new one counts from zero.
     if (role === 'engine') this.#told = new Map();
-    const kept = readSupervisor(this.#parts.installation.runDirectory)?.processes[role];
+    const supervisor = findSupervisor(this.#parts.installation.runDirectory);
     await tell(this.#parts, `${role}.restarted`, {
       subject: `process/${role}`,
       what: `Another ${role} process serves: ${String(pid)} in place of ${String(before)}`,
-      cause: kept?.lastExit ?? undefined,
+      cause: supervisor?.processes[role]?.lastExit ?? undefined,
     });
     return undefined;
   }

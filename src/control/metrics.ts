@@ -7,7 +7,7 @@ import type { DriveRecord, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { type Facts, METRIC_FAMILIES, type ProcessFacts, type Sample } from './metric-families.ts';
 import type { ControlParts } from './parts.ts';
-import { readSupervisor } from './status.ts';
+import { readKept } from './status.ts';
 
 /** Volumes with series of their own, the first by name: with some 50 each they are 100,000, and 10 MB. */
 const VOLUME_SERIES_MAX = 2000;
@@ -135,7 +135,7 @@ export class Metrics {
       () => true,
       () => false,
     );
-    const kept = readSupervisor(installation.runDirectory)?.processes;
+    const kept = await readKept(installation.runDirectory);
     const facts = (
       role: string,
       up: boolean,

@@ -61,9 +61,8 @@ export class StatusReader {
       records.volumes(),
       records.events(),
     ]);
-    const service = isService();
-    const supervisor = service ? undefined : readSupervisor(installation.runDirectory);
-    const kept = service ? await readServices() : supervisor?.processes;
+    const supervisor = findSupervisor(installation.runDirectory);
+    const kept = await readKept(installation.runDirectory);
     const io = (engineHello?.['io'] ?? {}) as JsonObject;
     const known = await this.#drives(drives);
     const warnings = [
@@ -184,6 +183,18 @@ export function readSupervisor(runDirectory: string): SupervisorState | undefine
   } catch {
     return undefined;
   }
+}
+
+/** The supervisor's own account; undefined where systemd starts the processes, or nothing was written yet. */
+export function findSupervisor(runDirectory: string): SupervisorState | undefined {
+  return isService() ? undefined : readSupervisor(runDirectory);
+}
+
+/** What is known of engine, attacher and control by who starts them: the supervisor, or systemd. */
+export async function readKept(
+  runDirectory: string,
+): Promise<SupervisorState['processes'] | undefined> {
+  return isService() ? await readServices() : readSupervisor(runDirectory)?.processes;
 }
 
 function processesOf(

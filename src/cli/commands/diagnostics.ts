@@ -13,7 +13,11 @@ import type { Command } from 'commander';
 
 import { MadeLog } from '../../attacher/made-log.ts';
 import type { Installation } from '../../control/installation.ts';
+import { ROLES } from '../../control/roles.ts';
+import type { StatusView } from '../../control/schemas.ts';
+import { servedInstallation } from '../../control/service-manager.ts';
 import { readSupervisor } from '../../control/status.ts';
+import { serviceOf } from '../../control/units.ts';
 import { packageVersion } from '../../env/node/package-version.ts';
 import { Fault } from '../../model/errors.ts';
 import type { VolumeRecord } from '../../model/records.ts';
@@ -24,6 +28,7 @@ import { openRecords, whyOf } from './records.ts';
 
 /** Of each log: its end. */
 const LOG_BYTES_MAX = 512 * 1024;
+const JOURNAL_LINES_MAX = 3000;
 const KERNEL_FILES: readonly string[] = [
   '/proc/version',
   '/proc/cmdline',
@@ -118,7 +123,7 @@ async function collect(context: Context): Promise<Map<string, string>> {
     try {
       files.set(name, await read());
     } catch (error) {
-      files.set(name, `Cannot be had: ${whyOf(error)}\n`);
+      files.set(name, cannot(whyOf(error)));
     }
   };
   const { version } = process;
@@ -135,7 +140,8 @@ async function collect(context: Context): Promise<Map<string, string>> {
     const { examine } = await import('../doctor/examine.ts');
     return json({ checks: await examine(context) });
   });
-  await add('status.json', async () => json(await api.get<object>('/v1/status')));
+  const status = await api.get<StatusView>('/v1/status').catch(whyOf);
+  files.set('status.json', typeof status === 'string' ? cannot(status) : json(status));
   await add('metrics.txt', () => api.text('/metrics'));
   await add('records.json', async () => json(await recordsOf(installation)));
   const supervisor = readSupervisor(installation.runDirectory);
@@ -143,7 +149,9 @@ async function collect(context: Context): Promise<Map<string, string>> {
   await add('made.json', () => json({ made: new MadeLog(installation.runDirectory).entries() }));
   await add('engine.json', () => readText(path.join(installation.directory, 'engine.json')));
   for (const file of KERNEL_FILES) await add(`kernel${file}`, () => readText(file));
-  for (const [role, { pid }] of Object.entries(supervisor?.processes ?? {})) {
+  for (const [role, { pid }] of Object.entries(
+    typeof status === 'string' ? (supervisor?.processes ?? {}) : status.processes,
+  )) {
     for (const file of pid === null ? [] : PROCESS_FILES)
       await add(`processes/${role}/${file}`, () => readText(`/proc/${pid}/${file}`));
   }
@@ -152,8 +160,11 @@ async function collect(context: Context): Promise<Map<string, string>> {
     : [];
   for (const name of logs)
     await add(`log/${name}`, () => endOf(path.join(installation.logDirectory, name)));
+  if (servedInstallation() === installation.directory) await add('log/journal', readJournal);
   return files;
 }
+
+const cannot = (why: string): string => `Cannot be had: ${why}\n`;
 
 /** From their file, so that they can be had while control is away. Requests with keys stay out: they hold answers. */
 async function recordsOf({ directory }: Installation): Promise<object> {
@@ -197,6 +208,15 @@ function secretsOf({ tokenFile }: Installation): string[] {
 const json = (value: object): string => `${JSON.stringify(withoutSecrets(value), undefined, 2)}\n`;
 
 const readText = (file: string): string => fs.readFileSync(file, 'utf8');
+
+/** Where systemd starts the processes, their logs are in its journal. */
+function readJournal(): string {
+  const units = ROLES.flatMap((role) => ['-u', serviceOf(role)]);
+  const words = [...units, '-o', 'cat', '-n', String(JOURNAL_LINES_MAX)];
+  const { stdout, stderr, error } = spawnSync('journalctl', words, { encoding: 'utf8' });
+  if (error !== undefined) throw error;
+  return stdout + stderr;
+}
 
 /** The last lines of a log. */
 function endOf(file: string): string {

@@ -8,6 +8,7 @@ import { MadeLog } from '../../attacher/made-log.ts';
 import { isAlive } from '../../attacher/process-identity.ts';
 import { type Installation, isInstallation, refuseForeign } from '../../control/installation.ts';
 import type { StatusView } from '../../control/schemas.ts';
+import { servedInstallation } from '../../control/service-manager.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { livingRoles } from '../../control/supervisor.ts';
 import { Refusal } from '../../model/errors.ts';
@@ -34,8 +35,7 @@ export async function checkInstallation(
     directory,
     checkSpace(place),
     checkDirectIo(place),
-    ...checkLeftovers(installation),
-    ...(await checkRunning(installation, api)),
+    ...(await checkProcesses(installation, api)),
   ];
 }
 
@@ -109,34 +109,30 @@ function checkDirectIo(place: string): Check {
 }
 
 /** What a run that is dead left in the machine. */
-function checkLeftovers(installation: Installation): Check[] {
-  const { runDirectory } = installation;
-  const supervisor = readSupervisor(runDirectory);
-  const isRunning = supervisor !== undefined && isAlive(supervisor);
-  if (isRunning || livingRoles(installation).length > 0) return [];
+function checkLeftovers(runDirectory: string): Check {
   const left = fs.existsSync(runDirectory)
     ? new MadeLog(runDirectory).entries().filter(({ kind }) => kind !== 'socket')
     : [];
-  if (left.length === 0) return [ok('leftovers', 'no dead run left anything')];
+  if (left.length === 0) return ok('leftovers', 'no dead run left anything');
   const names = left.map((made) => `${made.kind} ${'device' in made ? made.device : made.path}`);
-  return [
-    warning(
-      'leftovers',
-      `a dead run left ${names.join(', ')}`,
-      'holdfast up puts back what is wanted of it, holdfast down removes it',
-    ),
-  ];
+  return warning(
+    'leftovers',
+    `a dead run left ${names.join(', ')}`,
+    'holdfast up puts back what is wanted of it, holdfast down removes it',
+  );
 }
 
-async function checkRunning(installation: Installation, api: ApiClient): Promise<Check[]> {
-  const supervisor = readSupervisor(installation.runDirectory);
-  const living = livingRoles(installation);
-  if (supervisor === undefined && living.length === 0)
-    return [ok('processes', 'Holdfast does not run here')];
+async function checkProcesses(installation: Installation, api: ApiClient): Promise<Check[]> {
   let status: StatusView;
   try {
     status = await api.get<StatusView>('/v1/status');
   } catch (error) {
+    if (isDown(installation)) {
+      return [
+        ok('processes', 'Holdfast does not run here'),
+        checkLeftovers(installation.runDirectory),
+      ];
+    }
     const detail = error instanceof Error ? error.message : String(error);
     return [
       problem('processes', detail, 'holdfast up starts what is dead; DIR/log tells why it died'),
@@ -172,6 +168,14 @@ async function checkRunning(installation: Installation, api: ApiClient): Promise
     if (pid !== null && pid !== undefined) checks.push(...checkOomScore(role, pid));
   }
   return checks;
+}
+
+/** Neither a supervisor nor one of its processes is there, and systemd starts none. */
+function isDown(installation: Installation): boolean {
+  const supervisor = readSupervisor(installation.runDirectory);
+  const isSupervised = supervisor !== undefined && isAlive(supervisor);
+  const isServed = servedInstallation() === installation.directory;
+  return !isSupervised && !isServed && livingRoles(installation).length === 0;
 }
 
 function checkOomScore(role: string, pid: number): Check[] {
