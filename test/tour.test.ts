@@ -10,6 +10,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { missing } from '../bootstrap/debian-packages.mjs';
 import { mountProblem } from '../bootstrap/mounting.mjs';
+import { ApiClient } from '../src/cli/api-client.ts';
+import { installationAt } from '../src/control/installation.ts';
+import type { DriveView } from '../src/control/schemas.ts';
+import { until } from './rigs/attach-rig.ts';
+import { processesOf } from './rigs/control-rig.ts';
 
 const TOUR = fileURLToPath(new URL('../src/tour/tour-main.ts', import.meta.url));
 const needed = missing(['postgresql', 'e2fsprogs', 'mount']);
@@ -103,6 +108,21 @@ test('Ctrl-C ends the tour in order, whatever it is at', { skip }, async () => {
   const { status, output } = await run.ended;
   assert.equal(status, 130, output);
   assert.match(output, /Holdfast is down/);
+  assertClean();
+});
+
+test('Ctrl-C while the first drive is formatted ends the tour there', async () => {
+  const run = startTour('--drive-size', '4GiB');
+  const api = new ApiClient(installationAt(folder));
+  await until(async () => {
+    const [drive] = await api.get<DriveView[]>('/v1/drives').catch(() => []);
+    return (drive?.progress?.doneBytes ?? 0) > 0;
+  });
+  run.process.kill('SIGINT');
+  const { status, output } = await run.ended;
+  assert.equal(status, 130, output);
+  assert.match(output, /^\s*Stopping in order/, 'not even the step that it was in came to its end');
+  assert.deepEqual(processesOf(folder), []);
   assertClean();
 });
 
