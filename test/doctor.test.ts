@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { identify } from '../src/attacher/process-identity.ts';
 import type { Check } from '../src/cli/doctor/check.ts';
 import {
   checkClock,
@@ -85,6 +86,17 @@ test('the doctor reads what kernels, limits and clocks say', () => {
   assert.deepEqual([mounts?.wayOut, ext4?.wayOut], ['apt install mount', 'apt install e2fsprogs']);
 });
 
+/** What the doctor says is left, once the last of `pids` is dead. */
+async function leftoversOf(pids: readonly number[]): Promise<string> {
+  for (let tries = 0; pids.some((pid) => identify(pid) !== undefined); tries++) {
+    assert.ok(tries < 1000, 'they die');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const report = await doctor();
+  const found = report.checks.find(({ name }) => name === 'leftovers');
+  return `${found?.verdict}: ${found?.detail}`;
+}
+
 test(
   'what dead processes left, and what is away, is found',
   { ...device, timeout: 60_000 },
@@ -103,7 +115,12 @@ test(
     for (const pid of pids.slice(0, 2)) process.kill(pid, 'SIGKILL');
     const away = await doctor();
     assert.deepEqual([away.code, verdictOf(away, 'processes')], [1, 'problem']);
+    for (const pid of pids.slice(2)) process.kill(pid, 'SIGKILL');
+    const left = await leftoversOf(pids);
+    assert.match(left, /^warning: a dead run left .*(loop|nbd)/);
     await rig.json('up', '--detach');
+    const again = await doctor();
+    assert.equal(again.code, 0, JSON.stringify(again));
     const image = path.join(rig.data, 'drives', 'default.img');
     await rig.json('down');
     fs.renameSync(image, `${image}.away`);
