@@ -66,7 +66,7 @@ test(
   optionsOf(ATTACH_PROGRAMS),
   async (t) => {
     const script = 'test/rigs/guest-attach.ts';
-    await runGuest(t, { script, programs: ATTACH_PROGRAMS, heldCount: 8 });
+    await runGuest(t, { script, programs: ATTACH_PROGRAMS, heldCount: 10 });
   },
 );
 

@@ -108,6 +108,16 @@ async function underKills(guest: Guest, kind: string): Promise<string> {
   return device;
 }
 
+/** A successor takes over a device that is being written, and a kill of the server later fails nothing. */
+async function handedOver(guest: Guest, kind: string, device: string): Promise<void> {
+  const filling = fill(guest, device, 0);
+  await guest.attacher.handOver();
+  const stallMs = await filling;
+  assert.deepEqual(await guest.attach(), { device, kind });
+  await fill(guest, device, 1);
+  holds(`${kind}: handed over to a successor, which stalled it by ${Math.round(stallMs)} ms`);
+}
+
 async function nbdOutlivesAttacher(guest: Guest, device: string): Promise<void> {
   await guest.attacher.kill();
   const read = await run('dd', `if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1');
@@ -145,9 +155,11 @@ async function main(): Promise<void> {
   holds(`kernel-nbd is chosen by itself: ${chosen.device}`);
   await guest.attacher.client.call('detach', { attachId: ATTACH_ID });
   const nbd = await underKills(guest, 'kernel-nbd');
+  await handedOver(guest, 'kernel-nbd', nbd);
   await nbdOutlivesAttacher(guest, nbd);
   await unknownExportEnds(guest, nbd);
   const loop = await underKills(guest, 'fuse-loop');
+  await handedOver(guest, 'fuse-loop', loop);
   await unknownExportEnds(guest, loop);
   await guest.attacher.client.call('shutdown');
   holds('all is detached');

@@ -13,6 +13,8 @@ const execute = promisify(execFile);
 /** Software emulation is slow; what takes longer hangs. */
 const PROGRAM_MS_MAX = 60_000;
 
+const SCRIPT = new URL('attacher-process.ts', import.meta.url).pathname;
+
 /** Tells the test outside of a thing that was seen to hold. */
 export const holds = (what: string): void => void process.stdout.write(`holds: ${what}\n`);
 
@@ -42,6 +44,7 @@ export class GuestAttacher {
   readonly client: AttacherClient;
   readonly #folder: string;
   #child: ChildProcess | undefined;
+  #successor: number | undefined;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -49,8 +52,7 @@ export class GuestAttacher {
   }
 
   async start(): Promise<void> {
-    const script = new URL('attacher-process.ts', import.meta.url).pathname;
-    const values = [script, '--data', this.#folder];
+    const values = [SCRIPT, '--data', this.#folder];
     const child = spawn(process.execPath, values, { stdio: 'inherit' });
     this.#child = child;
     while (!(await this.client.isListening())) {
@@ -59,7 +61,19 @@ export class GuestAttacher {
     }
   }
 
+  /** Has a successor take over, which `kill` then ends. */
+  async handOver(): Promise<void> {
+    const pidNow = async (): Promise<number> =>
+      Number((await this.client.call('hello', { protocol: 1 })).pid);
+    const pid = await pidNow();
+    await this.client.call('handover', { pid, node: process.execPath, main: SCRIPT });
+    this.#successor = await pidNow();
+    assert.notEqual(this.#successor, pid);
+  }
+
   async kill(): Promise<void> {
+    if (this.#successor !== undefined) process.kill(this.#successor, 'SIGKILL');
+    this.#successor = undefined;
     await kill(this.#child);
   }
 
