@@ -39,7 +39,6 @@ export type Follow = (
 export type Answer = {
   readonly status: number;
   readonly text: string;
-  readonly link: string;
 };
 
 type Request = {
@@ -92,15 +91,19 @@ export class ApiClient {
     return this.#change<T>({ method: 'DELETE', path, ...(key === undefined ? {} : { key }) });
   }
 
-  /** All of a list that comes in pages. The next one is asked for before one is parsed: both take as long. */
+  /** All of a list that comes in pages. The next one is asked for before one is read: both take as long. */
   async list<T>(path: string): Promise<T[]> {
     const all: T[] = [];
-    let coming: Promise<Answer> | undefined = this.#exchange({ method: 'GET', path });
-    while (coming !== undefined) {
-      const answer: Answer = await coming;
-      const next = /<([^>]+)>; rel="next"/.exec(answer.link)?.[1];
-      coming = next === undefined ? undefined : this.#exchange({ method: 'GET', path: next });
-      all.push(...(parse(answer) as T[]));
+    for (
+      let page: Promise<http.IncomingMessage> | undefined = this.#respond({ method: 'GET', path });
+      page !== undefined;
+    ) {
+      const response: http.IncomingMessage = await page;
+      const next = /<([^>]+)>; rel="next"/.exec(String(response.headers.link ?? ''))?.[1];
+      page = next === undefined ? undefined : this.#respond({ method: 'GET', path: next });
+      // Nobody waits for it where this one is refused.
+      page?.catch(() => undefined);
+      all.push(...(parse(await read(response)) as T[]));
     }
     return all;
   }
@@ -197,7 +200,6 @@ async function read(response: http.IncomingMessage): Promise<Answer> {
   return {
     status: response.statusCode ?? 500,
     text: Buffer.concat(chunks).toString(),
-    link: String(response.headers.link ?? ''),
   };
 }
 
