@@ -40,6 +40,7 @@ test('what is made is for its owner alone, and uninstall leaves nothing', device
   await rig.up();
   await rig.json('volume', 'create', 'data', '--size', '64MiB');
   await rig.json('volume', 'mount', 'data');
+  await rig.json('docker', 'enable');
   assert.equal(modeOf(rig.data), 0o700);
   for (const name of ['drives/default.img', 'state.db', 'lock', 'engine.json', 'log/engine.log']) {
     assert.equal(modeOf(path.join(rig.data, name)), 0o600, name);
@@ -93,6 +94,20 @@ test(
     fs.rmdirSync(theirs);
   },
 );
+
+test('the socket of a plugin goes with an installation that was killed, too', async () => {
+  await rig.up();
+  await rig.json('docker', 'enable');
+  const socket = path.join(rig.pluginDirectory, 'holdfast.sock');
+  for (const role of ['up', 'control', 'attacher', 'engine']) {
+    const running = processesOf(rig.directory).filter(({ words }) => words.includes(role));
+    for (const { pid } of running) process.kill(pid, 'SIGKILL');
+  }
+  await until(() => processesOf(rig.directory).length === 0);
+  assert.ok(fs.existsSync(socket), 'left');
+  await rig.json('uninstall', '--yes');
+  assert.ok(!fs.existsSync(rig.pluginDirectory));
+});
 
 test('uninstall and up refuse a directory of something else, and change nothing', async () => {
   const foreign = path.join(rig.directory, 'foreign');

@@ -59,7 +59,11 @@ after(async () => {
 });
 
 test('it says what it is, to Docker and to Podman', async () => {
-  for (const client of [plugin, new PluginClient(socketOf('holdfast'), AS_PODMAN)]) {
+  const asJson = { host: 'localhost', 'content-type': 'application/json' };
+  const others = [AS_PODMAN, asJson].map(
+    (headers) => new PluginClient(socketOf('holdfast'), headers),
+  );
+  for (const client of [plugin, ...others]) {
     const activated = await client.post('Plugin.Activate');
     assert.equal(activated.status, 200);
     assert.match(activated.mediaType, /^application\/vnd\.docker\.plugins\.v1\.1\+json/);

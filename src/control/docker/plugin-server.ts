@@ -55,7 +55,7 @@ function nameOf({ Name = '' }: Call): string {
 
 /** The server, not yet listening. */
 export async function openPluginServer(driver: VolumeDriver): Promise<FastifyInstance> {
-  const app = fastify({ bodyLimit: BODY_BYTES_MAX, forceCloseConnections: true })
+  const app = fastify({ bodyLimit: BODY_BYTES_MAX, forceCloseConnections: 'idle' })
     .setValidatorCompiler(TypeBoxValidatorCompiler)
     .withTypeProvider<TypeBoxTypeProvider>();
   // Docker names no content type, Podman one of its own.
