@@ -13,6 +13,7 @@ import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { MadeLog } from '../src/attacher/made-log.ts';
 import type { StatusView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
 import { rebuild } from './rigs/rebuilt.ts';
@@ -172,6 +173,8 @@ test('a reboot waits for who uses a mount, unmounts, and mounts again', options,
   const ended = once(machine!, 'exit');
   await attempt('systemctl', 'reboot');
   await ended;
+  const left = new MadeLog(path.join(work, 'data', 'run')).entries();
+  assert.deepEqual(left, [], 'all that was made is undone: the file system was unmounted in order');
   await boot();
   assert.equal((await run('tail', '-1', `${MOUNT}/held`)).trim(), 'last');
   await run('holdfast', 'volume', 'unmount', 'db');
