@@ -72,8 +72,8 @@ export class ContainerRig {
     if (role === 'supervisor') await this.cli.json('up', '--detach');
     await until(async () => {
       const now = await this.api.get<StatusView>('/v1/status').catch(() => undefined);
-      const states = Object.values(now?.processes ?? {}).map(({ state }) => state);
-      return now?.processes[role]?.pid !== pid && states.every((state) => state === 'running');
+      if (now === undefined || now.processes[role]?.pid === pid) return false;
+      return Object.values(now.processes).every(({ state }) => state === 'running');
     });
   }
 

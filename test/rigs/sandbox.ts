@@ -83,6 +83,8 @@ export class Sandbox {
 
   /** Ends all that runs in here. */
   async close(): Promise<void> {
+    // FUSE is ended first: a server that dies with what is mounted from it would wait for itself, for ever.
+    await this.run('sh', '-c', `awk '$3 ~ /^fuse/ { print $2 }' /proc/mounts | xargs -r umount -f`);
     const ended = once(this.#unshare, 'exit');
     this.#unshare.kill('SIGKILL');
     await ended;
