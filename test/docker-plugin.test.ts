@@ -255,10 +255,11 @@ test('people and containers keep what the other mounted', device, async () => {
 
 /** A process with a mount namespace of its own, as a container has one: it writes a file below `at` when told. */
 async function startContainer(at: string) {
-  const script = `echo started; read words; printf %s "$words" > "$0/container"; read rest`;
+  // Private is the mount that it is about, and nothing that other tests have mounted.
+  const script = `mount --make-private "$0"; echo started; read words; printf %s "$words" > "$0/container"; read rest`;
   const child = spawn(
     'setpriv',
-    ['--pdeathsig', 'KILL', 'unshare', '--mount', 'sh', '-c', script, at],
+    ['--pdeathsig', 'KILL', 'unshare', '--mount', '--propagation', 'slave', 'sh', '-c', script, at],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   await once(child.stdout, 'data');

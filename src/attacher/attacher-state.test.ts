@@ -46,8 +46,14 @@ test('parseMounts reads escapes, optional fields and sources', () => {
 broken line
 `;
   assert.deepEqual(parseMounts(text), [
-    { device: '7:3', path: '/mnt/a b', type: 'ext4', source: '/dev/loop3' },
-    { device: '0:44', path: '/run/f', type: 'fuse.holdfast', source: 'holdfast:00' },
+    { device: '7:3', path: '/mnt/a b', type: 'ext4', source: '/dev/loop3', isReadOnly: false },
+    {
+      device: '0:44',
+      path: '/run/f',
+      type: 'fuse.holdfast',
+      source: 'holdfast:00',
+      isReadOnly: false,
+    },
   ]);
 });
 

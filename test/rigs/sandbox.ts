@@ -43,7 +43,9 @@ export class Sandbox {
   /** `plugins`: the folder for the sockets of plugins. */
   static async start(plugins: string): Promise<Sandbox> {
     sweepCgroups();
-    const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+    // Slave: what other tests unmount must go in here too, or their volumes would be in use.
+    const mounts = ['--mount', '--propagation', 'slave', '--mount-proc'];
+    const namespaces = [...mounts, '--pid', '--fork', '--kill-child'];
     const init = ['bash', '-c', INIT, 'init', PLUGIN_DIRECTORY, plugins];
     const words = ['--pdeathsig', 'KILL', 'unshare', ...namespaces, ...init];
     const unshare = spawn('setpriv', words, { stdio: ['ignore', 'pipe', 'inherit'] });

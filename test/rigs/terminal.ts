@@ -20,8 +20,8 @@ export class Terminal {
     options: { readonly columns: number; readonly env?: Readonly<Record<string, string>> },
   ) {
     const command = `stty rows 24 cols ${options.columns}; exec ${words.map(quote).join(' ')}`;
-    // NO_COLOR of whoever runs the tests is not that of the program.
-    const { NO_COLOR: _, FORCE_COLOR: __, ...env } = process.env;
+    // NO_COLOR of whoever runs the tests is not that of the program; with CI set Node takes no terminal for one that has colors.
+    const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...env } = process.env;
     this.#child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...env, TERM: 'xterm', SHELL: '/bin/sh', ...options.env },
