@@ -19,7 +19,15 @@ import {
 } from '../src/control/mounts.ts';
 import type { FsType } from '../src/control/file-systems.ts';
 import { mountAt, readMounts } from '../src/attacher/mount-table.ts';
-import { AttachRig, hashOf, run, sweepEarlierRuns, until, whyNot } from './rigs/attach-rig.ts';
+import {
+  AttachRig,
+  hashOf,
+  run,
+  sweepEarlierRuns,
+  until,
+  whyNot,
+  withRig,
+} from './rigs/attach-rig.ts';
 import { hasSysResource, sizeOfMounted } from './rigs/grown-size.ts';
 
 const MIB = 2 ** 20;
@@ -30,26 +38,6 @@ const options = skip === undefined ? { timeout: 120_000 } : { skip };
 before(async () => {
   if (skip === undefined) await sweepEarlierRuns();
 });
-
-/** Runs `use` with a rig whose server and attacher run, and leaves nothing. */
-async function withRig(
-  sizeBytes: number,
-  use: (rig: AttachRig) => Promise<void>,
-  io: 'auto' | 'node' = 'auto',
-): Promise<void> {
-  const rig = new AttachRig({ sizeBytes });
-  try {
-    await rig.startServer();
-    await rig.startAttacher(io);
-    await use(rig);
-  } catch (error) {
-    process.stderr.write(rig.attacherLog);
-    // What failed first is what counts.
-    await rig.close().catch(() => {});
-    throw error;
-  }
-  await rig.close();
-}
 
 const refused = (code: string) => (error: unknown) =>
   error instanceof Error && 'code' in error && error.code === code;

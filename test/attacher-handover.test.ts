@@ -2,13 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import process from 'node:process';
 import { before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 import { identify } from '../src/attacher/process-identity.ts';
-import { AttachRig, run, sweepEarlierRuns, until, whyNot } from './rigs/attach-rig.ts';
+import { run, sweepEarlierRuns, until, whyNot, withRig } from './rigs/attach-rig.ts';
 
 const MIB = 2 ** 20;
 const execute = promisify(execFile);
@@ -18,21 +17,6 @@ const options = skip === undefined ? { timeout: 60_000 } : { skip };
 before(async () => {
   if (skip === undefined) await sweepEarlierRuns();
 });
-
-async function withRig(io: 'auto' | 'node', use: (rig: AttachRig) => Promise<void>): Promise<void> {
-  const rig = new AttachRig({ sizeBytes: 64 * MIB });
-  try {
-    await rig.startServer();
-    await rig.startAttacher(io);
-    await use(rig);
-  } catch (error) {
-    process.stderr.write(rig.attacherLog);
-    // What failed first is what counts.
-    await rig.close().catch(() => {});
-    throw error;
-  }
-  await rig.close();
-}
 
 const verifiedLoad = (device: string): Promise<unknown> =>
   execute(
@@ -45,26 +29,30 @@ const verifiedLoad = (device: string): Promise<unknown> =>
 
 for (const io of ['auto', 'node'] as const) {
   test(`handovers under load and idle (--io ${io})`, options, async () => {
-    await withRig(io, async (rig) => {
-      const device = await rig.attach();
-      const load = verifiedLoad(device);
-      const pids = new Set([rig.attacherPid]);
-      for (let i = 0; i < 2; i += 1) pids.add(await rig.handOver());
-      await load;
-      pids.add(await rig.handOver());
-      assert.equal(pids.size, 4, 'each is another process');
-      await until(() => [...pids].filter((pid) => identify(pid) !== undefined).length === 1);
-      const { devices } = await rig.call('list');
-      assert.deepEqual(
-        (devices as { device: string; state: string }[]).map((each) => [each.device, each.state]),
-        [[device, 'serving']],
-      );
-      await rig.call('detach', { attachId: rig.attachId });
-      assert.deepEqual(
-        rig.made.entries().map((made) => made.kind),
-        ['socket'],
-      );
-    });
+    await withRig(
+      64 * MIB,
+      async (rig) => {
+        const device = await rig.attach();
+        const load = verifiedLoad(device);
+        const pids = new Set([rig.attacherPid]);
+        for (let i = 0; i < 2; i += 1) pids.add(await rig.handOver());
+        await load;
+        pids.add(await rig.handOver());
+        assert.equal(pids.size, 4, 'each is another process');
+        await until(() => [...pids].filter((pid) => identify(pid) !== undefined).length === 1);
+        const { devices } = await rig.call('list');
+        assert.deepEqual(
+          (devices as { device: string; state: string }[]).map((each) => [each.device, each.state]),
+          [[device, 'serving']],
+        );
+        await rig.call('detach', { attachId: rig.attachId });
+        assert.deepEqual(
+          rig.made.entries().map((made) => made.kind),
+          ['socket'],
+        );
+      },
+      io,
+    );
   });
 }
 
@@ -72,7 +60,7 @@ test(
   'without a server that answers it is off, and the device waits as before',
   options,
   async () => {
-    await withRig('auto', async (rig) => {
+    await withRig(64 * MIB, async (rig) => {
       const device = await rig.attach();
       await rig.killServer();
       const words = [`if=${device}`, 'of=/dev/null', 'bs=4k', 'count=1', 'iflag=direct'];

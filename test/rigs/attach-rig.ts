@@ -200,3 +200,23 @@ async function kill(child: ChildProcess | undefined): Promise<void> {
   child.kill('SIGKILL');
   await ended;
 }
+
+/** Runs `use` with a rig whose server and attacher run, and leaves nothing. */
+export async function withRig(
+  sizeBytes: number,
+  use: (rig: AttachRig) => Promise<void>,
+  io: 'auto' | 'node' = 'auto',
+): Promise<void> {
+  const rig = new AttachRig({ sizeBytes });
+  try {
+    await rig.startServer();
+    await rig.startAttacher(io);
+    await use(rig);
+  } catch (error) {
+    process.stderr.write(rig.attacherLog);
+    // What failed first is what counts.
+    await rig.close().catch(() => {});
+    throw error;
+  }
+  await rig.close();
+}
