@@ -89,6 +89,15 @@ export function installProblem() {
   return undefined;
 }
 
+/** Installs those of `packages` whose programs are not here, or says why it cannot: whoever needs them then fails by name. */
+export async function installMissing(packages) {
+  const absent = missing(packages);
+  if (absent.length === 0) return;
+  const problem = installProblem();
+  if (problem === undefined) await install(absent);
+  else process.stdout.write(`Not installed, ${problem}: ${absent.join(' ')}\n`);
+}
+
 /** Installs `packages`; throws when it fails. */
 export async function install(packages) {
   process.stdout.write(
