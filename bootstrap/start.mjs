@@ -79,6 +79,7 @@ function makePlan(data) {
     debian: withoutMount === undefined ? debian : [],
     isInstalled: isInstalled(),
     hasDrive: hasEntries(join(data, 'drives')),
+    hasRecords: existsSync(join(data, 'state.db')),
   };
 }
 
@@ -109,6 +110,11 @@ function describe(plan) {
     : 'a file drive of 4 GiB, written in full';
   const lines = [title, '', 'This will', ...packages.map((line) => `  install  ${line}`)];
   lines.push(`  write    ${data}: ${drive}, a journal, logs`);
+  if (plan.hasRecords) {
+    lines.push(
+      '  start    the installation that is there; it ends again before anything is killed or removed if a volume in it that no tour made is attached or is named "tour"',
+    );
+  }
   if (withoutMount === undefined)
     lines.push('  write    /tmp/holdfast-tour-*: the mount point, while the tour runs');
   lines.push('  listen   on unix sockets only, no port');

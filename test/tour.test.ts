@@ -12,7 +12,8 @@ import { missing } from '../bootstrap/debian-packages.mjs';
 import { mountProblem } from '../bootstrap/mounting.mjs';
 import { ApiClient } from '../src/cli/api-client.ts';
 import { installationAt } from '../src/control/installation.ts';
-import type { DriveView } from '../src/control/schemas.ts';
+import type { DriveView, VolumeView } from '../src/control/schemas.ts';
+import { CommandLine } from '../src/tour/command-line.ts';
 import { until } from './rigs/attach-rig.ts';
 import { processesOf } from './rigs/control-rig.ts';
 
@@ -124,6 +125,33 @@ test('Ctrl-C while the first drive is formatted ends the tour there', async () =
   assert.match(output, /^\s*Stopping in order/, 'not even the step that it was in came to its end');
   assert.deepEqual(processesOf(folder), []);
   assertClean();
+});
+
+test('the tour neither removes a volume that no tour made nor kills the engine under one', async () => {
+  const holdfast = new CommandLine(folder);
+  const up = () => holdfast.up('128MiB', new AbortController().signal);
+  await up();
+  await holdfast.run('volume', 'create', 'mine', '--size', '16MiB');
+  await holdfast.run('volume', 'attach', 'mine', '--nbd');
+  await holdfast.run('volume', 'create', 'tour', '--size', '16MiB');
+  const { id } = await holdfast.run<VolumeView>('volume', 'inspect', 'tour');
+  await holdfast.run('down');
+  const used = await startTour('--once', '--without-mount').ended;
+  assert.equal(used.status, 1);
+  assert.match(used.output, /Volume "mine" in ".+" is attached/);
+  assertClean();
+
+  await up();
+  await holdfast.run('volume', 'detach', 'mine');
+  await holdfast.run('down');
+  const named = await startTour('--once', '--without-mount').ended;
+  assert.equal(named.status, 1);
+  assert.match(named.output, /Volume "tour" in ".+" was not made by a tour/);
+  assertClean();
+
+  await up();
+  assert.equal((await holdfast.run<VolumeView>('volume', 'inspect', 'tour')).id, id);
+  await holdfast.run('down');
 });
 
 test('the tour on the NBD socket loses no write', async () => {

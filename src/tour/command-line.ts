@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 const HOLDFAST = fileURLToPath(new URL('../../bin/holdfast', import.meta.url));
 /** Output of one command; a list of a thousand volumes is below 1 MiB. */
 const OUTPUT_BYTES_MAX = 16 * 2 ** 20;
+/** Only a volume with this label is the tour's to remove. */
+const TOUR_LABEL = 'holdfast/tour';
 
 /** A command that ended with another status than 0. */
 export class CommandFailed extends Error {
@@ -25,6 +27,12 @@ export type Status = {
   readonly enginePid: number;
   readonly ioKind: string;
   readonly warnings: readonly string[];
+};
+
+export type Volume = {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly attachment: object | null;
 };
 
 type StatusJson = {
@@ -78,12 +86,23 @@ export class CommandLine {
     }
   }
 
-  /** Makes `name` a volume without content, whatever an earlier tour left. */
+  /** The volumes that no tour made. */
+  async othersVolumes(): Promise<readonly Volume[]> {
+    const volumes = await this.run<readonly Volume[]>('volume', 'ls');
+    return volumes.filter(({ labels }) => !Object.hasOwn(labels, TOUR_LABEL));
+  }
+
+  /** Makes `name` a volume without content, in place of what an earlier tour left. Refuses the name where another has it. */
   async freshVolume(name: string, sizeBytes: number): Promise<void> {
+    if ((await this.othersVolumes()).some((volume) => volume.name === name)) {
+      throw new Error(
+        `Volume "${name}" in "${this.dataFolder}" was not made by a tour, which would remove it; give the tour its own place: npm start -- --data DIR`,
+      );
+    }
     await this.#unlessRefused('volume', 'unmount', name);
     await this.#unlessRefused('volume', 'detach', name);
     await this.#unlessRefused('volume', 'rm', name, '--now', '--yes');
-    await this.run('volume', 'create', name, '--size', String(sizeBytes));
+    await this.run('volume', 'create', name, '--size', String(sizeBytes), '--label', TOUR_LABEL);
   }
 
   /** There may be nothing to undo; what stands in the way for another reason, the creation names. */

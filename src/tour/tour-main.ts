@@ -72,6 +72,7 @@ async function takePlace(): Promise<void> {
       `Holdfast already runs in "${commandLine.dataFolder}", and the tour would kill its engine; give the tour its own place: npm start -- --data DIR`,
     );
   }
+  if (isRunning) await refuseUsed();
   if (last.kind === 'dead') {
     await screen.step('End what the last tour left', async () => {
       await endProcessesOf(last.workFolder);
@@ -79,6 +80,15 @@ async function takePlace(): Promise<void> {
       return '';
     });
   }
+}
+
+/** The engine is killed under its own volume alone. */
+async function refuseUsed(): Promise<void> {
+  const used = (await commandLine.othersVolumes()).find(({ attachment }) => attachment !== null);
+  if (used === undefined) return;
+  throw new Error(
+    `Volume "${used.name}" in "${commandLine.dataFolder}" is attached, and the tour would kill the engine under it; detach it, or give the tour its own place: npm start -- --data DIR`,
+  );
 }
 
 async function tourInstallation(): Promise<number> {
@@ -92,6 +102,7 @@ async function tourInstallation(): Promise<number> {
       return `I/O by ${ioKind}${more}`;
     },
   );
+  await refuseUsed();
   const comparison = await runTour({
     commandLine,
     screen,
