@@ -1,12 +1,15 @@
 /** Idempotency keys: a request that is repeated is carried out once. test/control-kill.test.ts kills control in one. */
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import path from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 
+import type { OperationView } from '../src/control/operation-schemas.ts';
 import type { VolumeView } from '../src/control/schemas.ts';
 import { fingerprintOf } from '../src/control/request-context.ts';
 import type { OperationRecord } from '../src/model/records.ts';
+import { until } from './rigs/attach-rig.ts';
 import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
@@ -101,6 +104,54 @@ test('requests at once with one key are one', async () => {
   assert.equal(answers.filter(({ text }) => text === '{"removed":true,"trash":null}').length, 8);
   assert.equal(answers.filter(({ isRepeated }) => isRepeated).length, 7);
   assert.equal((await removalCount()) - earlier, 1);
+});
+
+/** Asks for a drive with a key, over a connection of its own. */
+function ask(name: string, headers: Readonly<Record<string, string>>): http.ClientRequest {
+  const request = http.request({
+    socketPath: path.join(directory, 'api.sock'),
+    method: 'POST',
+    path: '/v1/drives',
+    headers: { 'content-type': 'application/json', ...headers },
+  });
+  request.on('error', () => undefined);
+  request.end(JSON.stringify({ name, sizeBytes: GIB, sparse: true }));
+  return request;
+}
+
+const runningCount = async (): Promise<number> =>
+  (await double.records.operations()).filter(({ state }) => state === 'running').length;
+
+test('a request whose client went away is carried out, and its key is free for the next', async () => {
+  await double.app.listen({ path: path.join(directory, 'api.sock') });
+  const body = { name: 'left', sizeBytes: GIB, sparse: true };
+  const release = double.holdFormats();
+  const impatient = ask('left', { 'idempotency-key': 'k9' });
+  await until(async () => (await runningCount()) > 0);
+  impatient.destroy();
+  const patient = send('POST', '/v1/drives', { key: 'k9', body });
+  const other = await send('POST', '/v1/drives', { key: 'k9', body: { ...body, name: 'other' } });
+  assert.match(other.text, /KEY_REUSED/);
+  release();
+  const first = await patient;
+  assert.deepEqual([first.status, first.isRepeated], [200, true]);
+  assert.deepEqual(await send('POST', '/v1/drives', { key: 'k9', body }), first);
+});
+
+test('a request with a key and respond-async finds the operation of one that waits', async () => {
+  const release = double.holdFormats();
+  ask('awaited', { 'idempotency-key': 'k10' });
+  await until(async () => (await runningCount()) > 0);
+  const answer = await double.app.inject({
+    method: 'POST',
+    url: '/v1/drives',
+    headers: { 'idempotency-key': 'k10', prefer: 'respond-async' },
+    payload: { name: 'awaited', sizeBytes: GIB, sparse: true },
+  });
+  assert.equal(answer.statusCode, 202);
+  assert.equal(answer.json<OperationView>().target, 'drive/awaited');
+  release();
+  await until(async () => (await runningCount()) === 0);
 });
 
 test('a request whose process died before its answer waits for its operation', async () => {

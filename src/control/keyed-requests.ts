@@ -1,79 +1,71 @@
-/** Idempotency keys on the REST API: hooks around every route that changes something. */
-
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+/** Idempotency keys on the REST API: requests with one key are carried out as one, at once or later, whether their clients stay or not. */
 
 import { Refusal } from '../model/errors.ts';
-import { fingerprintOf } from './request-context.ts';
-import { type KeyedRequest, RequestKeys, type StoredAnswer } from './request-keys.ts';
-import { CHANGING, accept, asyncWaitMs, keyOf } from './respond-async.ts';
+import type { OperationRecord } from '../model/records.ts';
+import { type KeyedRequest, RequestKeys } from './request-keys.ts';
 import type { RestParts } from './rest.ts';
-import { ChangeHeaders } from './schemas.ts';
 import { outcomeOf } from './routes/operations.ts';
-import { viewOperation } from './views.ts';
 
-/** Clients wait longer than this for an answer. */
-const WAIT_MS = 60_000;
-
-type UnderWay = {
-  readonly request: KeyedRequest;
-  readonly leave: () => void;
-  /** The answer came from an earlier request, and is kept already. */
-  isRepeated: boolean;
+/** What carries a request out. It goes on when the client is answered already, or gone. */
+export type Work = {
+  /** Resolves when its operation is recorded. */
+  readonly begun: Promise<OperationRecord>;
+  readonly answer: Promise<Answer>;
 };
 
-/** Adds the hooks. To be called before the routes are. */
-export function addRequestKeys(app: FastifyInstance, parts: RestParts): void {
-  const keys = new RequestKeys(parts.records, parts.wallMs);
-  const underWay = new WeakMap<FastifyRequest, UnderWay>();
+/** `isReplayed`: it came of an earlier request. */
+type Answer = { readonly body: unknown; readonly isReplayed: boolean };
 
-  app.addHook('onRoute', (route) => {
-    if (!CHANGING.includes(String(route.method))) return;
-    route.schema = { ...route.schema, headers: ChangeHeaders };
-  });
-  app.addHook('preHandler', async (request, reply) => {
-    const keyed = keyedRequest(request);
-    if (keyed === undefined) return;
-    const mine: UnderWay = {
-      request: keyed,
-      leave: await keys.enter(keyed.key),
-      isRepeated: false,
-    };
-    underWay.set(request, mine);
-    const asyncMs = asyncWaitMs(request);
-    const earlier = await keys.earlier(keyed, asyncMs ?? WAIT_MS);
-    if (earlier === undefined) return;
-    if ('body' in earlier) {
-      mine.isRepeated = true;
-      await repeat(reply, earlier);
-    } else if (earlier.state === 'done') {
-      await reply.send(await outcomeOf(parts, earlier));
-    } else if (asyncMs === undefined) {
-      throw new Refusal('OPERATION_RUNNING', { operation: earlier.kind, id: earlier.id });
-    } else {
-      await reply.send(accept(reply, viewOperation(earlier, parts.progress.of(earlier.target))));
+export class KeyedRequests {
+  readonly #parts: RestParts;
+  readonly #keys: RequestKeys;
+  /** By key. */
+  readonly #underWay = new Map<string, Work & { readonly fingerprint: string }>();
+
+  constructor(parts: RestParts) {
+    this.#parts = parts;
+    this.#keys = new RequestKeys(parts.records, parts.wallMs);
+  }
+
+  /**
+   * The work of the same request with this key that is under way; else `own`, which begins unless that was carried out before. Throws
+   * KEY_REUSED.
+   */
+  work(
+    request: KeyedRequest,
+    own: {
+      readonly begun: PromiseWithResolvers<OperationRecord>;
+      readonly serialize: (answer: unknown) => string;
+      readonly carryOut: () => Promise<unknown>;
+    },
+  ): Work {
+    const { key, fingerprint } = request;
+    const other = this.#underWay.get(key);
+    if (other !== undefined && other.fingerprint !== fingerprint) {
+      throw new Refusal('KEY_REUSED', { key });
     }
-  });
-  app.addHook('onSend', async (request, reply, payload) => {
-    const mine = underWay.get(request);
-    const isDone = reply.statusCode === 200 && typeof payload === 'string';
-    if (mine !== undefined && !mine.isRepeated && isDone) {
-      await keys.keep(mine.request, { status: reply.statusCode, body: payload });
+    if (other !== undefined) {
+      const { begun, answer } = other;
+      return { begun, answer: answer.then(({ body }) => ({ body, isReplayed: true })) };
     }
-    return payload;
-  });
-  app.addHook('onResponse', async (request) => underWay.get(request)?.leave());
-}
+    const answer = this.#answer(request, own).finally(() => this.#underWay.delete(key));
+    const work = { fingerprint, begun: own.begun.promise, answer };
+    this.#underWay.set(key, work);
+    return work;
+  }
 
-function keyedRequest(request: FastifyRequest): KeyedRequest | undefined {
-  const key = keyOf(request);
-  if (key === undefined || !CHANGING.includes(request.method)) return undefined;
-  return { key, fingerprint: fingerprintOf(request.method, request.url, request.body) };
-}
-
-async function repeat(reply: FastifyReply, { status, body }: StoredAnswer): Promise<void> {
-  await reply
-    .code(status)
-    .header('idempotent-replayed', 'true')
-    .type('application/json; charset=utf-8')
-    .send(body);
+  async #answer(
+    request: KeyedRequest,
+    { begun, serialize, carryOut }: Parameters<KeyedRequests['work']>[1],
+  ): Promise<Answer> {
+    const earlier = await this.#keys.earlier(request, begun.resolve);
+    if (earlier !== undefined && 'body' in earlier) {
+      return { body: earlier.body, isReplayed: true };
+    }
+    const outcome =
+      earlier === undefined ? await carryOut() : await outcomeOf(this.#parts, earlier);
+    const body = serialize(outcome);
+    await this.#keys.keep(request, { status: 200, body });
+    return { body, isReplayed: false };
+  }
 }

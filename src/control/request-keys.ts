@@ -12,6 +12,8 @@ import { REQUEST_KEPT_MS, type RecordsStore } from './records-store.ts';
 import { currentRequest } from './request-context.ts';
 
 const LOOK_MS = 50;
+/** For an operation that only the reconciler drives: it may wait for an engine that is away. */
+const WAIT_MS = 60_000;
 
 export type KeyedRequest = {
   readonly key: string;
@@ -41,35 +43,20 @@ export function operationPuts(
 export class RequestKeys {
   readonly #records: RecordsStore;
   readonly #wallMs: () => number;
-  /** Ends of the requests under way, by key. */
-  readonly #underWay = new Map<string, Promise<void>>();
 
   constructor(records: RecordsStore, wallMs: () => number) {
     this.#records = records;
     this.#wallMs = wallMs;
   }
 
-  /** Waits for an earlier request with this key to end; the function returned ends this one. */
-  async enter(key: string): Promise<() => void> {
-    for (let before = this.#underWay.get(key); before !== undefined;) {
-      await before;
-      before = this.#underWay.get(key);
-    }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#underWay.set(key, promise);
-    return () => {
-      if (this.#underWay.get(key) === promise) this.#underWay.delete(key);
-      resolve();
-    };
-  }
-
   /**
    * What the request has come to already: its answer; the operation that carried it out without an answer, since control died before
-   * it or nobody waited, and that carries it out still after `waitMs`; or undefined where it is yet to be carried out. Throws KEY_REUSED.
+   * it; or undefined where it is yet to be carried out. An operation that still goes on is told to `onRunning` and waited for. Throws
+   * KEY_REUSED, OPERATION_RUNNING.
    */
   async earlier(
     request: KeyedRequest,
-    waitMs: number,
+    onRunning: (operation: OperationRecord) => void,
   ): Promise<StoredAnswer | OperationRecord | undefined> {
     const known = await this.#records.request(request.key);
     if (known === undefined || known.atMs < this.#wallMs() - REQUEST_KEPT_MS) return undefined;
@@ -77,11 +64,16 @@ export class RequestKeys {
       throw new Refusal('KEY_REUSED', { key: request.key });
     }
     if (known.answer !== undefined || known.operationId === undefined) return known.answer;
-    const deadlineMs = this.#wallMs() + waitMs;
+    const deadlineMs = this.#wallMs() + WAIT_MS;
     for (;;) {
       const operation = await this.#records.operation(known.operationId);
       if (operation === undefined || operation.state === 'failed') return undefined;
-      if (operation.state === 'done' || this.#wallMs() > deadlineMs) return operation;
+      if (operation.state === 'done') return operation;
+      onRunning(operation);
+      const { kind, id } = operation;
+      if (this.#wallMs() > deadlineMs) {
+        throw new Refusal('OPERATION_RUNNING', { operation: kind, id });
+      }
       await sleep(LOOK_MS);
     }
   }

@@ -10,7 +10,6 @@ import { Refusal } from '../model/errors.ts';
 import type { VolumePlugins } from './docker/plugins.ts';
 import type { Drives } from './drives.ts';
 import type { Explainer } from './explainer.ts';
-import { addRequestKeys } from './keyed-requests.ts';
 import { onClientError, problemOf, sendProblem, sendRawProblem } from './problem.ts';
 import type { ProgressBoard } from './progress.ts';
 import type { Metrics } from './metrics.ts';
@@ -91,7 +90,6 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   });
   addTokenCheck(app, parts.tcp);
   refuseWhileClosing(app);
-  addRequestKeys(app, parts);
   addRespondAsync(app, parts);
   driveRoutes(app, parts);
   volumeRoutes(app, parts);
