@@ -118,3 +118,21 @@ test('uninstall deletes a drive that it made, wherever that is, and its neighbou
   assert.deepEqual(answer, { uninstalled: true, left: [foreign] });
   assert.deepEqual(fs.readdirSync(beside), ['foreign.img']);
 });
+
+test('uninstall of a copied installation leaves a drive that the original made outside', async () => {
+  const made = path.join(rig.directory, 'shared.img');
+  const copy = path.join(rig.directory, 'copy');
+  await rig.up();
+  await rig.json('drive', 'add', 'made', '--path', made, '--size', '128MiB', '--sparse');
+  await rig.json('down');
+  for (const isRunning of [false, true]) {
+    if (isRunning) await rig.json('up', '--detach');
+    fs.cpSync(rig.data, copy, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+    const ended = await rig.run(['uninstall', '--yes', '--data', copy]);
+    assert.equal(ended.code, 0, ended.err);
+    assert.match(ended.out, /shared\.img" is left as it is: the records .* are a copy/);
+    assert.deepEqual([fs.existsSync(copy), fs.existsSync(made)], [false, true]);
+  }
+  await rig.json('uninstall', '--yes');
+  assert.ok(!fs.existsSync(made), 'the original deletes it');
+});

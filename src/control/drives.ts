@@ -8,10 +8,11 @@ import { checkName } from '../model/ids.ts';
 import type { DriveRecord, OperationRecord } from '../model/records.ts';
 import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { deleteDriveFile, recordsInode } from './drive-file.ts';
 import { replaceFile } from './installation.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
-import type { ControlParts } from './parts.ts';
+import { type ControlParts, tell } from './parts.ts';
 import { pathFrom } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 
@@ -68,6 +69,7 @@ export class Drives {
         id: this.#parts.newId(),
         path: at,
         made: isNew,
+        madeBy: isNew ? recordsInode(this.#parts.installation.directory) : undefined,
         sparse: wish.sparse,
         force: wish.force,
         sizeBytes: wish.sizeBytes,
@@ -258,10 +260,10 @@ export class Drives {
 
   /** Nothing of a drive that could not be added is left: no file that Holdfast made, nothing open. */
   async #undoAdd(record: DriveRecord): Promise<void> {
-    const { engine, records, onStep } = this.#parts;
+    const { engine, records, installation, onStep } = this.#parts;
     await engine.call('drive.close', { driveId: record.id });
     onStep('drive.add: closed again');
-    if (record.made) fs.rmSync(record.path, { force: true });
+    if (record.made) deleteDriveFile(installation.directory, record);
     await records.change({ deletes: [`drive/${record.name}`] });
   }
 
@@ -281,9 +283,19 @@ export class Drives {
       throw error;
     }
     onStep('drive.remove: closed');
-    if (record.made) fs.rmSync(record.path, { force: true });
+    if (record.made) await this.#deleteFile(record);
     onStep('drive.remove: deleted');
     await records.change({ deletes: [`drive/${record.name}`] });
+  }
+
+  async #deleteFile(record: DriveRecord): Promise<void> {
+    const why = deleteDriveFile(this.#parts.installation.directory, record);
+    if (why === undefined) return;
+    await tell(this.#parts, 'drive.file_left', {
+      subject: `drive/${record.name}`,
+      what: `The file "${record.path}" of drive "${record.name}" is left as it is`,
+      cause: why,
+    });
   }
 
   /** Writes engine.json: the drives that the engine opens by itself at its start. */

@@ -12,6 +12,8 @@ export type DriveRecord = {
   readonly path: string;
   /** Holdfast made the file, and removes it with the drive. */
   readonly made: boolean;
+  /** Of the file of the records when it was made: a copy of them has another. Records of the first development versions lack it. */
+  readonly madeBy?: number | undefined;
   readonly sparse: boolean;
   readonly force: boolean;
   /** Undefined: as large as the file or device is. */

@@ -1,6 +1,6 @@
 /** What a file or device may hold already, so that formatting never destroys it unasked. Offsets are libblkid's. */
 
-import { MAGIC_HIGH, MAGIC_LOW } from './superblock.ts';
+import { MAGIC_HIGH, MAGIC_LOW } from '../model/drive-mark.ts';
 
 type Signature = {
   readonly name: string;

@@ -27,12 +27,11 @@
 
 import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
+import { MAGIC_HIGH, MAGIC_LOW } from '../model/drive-mark.ts';
 import { CHECKSUM_XXH64_LOW32, type Checksum } from '../lib/checksum.ts';
 import type { Layout } from './geometry.ts';
 
 export const FORMAT_VERSION = 1;
-export const MAGIC_LOW = 0x444c4f48; // "HOLD"
-export const MAGIC_HIGH = 0x54534146; // "FAST"
 
 export type Superblock = {
   readonly layout: Layout;

@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
+import { deleteDriveFile, foreignWhy } from '../../control/drive-file.ts';
 import { type HeldLock, lockInstallation } from '../../control/installation-lock.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
@@ -15,13 +16,15 @@ import { removeServices } from './install.ts';
 import { readDrives, recordsOf, whyOf } from './records.ts';
 import { isServed } from './services.ts';
 
-/** Paths of drives that are not in DIR/drives. */
+/** Drives that are not in DIR/drives. */
 type DrivesOutside = {
   /** Files that Holdfast made there: they go. */
-  readonly made: readonly string[];
-  /** Files and devices of others: they stay, with what is on them. */
-  readonly foreign: readonly string[];
+  readonly made: readonly DriveRecord[];
+  /** Files and devices of others, and why they are: they stay, with what is on them. */
+  readonly foreign: readonly DriveLeft[];
 };
+
+type DriveLeft = { readonly path: string; readonly why: string };
 
 /** Asks unless `sure`, ends what runs, and deletes. Where there is nothing, there is nothing to do. */
 export async function uninstall(
@@ -32,21 +35,22 @@ export async function uninstall(
   const { directory } = installation;
   const isThere = findInstallation(installation);
   const outside = isThere ? await drivesOutside(directory) : { made: [], foreign: [] };
-  const also = outside.made.map((at) => `, and "${at}"`).join('');
+  const also = outside.made.map((drive) => `, and "${drive.path}"`).join('');
   await confirm(
     options.sure,
     `Delete "${directory}" with all drives and volumes in it${also}? Nothing of it can be brought back.`,
   );
+  const left = [...outside.foreign];
   if (isThere) {
     const served = isServed(installation);
     await down(context);
-    deleteAll(installation, outside.made);
+    left.push(...deleteAll(installation, outside.made));
     if (served) await removeServices(installation);
   }
-  const left = outside.foreign.map((at) => `\n"${at}" is left as it is: Holdfast did not make it`);
+  const told = left.map(({ path: at, why }) => `\n"${at}" is left as it is: ${why}`);
   context.output.result(
-    { uninstalled: true, left: outside.foreign },
-    `Nothing is left of Holdfast in "${directory}"${left.join('')}`,
+    { uninstalled: true, left: left.map((drive) => drive.path) },
+    `Nothing is left of Holdfast in "${directory}"${told.join('')}`,
   );
 }
 
@@ -55,10 +59,10 @@ async function drivesOutside(directory: string): Promise<DrivesOutside> {
   const own = `${path.join(directory, 'drives')}${path.sep}`;
   const outside = drives.filter((drive) => !drive.path.startsWith(own));
   const there = outside.filter((drive) => fs.existsSync(drive.path));
-  const isOurs = (drive: DriveRecord): boolean => drive.made && isFile(drive.path);
+  const judged = there.map((drive) => ({ drive, why: foreignWhy(directory, drive) }));
   return {
-    made: there.filter(isOurs).map((drive) => drive.path),
-    foreign: there.filter((drive) => !isOurs(drive)).map((drive) => drive.path),
+    made: judged.flatMap(({ drive, why }) => (why === undefined ? [drive] : [])),
+    foreign: judged.flatMap(({ drive, why }) => (why === undefined ? [] : [{ ...drive, why }])),
   };
 }
 
@@ -70,11 +74,6 @@ async function drivesOnRecord(directory: string): Promise<readonly DriveRecord[]
     const problem = `it cannot be read (${whyOf(error)}), and only it says which drives outside are Holdfast's own; end what runs with "holdfast down", then delete "${directory}" by hand`;
     throw new Refusal('INSTALLATION_FOREIGN', { path: recordsOf(directory), problem });
   }
-}
-
-/** What Holdfast makes is a file: a link or a device of that name is somebody's who came later. */
-function isFile(at: string): boolean {
-  return fs.lstatSync(at, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** Takes back an installation that a start has made and that was then refused what it asked for. Leaves one that somebody else starts. */
@@ -92,16 +91,20 @@ export function takeBack(installation: Installation): void {
   }
 }
 
-/** The drives outside go first: once the records are gone, nobody knows of them. */
-function deleteAll(installation: Installation, outside: readonly string[]): void {
+/** The drives outside go first: once the records are gone, nobody knows of them. Returns those that had to be left. */
+function deleteAll(installation: Installation, outside: readonly DriveRecord[]): DriveLeft[] {
   const { directory, runDirectory } = installation;
   refuseMounted(directory);
-  for (const at of outside) fs.rmSync(at, { force: true });
+  const left = outside.flatMap((drive) => {
+    const why = deleteDriveFile(directory, drive);
+    return why === undefined ? [] : [{ path: drive.path, why }];
+  });
   fs.rmSync(runDirectory, { recursive: true, force: true });
   for (const name of INSTALLATION_NAMES) {
     fs.rmSync(path.join(directory, name), { recursive: true, force: true });
   }
   if (fs.readdirSync(directory).length === 0) removeEmpty(directory);
+  return left;
 }
 
 /** A mount point stays: it is the administrator's. */
