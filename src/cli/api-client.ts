@@ -45,7 +45,7 @@ type Request = {
   readonly method: string;
   readonly path: string;
   readonly body?: object;
-  readonly key?: string;
+  readonly key?: string | undefined;
 };
 
 /** Seconds after which a change is an operation to follow. */
@@ -77,18 +77,18 @@ export class ApiClient {
     if (answer.status >= 400) parse(answer);
     return answer.text;
   }
-  post<T>(path: string, body: object): Promise<T> {
-    return this.#change<T>({ method: 'POST', path, body });
+  /** With `key` the same request again is carried out once; so have the others that change something. */
+  post<T>(path: string, body: object, key?: string): Promise<T> {
+    return this.#change<T>({ method: 'POST', path, body, key });
   }
-  put<T>(path: string, body: object): Promise<T> {
-    return this.#change<T>({ method: 'PUT', path, body });
+  put<T>(path: string, body: object, key?: string): Promise<T> {
+    return this.#change<T>({ method: 'PUT', path, body, key });
   }
-  patch<T>(path: string, body: object): Promise<T> {
-    return this.#change<T>({ method: 'PATCH', path, body });
+  patch<T>(path: string, body: object, key?: string): Promise<T> {
+    return this.#change<T>({ method: 'PATCH', path, body, key });
   }
-  /** With `key` the same request again is carried out once. */
   delete<T>(path: string, key?: string): Promise<T> {
-    return this.#change<T>({ method: 'DELETE', path, ...(key === undefined ? {} : { key }) });
+    return this.#change<T>({ method: 'DELETE', path, key });
   }
 
   /** All of a list that comes in pages. The next one is asked for before one is read: both take as long. */

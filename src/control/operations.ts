@@ -88,7 +88,10 @@ export async function endInterrupted(
 }
 
 /** Whether the target is what the operation wanted: if not, it was refused and undone, and control died before it wrote so. */
-async function isReached(parts: ControlParts, { kind, target }: OperationRecord): Promise<boolean> {
+async function isReached(
+  parts: ControlParts,
+  { kind, target, sizeBytes = 0 }: OperationRecord,
+): Promise<boolean> {
   const name = target.slice(target.indexOf('/') + 1);
   const drive = (await parts.records.drive(name))?.record;
   const volume = (await parts.records.volume(name))?.record;
@@ -111,8 +114,9 @@ async function isReached(parts: ControlParts, { kind, target }: OperationRecord)
       return volume?.mount?.state === 'mounted';
     case 'volume.unmount':
       return volume?.mount === undefined;
+    case 'volume.resize':
+      return volume !== undefined && volume.sizeBytes >= sizeBytes;
     default:
-      // A resize that was refused leaves nothing to tell it by but the size, which the operation does not name.
       return true;
   }
 }

@@ -23,6 +23,9 @@ import {
 import { isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import type { Amount } from './progress.ts';
+import { described } from './volume-change.ts';
+
+const RESIZE_ENDED = { resizeToBytes: undefined, describeAs: undefined };
 
 export class VolumeSettler {
   readonly #parts: ControlParts;
@@ -274,7 +277,7 @@ export class VolumeSettler {
       await engine.call('volume.resize', { uuid: volume.id, sizeBytes });
       onStep('volume.resize: volume');
       // What comes after may be refused, and the volume has its new size nevertheless.
-      resized = { ...volume, sizeBytes };
+      resized = { ...described(volume, volume.describeAs), sizeBytes };
       if (attachment?.device !== undefined) {
         await attacher.call('resize', { attachId: attachment.attachId, sizeBytes });
         onStep('volume.resize: device');
@@ -286,9 +289,9 @@ export class VolumeSettler {
           resized = { ...resized, mount: { ...mount, growsAtNextMount } };
         }
       }
-      await this.#put({ ...resized, resizeToBytes: undefined });
+      await this.#put({ ...resized, ...RESIZE_ENDED });
     } catch (error) {
-      if (!isPassing(error)) await this.#put({ ...resized, resizeToBytes: undefined });
+      if (!isPassing(error)) await this.#put({ ...resized, ...RESIZE_ENDED });
       throw error;
     }
   }

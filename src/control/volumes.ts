@@ -4,7 +4,6 @@ import path from 'node:path';
 
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
-import { checkLabels } from '../model/labels.ts';
 import type {
   AutoGrow,
   Labels,
@@ -31,6 +30,7 @@ import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
+import { type VolumeChange, described, descriptionIn } from './volume-change.ts';
 import { VolumeSettler } from './volume-settler.ts';
 
 /** One call asks for no more. */
@@ -47,15 +47,6 @@ export type VolumeWish = {
   readonly createdBy?: string | undefined;
   readonly plugin?: string | undefined;
   readonly fsType?: 'ext4' | 'xfs' | undefined;
-};
-
-/** What is to be another of a volume; what is undefined stays as it is. */
-export type VolumeChange = {
-  readonly sizeBytes?: number | undefined;
-  readonly owner?: Owner | undefined;
-  readonly labels?: Labels | undefined;
-  /** Null: it no longer grows by itself. */
-  readonly autoGrow?: AutoGrow | null | undefined;
 };
 
 export class Volumes {
@@ -85,6 +76,7 @@ export class Volumes {
       const known = await this.#parts.records.volume(name);
       if (known !== undefined) return this.#same(known.record, wish);
       const drive = await this.#drives.choose(wish.drive, name);
+      const describeAs = descriptionIn(wish, wish.sizeBytes);
       const record: VolumeRecord = {
         name,
         id: this.#parts.newId(),
@@ -96,12 +88,11 @@ export class Volumes {
         attachment: undefined,
         mount: undefined,
         resizeToBytes: undefined,
-        ...described(wish, wish.sizeBytes),
         ...(wish.createdBy === undefined ? {} : { createdBy: wish.createdBy }),
         ...(wish.plugin === undefined ? {} : { plugin: wish.plugin }),
         ...(wish.fsType === undefined ? {} : { fsType: wish.fsType }),
       };
-      await this.#want('volume.create', record, { isNew: true });
+      await this.#want('volume.create', described(record, describeAs), { isNew: true });
       return this.get(name);
     });
   }
@@ -155,40 +146,39 @@ export class Volumes {
   }
 
   /**
-   * Makes a volume larger, with its file system where that is mounted; says whose it is; labels it anew; lets it grow by itself. All of
-   * it stays as it is where the size is refused.
+   * Makes a volume larger, with its file system where that is mounted; says whose it is; labels it anew; lets it grow by itself. It is one
+   * change: where the size is refused, all of it stays as it is.
    */
   change(name: string, wish: VolumeChange): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const { sizeBytes } = await this.get(name);
-      const description = described(wish, wish.sizeBytes ?? sizeBytes);
-      if (wish.sizeBytes !== undefined) await this.#resize(name, wish.sizeBytes);
-      if (Object.keys(description).length > 0) {
-        await this.#parts.records.putVolume({ ...(await this.get(name)), ...description });
+      const record = await this.get(name);
+      const sizeBytes = wish.sizeBytes ?? record.sizeBytes;
+      const describeAs = descriptionIn(wish, sizeBytes);
+      if (await this.#needsResize(record, wish.sizeBytes)) {
+        await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes, describeAs });
+      } else if (describeAs !== undefined) {
+        await this.#putAtOnce('volume.describe', described(record, describeAs));
       }
       return this.get(name);
     });
   }
 
-  async #resize(name: string, sizeBytes: number): Promise<void> {
-    const record = await this.get(name);
+  async #needsResize(record: VolumeRecord, sizeBytes: number | undefined): Promise<boolean> {
+    if (sizeBytes === undefined) return false;
     if (sizeBytes < record.sizeBytes) {
       throw new Refusal('VOLUME_SHRINK', {
-        volume: name,
+        volume: record.name,
         wanted: formatSizeExact(sizeBytes),
         actual: formatSizeExact(record.sizeBytes),
       });
     }
-    if (sizeBytes > record.sizeBytes) {
-      await this.#parts.turnstile.enter(placingOn(record.drive), () =>
-        this.#drives.checkPromise(record, sizeBytes - record.sizeBytes),
-      );
-    }
     // Of one that has its size already, the file system may still be smaller.
-    if (sizeBytes > record.sizeBytes || record.mount !== undefined) {
-      await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes });
-    }
+    if (sizeBytes === record.sizeBytes) return record.mount !== undefined;
+    await this.#parts.turnstile.enter(placingOn(record.drive), () =>
+      this.#drives.checkPromise(record, sizeBytes - record.sizeBytes),
+    );
+    return true;
   }
 
   /** Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. */
@@ -331,7 +321,11 @@ export class Volumes {
     options: { readonly isNew?: boolean } = {},
   ): Promise<void> {
     const key = `volume/${record.name}`;
-    const operation: OperationRecord = newOperation(this.#parts, kind, key);
+    const { resizeToBytes: sizeBytes } = record;
+    const operation: OperationRecord = {
+      ...newOperation(this.#parts, kind, key),
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    };
     if (options.isNew === true) await this.#place(record, operation);
     else {
       const kept = await this.#parts.records.volume(record.name);
@@ -341,6 +335,15 @@ export class Volumes {
       });
     }
     await runOperation(this.#parts, operation, () => this.settler.settle(record.name));
+  }
+
+  /** Records a change that needs no settling, with its operation. */
+  async #putAtOnce(kind: string, record: VolumeRecord): Promise<void> {
+    const key = `volume/${record.name}`;
+    const operation = newOperation(this.#parts, kind, key);
+    const ended = { ...operation, state: 'done' as const, endedAtMs: operation.startedAtMs };
+    await this.#parts.records.change({ puts: [{ key, record }, ...operationPuts(ended)] });
+    this.#parts.onStep(`${kind}: done`);
   }
 
   /**
@@ -370,23 +373,6 @@ export class Volumes {
       });
     });
   }
-}
-
-/** The fields of a record that say something new; undefined ones are taken away. */
-function described(
-  { owner, labels, autoGrow }: VolumeChange,
-  sizeBytes: number,
-): Pick<VolumeRecord, 'owner' | 'labels'> & { readonly autoGrow?: AutoGrow | undefined } {
-  if (labels !== undefined) checkLabels(labels);
-  if (autoGrow && autoGrow.ceilingBytes < sizeBytes) {
-    const problem = `a ceiling of ${formatSizeExact(autoGrow.ceilingBytes)} is below its size of ${formatSizeExact(sizeBytes)}`;
-    throw new Refusal('INPUT_INVALID', { problem });
-  }
-  return {
-    ...(owner === undefined ? {} : { owner }),
-    ...(labels === undefined ? {} : { labels }),
-    ...(autoGrow === undefined ? {} : { autoGrow: autoGrow ?? undefined }),
-  };
 }
 
 function attachedOtherwise(record: VolumeRecord, wanted: 'nbd' | 'device'): Refusal {

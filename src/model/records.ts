@@ -36,6 +36,8 @@ export type VolumeRecord = {
   readonly mount: MountRecord | undefined;
   /** A resize under way. */
   readonly resizeToBytes: number | undefined;
+  /** What is said of the volume anew as soon as it has that size. */
+  readonly describeAs?: VolumeDescription | undefined;
   // Records of the first development versions lack the rest.
   readonly autoGrow?: AutoGrow | undefined;
   readonly owner?: Owner;
@@ -48,6 +50,14 @@ export type VolumeRecord = {
   readonly fsType?: 'ext4' | 'xfs';
   /** When it was attached last; of one that was detached since, when that was. */
   readonly lastAttachedAtMs?: number;
+};
+
+/** What is said of a volume anew; undefined: that stays as it is. */
+export type VolumeDescription = {
+  readonly owner?: Owner | undefined;
+  readonly labels?: Labels | undefined;
+  /** Null: it no longer grows by itself. */
+  readonly autoGrow?: AutoGrow | null | undefined;
 };
 
 /** A volume that grows by a step whenever it is nearly full, up to a ceiling. */
@@ -121,6 +131,8 @@ export type OperationRecord = {
     | undefined;
   /** The fingerprint of the request that began it. */
   readonly request?: string;
+  /** Of a resize: what the volume is to have. */
+  readonly sizeBytes?: number;
 };
 
 /** A request that came with an idempotency key. */

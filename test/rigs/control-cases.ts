@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import { readMounts } from '../../src/attacher/mount-table.ts';
 import type { DriveView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
@@ -15,26 +16,30 @@ export const DRIVE_BYTES: number = 1024 * MIB;
 const VOLUME_BYTES = 320 * MIB;
 const LARGER_BYTES = 640 * MIB;
 
+const TRASHED = 3;
+
 export type UseCase = {
   readonly name: string;
   /** It makes a block device, for which not every machine and user is good. */
   readonly needsDevice: boolean;
   /** From a drive `default` and nothing else to where the request can be made. */
   readonly prepare?: (rig: ControlRig) => Promise<unknown>;
-  /** The request. May be repeated. */
-  readonly act: (rig: ControlRig) => Promise<unknown>;
+  /** The request, with an idempotency key or without one. May be repeated. */
+  readonly act: (rig: ControlRig, key?: string) => Promise<unknown>;
+  /** What it answers, with its key each time again. */
+  readonly answer?: object;
   /** Whether all is as the request wants it. */
   readonly isAsked: (rig: ControlRig) => Promise<boolean>;
   /** The code with which the request is refused, where it is one that must be. Then `isAsked` tells that nothing has changed. */
   readonly refusal?: string;
 };
 
-const create = ({ api }: ControlRig): Promise<VolumeView> =>
-  api.post<VolumeView>('/v1/volumes', { name: 'v', sizeBytes: VOLUME_BYTES });
-const attach = ({ api }: ControlRig, as: 'nbd' | 'device'): Promise<VolumeView> =>
-  api.put<VolumeView>('/v1/volumes/v/attachment', { as });
-const mount = ({ api }: ControlRig, fsType: string): Promise<VolumeView> =>
-  api.put<VolumeView>('/v1/volumes/v/mount', { fs: fsType });
+const create = ({ api }: ControlRig, key?: string): Promise<VolumeView> =>
+  api.post<VolumeView>('/v1/volumes', { name: 'v', sizeBytes: VOLUME_BYTES }, key);
+const attach = ({ api }: ControlRig, as: 'nbd' | 'device', key?: string): Promise<VolumeView> =>
+  api.put<VolumeView>('/v1/volumes/v/attachment', { as }, key);
+const mount = ({ api }: ControlRig, fsType: string, key?: string): Promise<VolumeView> =>
+  api.put<VolumeView>('/v1/volumes/v/mount', { fs: fsType }, key);
 
 async function volumeOf({ api }: ControlRig): Promise<VolumeView | undefined> {
   return (await api.get<VolumeView[]>('/v1/volumes')).find(({ name }) => name === 'v');
@@ -79,10 +84,10 @@ export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
 }
 
 function driveCases(): UseCase[] {
-  const addDrive = ({ api }: ControlRig): Promise<unknown> =>
-    api.post('/v1/drives', { name: 'extra', sizeBytes: DRIVE_BYTES, sparse: true });
-  const addForeign = (rig: ControlRig): Promise<unknown> =>
-    rig.api.post('/v1/drives', { name: 'extra', path: foreignFile(rig) });
+  const addDrive = ({ api }: ControlRig, key?: string): Promise<unknown> =>
+    api.post('/v1/drives', { name: 'extra', sizeBytes: DRIVE_BYTES, sparse: true }, key);
+  const addForeign = (rig: ControlRig, key?: string): Promise<unknown> =>
+    rig.api.post('/v1/drives', { name: 'extra', path: foreignFile(rig) }, key);
   return [
     {
       name: 'drive add',
@@ -115,7 +120,7 @@ function driveCases(): UseCase[] {
       name: 'drive rm',
       needsDevice: false,
       prepare: addDrive,
-      act: ({ api }) => api.delete('/v1/drives/extra'),
+      act: ({ api }, key) => api.delete('/v1/drives/extra', key),
       isAsked: async (rig) => !(await hasDrive(rig, 'extra')),
     },
   ];
@@ -133,7 +138,7 @@ function volumeCases(): UseCase[] {
       name: 'volume rm',
       needsDevice: false,
       prepare: create,
-      act: ({ api }) => api.delete('/v1/volumes/v'),
+      act: ({ api }, key) => api.delete('/v1/volumes/v', key),
       isAsked: async (rig) =>
         (await volumeOf(rig)) === undefined && (await trashOf(rig)).length === 1,
     },
@@ -141,21 +146,44 @@ function volumeCases(): UseCase[] {
       name: 'volume rm --now',
       needsDevice: false,
       prepare: create,
-      act: ({ api }) => api.delete('/v1/volumes/v?now=true'),
+      act: ({ api }, key) => api.delete('/v1/volumes/v?now=true', key),
       isAsked: isGone,
     },
     ...trashCases(),
+    ...changeCases(),
+  ];
+}
+
+/** Of a volume that is attached: its size, and what is said of it. */
+function changeCases(): UseCase[] {
+  const owner = { tenant: 'umbrella', group: 'lab' };
+  const labels = { tier: 'silver' };
+  const autoGrow = { stepBytes: VOLUME_BYTES, ceilingBytes: 4 * VOLUME_BYTES };
+  const isDescribed = async (rig: ControlRig): Promise<boolean> => {
+    const volume = await volumeOf(rig);
+    return isDeepStrictEqual(
+      [volume?.owner, volume?.labels, volume?.autoGrow],
+      [owner, labels, autoGrow],
+    );
+  };
+  const change =
+    (wish: object): UseCase['act'] =>
+    ({ api }, key) =>
+      api.patch('/v1/volumes/v', wish, key);
+  const cases = [
+    { name: 'volume label', act: change({ owner, labels, autoGrow }), isAsked: isDescribed },
     {
-      name: 'volume resize',
-      needsDevice: false,
-      prepare: async (rig) => {
-        await create(rig);
-        await attach(rig, 'nbd');
-      },
-      act: ({ api }) => api.patch('/v1/volumes/v', { sizeBytes: LARGER_BYTES }),
-      isAsked: async (rig) => (await volumeOf(rig))?.sizeBytes === LARGER_BYTES,
+      name: 'volume resize and label',
+      act: change({ sizeBytes: LARGER_BYTES, owner, labels, autoGrow }),
+      isAsked: async (rig: ControlRig) =>
+        (await volumeOf(rig))?.sizeBytes === LARGER_BYTES && (await isDescribed(rig)),
     },
   ];
+  const prepare = async ({ api }: ControlRig): Promise<void> => {
+    await api.post('/v1/volumes', { name: 'v', sizeBytes: VOLUME_BYTES, labels: { tier: 'gold' } });
+    await api.put('/v1/volumes/v/attachment', { as: 'nbd' });
+  };
+  return cases.map((each) => ({ ...each, needsDevice: false, prepare }));
 }
 
 function trashCases(): UseCase[] {
@@ -169,14 +197,17 @@ function trashCases(): UseCase[] {
       name: 'trash restore',
       needsDevice: false,
       prepare,
-      act: ({ api }) => api.post(`/v1/trash/${id}/restore`, {}),
+      act: ({ api }, key) => api.post(`/v1/trash/${id}/restore`, {}, key),
       isAsked: async (rig) => (await volumeOf(rig))?.id === id && (await trashOf(rig)).length === 0,
     },
     {
       name: 'trash empty',
       needsDevice: false,
-      prepare,
-      act: ({ api }) => api.delete('/v1/trash'),
+      prepare: async (rig) => {
+        for (let count = 0; count < TRASHED; count++) await prepare(rig);
+      },
+      act: ({ api }, key) => api.delete('/v1/trash', key),
+      answer: { purged: TRASHED },
       isAsked: isGone,
     },
   ];
@@ -188,7 +219,7 @@ function attachCases(): UseCase[] {
       name: `volume attach as ${as}`,
       needsDevice: as === 'device',
       prepare: create,
-      act: (rig: ControlRig) => attach(rig, as),
+      act: (rig: ControlRig, key?: string) => attach(rig, as, key),
       isAsked: async (rig: ControlRig) => {
         const volume = await volumeOf(rig);
         return volume?.attachment?.as === as && volume.attachment.state === 'attached';
@@ -201,7 +232,7 @@ function attachCases(): UseCase[] {
         await create(rig);
         await attach(rig, as);
       },
-      act: ({ api }: ControlRig) => api.delete('/v1/volumes/v/attachment'),
+      act: ({ api }: ControlRig, key?: string) => api.delete('/v1/volumes/v/attachment', key),
       isAsked: async (rig: ControlRig) => (await volumeOf(rig))?.attachment === null,
     },
   ]);
@@ -213,7 +244,7 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
     {
       name: 'volume mount',
       prepare: create,
-      act: (rig) => mount(rig, fsType),
+      act: (rig, key) => mount(rig, fsType, key),
       isAsked: async (rig) => (await volumeOf(rig))?.mount?.state === 'mounted',
     },
     {
@@ -222,14 +253,14 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
         await mountWithWitness(rig, fsType);
         await rig.api.delete('/v1/volumes/v/mount');
       },
-      act: (rig) => mount(rig, fsType === 'ext4' ? 'xfs' : 'ext4'),
+      act: (rig, key) => mount(rig, fsType === 'ext4' ? 'xfs' : 'ext4', key),
       refusal: 'MOUNT_FOREIGN',
       isAsked: async (rig) => (await volumeOf(rig))?.attachment === null,
     },
     {
       name: 'volume unmount',
       prepare,
-      act: ({ api }) => api.delete('/v1/volumes/v/mount'),
+      act: ({ api }, key) => api.delete('/v1/volumes/v/mount', key),
       isAsked: async (rig) => {
         const volume = await volumeOf(rig);
         return volume?.mount === null && volume.attachment === null;
@@ -239,7 +270,7 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
       name: 'volume resize while mounted',
       // A mounted ext4 grows with CAP_SYS_RESOURCE only, which containers lack.
       prepare: (rig) => mountWithWitness(rig, 'xfs'),
-      act: ({ api }) => api.patch('/v1/volumes/v', { sizeBytes: LARGER_BYTES }),
+      act: ({ api }, key) => api.patch('/v1/volumes/v', { sizeBytes: LARGER_BYTES }, key),
       isAsked: async (rig) => {
         const { bsize, blocks } = fs.statfsSync(path.dirname(witness(rig)));
         const volume = await volumeOf(rig);

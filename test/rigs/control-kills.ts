@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -52,7 +53,8 @@ export async function killAtEachStep(
   for (let step = 1; step <= STEPS_MAX; step += stride) {
     await useCase.prepare?.(rig);
     rig.killAt(step);
-    const outcome = await attempt(rig, useCase);
+    const key = randomUUID();
+    const outcome = await attempt(rig, useCase, key);
     const killed = outcome === 'unreachable';
     rig.killAt(0);
     if (killed && alsoKill !== undefined) {
@@ -65,9 +67,12 @@ export async function killAtEachStep(
     }
     await check(rig, useCase, `after a kill at step ${step}`);
     if (killed) await checkOperation(rig, useCase, step);
-    const again = await attempt(rig, useCase);
-    assert.equal(again, useCase.refusal ?? 'done', `the request again, step ${step}`);
-    await check(rig, useCase, `after the request again, step ${step}`);
+    for (const againWith of [key, undefined]) {
+      const when = `the request again ${againWith === undefined ? 'without' : 'with'} its key, step ${step}`;
+      const again = await attempt(rig, useCase, againWith);
+      assert.equal(again, useCase.refusal ?? 'done', when);
+      await check(rig, useCase, `after ${when}`);
+    }
     await clean(rig);
     assert.deepEqual(await findLeaks(rig), [], `cleaned after step ${step}`);
     if (!killed) {
@@ -80,9 +85,16 @@ export async function killAtEachStep(
 }
 
 /** Makes the request: `done`, the code of its refusal, or `unreachable` when control died in it. */
-async function attempt(rig: ControlRig, useCase: UseCase): Promise<string> {
+async function attempt(
+  rig: ControlRig,
+  useCase: UseCase,
+  key: string | undefined,
+): Promise<string> {
   try {
-    await useCase.act(rig);
+    const answer = await useCase.act(rig, key);
+    if (key !== undefined && useCase.answer !== undefined) {
+      assert.deepEqual(answer, useCase.answer, 'its answer');
+    }
     return 'done';
   } catch (error) {
     if (error instanceof ApiProblem) return error.problem.code;
