@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { CliRig } from './rigs/cli-rig.ts';
+import { CliRig, device } from './rigs/cli-rig.ts';
 import { sweepEarlierTests } from './rigs/control-rig.ts';
 
 const NOBODY = 65_534;
@@ -128,32 +128,66 @@ test('damaged records are told at once, by up and by uninstall', async () => {
   assert.ok(fs.existsSync(path.join(data, 'drives', 'default.img')), 'nothing was deleted');
 });
 
+/** The data directory of a rig that is down, copied; and the command line for the copy. */
+function copyOf(original: CliRig): {
+  readonly at: string;
+  readonly there: (...words: string[]) => Promise<Record<string, unknown>>;
+} {
+  const at = path.join(original.directory, 'copy');
+  fs.cpSync(original.data, at, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+  return { at, there: (...words) => original.json(...words, '--data', at) };
+}
+
+test('a copy of a data directory has drives and sockets of its own', async () => {
+  const original = new CliRig();
+  await original.up();
+  await original.json('volume', 'create', 'v', '--size', '64MiB');
+  await original.json('volume', 'attach', 'v', '--nbd');
+  await original.json('down');
+  const { at, there } = copyOf(original);
+  await original.up();
+  await there('up', '--detach');
+  for (const words of [['attach', 'v', '--nbd'], ['inspect', 'v'] as const]) {
+    const view = await there('volume', ...words);
+    const { uri = view['uri'] } = (view['attachment'] ?? {}) as { uri?: unknown };
+    const socket = new URL(String(uri)).searchParams.get('socket') ?? '';
+    assert.equal(path.dirname(socket), path.join(fs.realpathSync(path.join(at, 'run')), 'nbd'));
+    assert.ok(fs.lstatSync(socket).isSocket());
+  }
+  const drives = (await there('drive', 'ls')) as unknown as { path: string; state: string }[];
+  assert.deepEqual(
+    drives.map((drive) => [drive.path, drive.state]),
+    [[path.join(at, 'drives', 'default.img'), 'open']],
+  );
+  await there('uninstall', '--yes');
+  assert.ok(
+    fs.existsSync(path.join(original.data, 'drives', 'default.img')),
+    'the first is untouched',
+  );
+  await original.json('down');
+  await original.close();
+});
+
 test(
-  'a data directory can be moved, and a copy has drives of its own',
-  { timeout: 60_000 },
+  'a copy of a data directory mounts below itself what the first has below it',
+  device,
   async () => {
-    const moving = new CliRig();
-    const at = path.join(moving.directory, 'moved');
-    const there = (...words: string[]): Promise<Record<string, unknown>> =>
-      moving.json(...words, '--data', at);
-    await moving.up();
-    await moving.json('volume', 'create', 'v', '--size', '64MiB');
-    await moving.json('down');
-    fs.cpSync(moving.data, at, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+    const original = new CliRig();
+    await original.up();
+    await original.json('volume', 'create', 'v', '--size', '64MiB');
+    const first = await original.json('volume', 'mount', 'v');
+    await original.json('down');
+    const { at, there } = copyOf(original);
     await there('up', '--detach');
-    const { uri } = await there('volume', 'attach', 'v', '--nbd');
-    assert.match(String(uri), /moved/);
-    const copied = (await there('drive', 'ls')) as unknown as { path: string; state: string }[];
-    assert.deepEqual(
-      copied.map((drive) => [drive.path, drive.state]),
-      [[path.join(at, 'drives', 'default.img'), 'open']],
-    );
-    await there('uninstall', '--yes');
-    assert.ok(
-      fs.existsSync(path.join(moving.data, 'drives', 'default.img')),
-      'the first is untouched',
-    );
-    await moving.close();
+    const mount = (await there('volume', 'inspect', 'v'))['mount'] as {
+      path: string;
+      state: string;
+    };
+    assert.deepEqual([mount.path, mount.state], [path.join(at, 'mnt', 'v'), 'mounted']);
+    assert.match(fs.readFileSync('/proc/mounts', 'utf8'), new RegExp(` ${mount.path} ext4 `));
+    assert.ok(!fs.existsSync(String(first['path'])), 'nothing is where the first had it');
+    await there('down');
+    await original.close();
   },
 );
 

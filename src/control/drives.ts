@@ -13,7 +13,7 @@ import { replaceFile } from './installation.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
-import { pathFrom } from './records-store.ts';
+import { pathFrom } from './record-paths.ts';
 import { operationPuts } from './request-keys.ts';
 
 /** Left free on the file system that a file drive is made on. */

@@ -9,7 +9,7 @@ type Named = { readonly name: string; readonly size: number };
 
 function setUp(): { store: ClusterStore; index: RecordIndex<Named> } {
   const store = new SqliteStore({ path: ':memory:', wallMs: () => 0, randomId: () => '' });
-  return { store, index: new RecordIndex<Named>(store, 'volume/') };
+  return { store, index: new RecordIndex<Named>(store, 'volume/', (value) => value) };
 }
 
 async function change(

@@ -9,13 +9,15 @@ import type { ClusterStore, TransactionResult } from '../metadata/cluster-store.
 export class RecordIndex<R> {
   readonly #store: ClusterStore;
   readonly #prefix: string;
+  readonly #recordOf: (value: R) => R;
   #kept: Promise<Map<string, { readonly record: R; readonly version: number }>> | undefined;
   #sorted: readonly R[] | undefined;
 
-  /** `prefix` of the keys, such as `volume/`. */
-  constructor(store: ClusterStore, prefix: string) {
+  /** `prefix` of the keys, such as `volume/`; `recordOf`: the record of a value that is kept. */
+  constructor(store: ClusterStore, prefix: string, recordOf: (value: R) => R) {
     this.#store = store;
     this.#prefix = prefix;
+    this.#recordOf = recordOf;
   }
 
   /** In order of key. */
@@ -36,7 +38,10 @@ export class RecordIndex<R> {
   async #read(): Promise<Map<string, { readonly record: R; readonly version: number }>> {
     const { entries } = await this.#store.list(this.#prefix);
     return new Map(
-      entries.map(({ key, value, version }) => [key, { record: value as unknown as R, version }]),
+      entries.map(({ key, value, version }) => [
+        key,
+        { record: this.#recordOf(value as unknown as R), version },
+      ]),
     );
   }
 
@@ -54,7 +59,7 @@ export class RecordIndex<R> {
       key.startsWith(this.#prefix) && (kept.get(key)?.version ?? 0) < revision;
     for (const { key, value } of change.puts) {
       if (!isMine(key)) continue;
-      kept.set(key, { record: value as R, version: revision });
+      kept.set(key, { record: this.#recordOf(value as R), version: revision });
       this.#sorted = undefined;
     }
     for (const key of change.deletes) {

@@ -1,7 +1,5 @@
 /** Drives, volumes and their usage, trash, operations, events and settings in the cluster store, by type. */
 
-import path from 'node:path';
-
 import type {
   ClusterStore,
   Entry,
@@ -22,6 +20,7 @@ import type {
 } from '../model/records.ts';
 import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
 import { RecordIndex } from './record-index.ts';
+import { RecordPaths } from './record-paths.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
 
@@ -37,33 +36,32 @@ export class RecordsStore {
   readonly #store: ClusterStore;
   readonly #volumes: RecordIndex<VolumeRecord>;
   readonly #usages: RecordIndex<UsageRecord>;
-  readonly #directory: string;
+  readonly #paths: RecordPaths;
   #endedCount = 0;
   #eventCount = 0;
 
-  /** `directory`: the installation's. Drives in it are kept with paths relative to it, so that it can be moved. */
+  /** `directory`: the installation's. */
   constructor(store: ClusterStore, directory: string) {
     this.#store = store;
-    this.#volumes = new RecordIndex(store, 'volume/');
-    this.#usages = new RecordIndex(store, 'usage/');
-    this.#directory = directory;
+    this.#paths = new RecordPaths(directory);
+    this.#volumes = new RecordIndex(store, 'volume/', (value: VolumeRecord) =>
+      this.#paths.volume(value),
+    );
+    this.#usages = new RecordIndex(store, 'usage/', (value: UsageRecord) => value);
   }
 
   async drive(name: string): Promise<Kept<DriveRecord> | undefined> {
     const found = kept<DriveRecord>(await this.#store.get(`drive/${name}`));
-    return found === undefined ? undefined : { ...found, record: this.#placed(found.record) };
-  }
-
-  #placed(record: DriveRecord): DriveRecord {
-    return { ...record, path: path.resolve(this.#directory, record.path) };
+    return found && { ...found, record: this.#paths.drive(found.record) };
   }
 
   async volume(name: string): Promise<Kept<VolumeRecord> | undefined> {
-    return kept<VolumeRecord>(await this.#store.get(`volume/${name}`));
+    const found = kept<VolumeRecord>(await this.#store.get(`volume/${name}`));
+    return found && { ...found, record: this.#paths.volume(found.record) };
   }
 
   async drives(): Promise<DriveRecord[]> {
-    return (await this.#all<DriveRecord>('drive/')).map((record) => this.#placed(record));
+    return (await this.#all<DriveRecord>('drive/')).map((record) => this.#paths.drive(record));
   }
 
   /** In order of name. */
@@ -149,9 +147,7 @@ export class RecordsStore {
   }): Promise<void> {
     const puts = (change.puts ?? []).map(({ key, record }) => {
       // Undefined fields are absent in JSON, and absent fields are undefined: the types say the same of both.
-      const value = JSON.parse(JSON.stringify(record)) as Record<string, JsonValue>;
-      if (key.startsWith('drive/'))
-        value['path'] = pathFrom(this.#directory, String(value['path']));
+      const value: JsonValue = JSON.parse(JSON.stringify(this.#paths.toKept(key, record)));
       return { key, value };
     });
     const { conditions = [], deletes = [] } = change;
@@ -197,13 +193,6 @@ export class RecordsStore {
     ];
     if (deletes.length > 0) await this.change({ deletes });
   }
-}
-
-/** `at` as it is kept: relative where it is below `directory`, absolute elsewhere. */
-export function pathFrom(directory: string, at: string): string {
-  const relative = path.relative(directory, at);
-  const isBelow = relative !== '' && !relative.startsWith('..') && !path.isAbsolute(relative);
-  return isBelow ? relative : at;
 }
 
 function kept<R>(entry: Entry | undefined): Kept<R> | undefined {

@@ -95,6 +95,7 @@ export type AttachmentRecord = {
   /** nbd: the socket alone; device: a block device through the attacher as well. */
   readonly wanted: 'nbd' | 'device';
   readonly state: 'attaching' | 'attached' | 'detaching';
+  /** Kept as its name alone: where it is, the installation knows. */
   readonly socketPath: string | undefined;
   readonly device: string | undefined;
 };
