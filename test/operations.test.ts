@@ -54,7 +54,7 @@ async function running(): Promise<OperationView[]> {
 }
 
 test('what takes long answers 202 with its operation, which tells how far it is and what came of it', async () => {
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   const answer = await add('slow', { prefer: 'respond-async' });
   assert.equal(answer.statusCode, 202);
   assert.equal(answer.headers['preference-applied'], 'respond-async');
@@ -91,7 +91,7 @@ test('what is quick answers as ever, and so do those who wait', async () => {
   assert.equal((await add('quick', { prefer: 'respond-async; wait="10"' })).statusCode, 200);
   const again = await add('quick', { prefer: 'respond-async' });
   assert.ok(again.statusCode === 200 || again.statusCode === 202);
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   const waiting = add('waited', { prefer: 'return=minimal, wait=0' });
   await until(async () => (await running()).length > 0);
   release();
@@ -99,7 +99,7 @@ test('what is quick answers as ever, and so do those who wait', async () => {
 });
 
 test('the same request again finds the operation that carries it out, by itself and by its key', async () => {
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   const first = (await add('one', { prefer: 'respond-async', key: 'k1' })).json<OperationView>();
   const byKey = await add('one', { prefer: 'respond-async', key: 'k1' });
   assert.deepEqual([byKey.statusCode, byKey.json<OperationView>().id], [202, first.id]);
@@ -122,7 +122,7 @@ test('an operation of a process that died is found by its request too', async ()
     request: fingerprintOf('POST', '/v1/drives', { name: 'two', sizeBytes: GIB, sparse: true }),
   };
   await double.records.change({ puts: [{ key: `operation/${record.id}`, record }] });
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   // As the reconciler has it: the drive's turn is taken.
   const holder = add('two', { key: 'holder' });
   await until(async () => (await running()).length > 1);
@@ -156,6 +156,47 @@ test('a failed operation tells its error and the way out', async () => {
   assert.ok(failed.every(({ state }) => state === 'failed') && failed.length === 1);
 });
 
+/** Makes volumes, removes them, and resolves with their ids in the trash. */
+async function thrownAway(...names: readonly string[]): Promise<string[]> {
+  for (const name of names) {
+    const payload = { name, sizeBytes: 4096, drive: 'holder' };
+    await double.app.inject({ method: 'POST', url: '/v1/volumes', payload });
+    await double.app.inject({ method: 'DELETE', url: `/v1/volumes/${name}` });
+  }
+  return (await double.records.trash()).map(({ volume }) => volume.id);
+}
+
+function empty(prefer: string) {
+  return double.app.inject({ method: 'DELETE', url: '/v1/trash', headers: { prefer } });
+}
+
+test('the trash is emptied by one operation, which tells how far it is and how many it removed', async () => {
+  await add('holder');
+  await thrownAway('x', 'y', 'z');
+  const release = double.holdEngine();
+  const answer = await empty('respond-async');
+  assert.equal(answer.statusCode, 202);
+  const { id, kind, progress } = answer.json<OperationView>();
+  assert.equal(kind, 'trash.empty');
+  assert.deepEqual(progress, { phase: 'removing "z"', done: 0, total: 3, unit: 'volumes' });
+  release();
+  assert.deepEqual((await ended(id)).result, { purged: 3 });
+  assert.deepEqual(await double.records.trash(), []);
+  assert.deepEqual((await empty('wait=1')).json(), { purged: 0 });
+});
+
+test('a volume that cannot be removed from the trash holds up no other, and is told of', async () => {
+  const [, stuck] = await thrownAway('x', 'y', 'z');
+  double.stick(stuck);
+  const refused = await empty('respond-async, wait=60');
+  assert.equal(refused.json<ProblemView>().code, 'ENGINE_REFUSED');
+  const [newest] = (await double.app.inject('/v1/operations?limit=1')).json<OperationView[]>();
+  assert.deepEqual([newest?.kind, newest?.state], ['trash.empty', 'failed']);
+  assert.deepEqual(await thrownAway(), [stuck]);
+  double.stick(undefined);
+  assert.deepEqual((await empty('wait=1')).json(), { purged: 1 });
+});
+
 test('the list is in order, the newest first', async () => {
   const all = (await double.app.inject('/v1/operations')).json<OperationView[]>();
   assert.ok(all.length > 5);
@@ -174,7 +215,7 @@ test('a watch tells how far operations are, between changes and without an id', 
   );
   request.on('error', () => undefined);
   await until(() => text.includes('watching'));
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   const answer = await add('seen', { prefer: 'respond-async' });
   const { id } = answer.json<OperationView>();
   await until(() => text.includes('"phase":"formatting it"'));

@@ -125,7 +125,7 @@ const runningCount = async (): Promise<number> =>
 test('a request whose client went away is carried out, and its key is free for the next', async () => {
   await double.app.listen({ path: path.join(directory, 'api.sock') });
   const body = { name: 'left', sizeBytes: GIB, sparse: true };
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   const impatient = ask('left', { 'idempotency-key': 'k9' });
   await until(async () => (await runningCount()) > 0);
   impatient.destroy();
@@ -139,7 +139,7 @@ test('a request whose client went away is carried out, and its key is free for t
 });
 
 test('a request with a key and respond-async finds the operation of one that waits', async () => {
-  const release = double.holdFormats();
+  const release = double.holdEngine();
   ask('awaited', { 'idempotency-key': 'k10' });
   await until(async () => (await runningCount()) > 0);
   const answer = await double.app.inject({

@@ -93,8 +93,9 @@ function listen(): Interrupt {
   return { asked: promise, stop: () => process.off('SIGINT', resolve) };
 }
 
-/** `volume "db"`. */
+/** `volume "db"`; of all that is in the trash, `trash`. */
 export function describeTarget({ target }: OperationView): string {
+  if (target === 'trash/all') return 'trash';
   const slash = target.indexOf('/');
   return `${target.slice(0, slash)} "${target.slice(slash + 1)}"`;
 }
@@ -107,7 +108,8 @@ export function describeProgress(operation: OperationView, nowMs: number): strin
   const { done = null, total = null, unit = null } = progress ?? {};
   if (done !== null && total !== null && total > 0) {
     const percent = `${Math.floor((100 * done) / total)} %`;
-    words.push(unit === 'bytes' ? `${percent} of ${formatSize(total)}` : percent);
+    if (unit === 'bytes') words.push(`${percent} of ${formatSize(total)}`);
+    else words.push(unit === 'volumes' ? `${done} of ${total} volumes` : percent);
   }
   words.push(`${Math.max(0, Math.round((endMs - Date.parse(startedAt)) / 1000))} s`);
   return words.join(', ');

@@ -76,7 +76,7 @@ export async function endInterrupted(
 ): Promise<void> {
   for (const operation of await parts.records.operations()) {
     if (operation.state !== 'running' || parts.progress.isUnderWay(operation.id)) continue;
-    const failure = failures.get(operation.target);
+    const failure = failureOf(operation, failures);
     if (isPassing(failure)) continue;
     const undone = new Fault('OPERATION_UNDONE', { operation: operation.kind });
     await end(
@@ -85,6 +85,17 @@ export async function endInterrupted(
       failure ?? ((await isReached(parts, operation)) ? undefined : undone),
     );
   }
+}
+
+/** Why what it wants could not be done just now; emptying the trash wants something of all that is in it. */
+function failureOf(
+  { kind, target }: OperationRecord,
+  failures: ReadonlyMap<string, unknown>,
+): unknown {
+  if (kind !== 'trash.empty') return failures.get(target);
+  const ofTrash = [...failures.keys()].filter((subject) => subject.startsWith('trash/'));
+  const all = ofTrash.map((subject) => failures.get(subject));
+  return all.find(isPassing) ?? all[0];
 }
 
 /** Whether the target is what the operation wanted: if not, it was refused and undone, and control died before it wrote so. */

@@ -8,7 +8,7 @@ import type { OperationRecord } from '../model/records.ts';
 export type Amount = {
   readonly done: number;
   readonly total: number;
-  readonly unit: 'bytes' | 'percent';
+  readonly unit: 'bytes' | 'percent' | 'volumes';
 };
 
 export type Progress = {

@@ -81,8 +81,15 @@ export class RecordsStore {
 
   /** The newest first. */
   async trash(): Promise<TrashRecord[]> {
-    const trash = await this.#all<TrashRecord>('trash/');
-    return trash.toSorted((a, b) => b.removedAtMs - a.removedAtMs);
+    return (await this.keptTrash()).map(({ record }) => record);
+  }
+
+  /** The newest first, with versions. */
+  async keptTrash(): Promise<Kept<TrashRecord>[]> {
+    const { entries } = await this.#store.list('trash/');
+    return entries
+      .flatMap((entry) => kept<TrashRecord>(entry) ?? [])
+      .toSorted((a, b) => b.record.removedAtMs - a.record.removedAtMs);
   }
 
   async trashed(volumeId: string): Promise<Kept<TrashRecord> | undefined> {

@@ -61,7 +61,7 @@ export class SpaceKeeper {
   }
 
   async #look(): Promise<void> {
-    await this.#uses.trash.empty('expired');
+    await this.#uses.trash.purgeExpired();
     await this.#tellFullDrives();
     for (const volume of await this.#parts.records.volumes()) {
       if (volume.autoGrow === undefined || volume.attachment === undefined) continue;

@@ -4,7 +4,7 @@ import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
 import type { TrashRecord, VolumeRecord } from '../model/records.ts';
 import { similar } from './names.ts';
-import { newOperation, runOperation } from './operations.ts';
+import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
@@ -35,6 +35,9 @@ export async function throwAway(
   parts.onStep('volume.remove: in the trash');
   return trashed;
 }
+
+/** What emptying it is the operation of. */
+const WHOLE_TRASH = 'trash/all';
 
 export class Trash {
   readonly #parts: ControlParts;
@@ -113,16 +116,50 @@ export class Trash {
     });
   }
 
-  /** Removes everything in the trash, or what has been there for its time. Returns how many. */
-  async empty(which: 'all' | 'expired'): Promise<number> {
+  /** Removes from the trash what has been there for its time. */
+  async purgeExpired(): Promise<void> {
     const nowMs = this.#parts.wallMs();
-    const trash = await this.#parts.records.trash();
-    let count = 0;
-    for (const { volume, purgeAtMs } of trash) {
-      if (which === 'expired' && purgeAtMs > nowMs) continue;
-      if (await this.purge(volume.id)) count++;
+    for (const { volume, purgeAtMs } of await this.#parts.records.trash()) {
+      if (purgeAtMs <= nowMs) await this.purge(volume.id);
     }
-    return count;
+  }
+
+  /** Removes everything that is in the trash now, as one operation. Returns how many volumes. */
+  empty(): Promise<number> {
+    return this.#parts.turnstile.enter(WHOLE_TRASH, async () => {
+      const trash = await this.#parts.records.keptTrash();
+      if (trash.length === 0) return 0;
+      const count = trash.length;
+      const operation = { ...newOperation(this.#parts, 'trash.empty', WHOLE_TRASH), count };
+      const places = trash.map(({ record, version }) => {
+        const key = `trash/${record.volume.id}`;
+        return { key, version, record: { ...record, state: 'purging' as const } };
+      });
+      await this.#parts.records.change({
+        conditions: places.map(({ key, version }) => ({ key, version })),
+        puts: [...places.map(({ key, record }) => ({ key, record })), ...operationPuts(operation)],
+      });
+      const volumes = trash.map(({ record }) => record.volume);
+      await runOperation(this.#parts, operation, () => this.#settleAll(volumes));
+      return count;
+    });
+  }
+
+  /** What cannot be removed holds up no other; the first error is thrown in the end. */
+  async #settleAll(volumes: readonly VolumeRecord[]): Promise<void> {
+    const { progress, turnstile } = this.#parts;
+    const total = volumes.length;
+    const failures: unknown[] = [];
+    for (const [done, { id, name }] of volumes.entries()) {
+      progress.show(WHOLE_TRASH, `removing "${name}"`, { done, total, unit: 'volumes' });
+      try {
+        await turnstile.enter(`trash/${id}`, () => this.settle(id));
+      } catch (error) {
+        if (isPassing(error)) throw error;
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Ends a purge that was begun; may be called again after a crash at any point. The caller holds the turn `trash/ID`. */

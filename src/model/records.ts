@@ -134,6 +134,8 @@ export type OperationRecord = {
   readonly request?: string;
   /** Of a resize: what the volume is to have. */
   readonly sizeBytes?: number;
+  /** Of emptying the trash: how many volumes it removes. */
+  readonly count?: number;
 };
 
 /** A request that came with an idempotency key. */

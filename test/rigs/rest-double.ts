@@ -33,14 +33,16 @@ import type { JsonObject } from '../../src/wire/line-protocol.ts';
 class EngineDouble {
   readonly drives: Map<string, JsonObject> = new Map();
   readonly volumes: Map<string, JsonObject> = new Map();
-  /** Formats wait for it. */
-  format: Promise<void> = Promise.resolve();
+  /** Formats and removals of volumes wait for it. */
+  held: Promise<void> = Promise.resolve();
+  /** The volume that cannot be removed. */
+  stuck: string | undefined;
 
   readonly onCall = async (call: string, args: JsonObject): Promise<JsonObject> => {
     const { driveId, uuid } = { driveId: String(args['driveId']), uuid: String(args['uuid']) };
     switch (call) {
       case 'drive.format':
-        await this.format;
+        await this.held;
         return { driveId, sizeBytes: args['sizeBytes'] ?? 0 };
       case 'drive.open':
         this.drives.set(driveId, { driveId, state: 'open', freeBytes: 1e12 });
@@ -54,6 +56,10 @@ class EngineDouble {
         this.volumes.set(uuid, { uuid, driveId, sizeBytes: args['sizeBytes'], state: 'idle' });
         return {};
       case 'volume.delete':
+        await this.held;
+        if (uuid === this.stuck) {
+          throw new Refusal('ENGINE_REFUSED', { call, problem: 'the volume is stuck' });
+        }
         this.volumes.delete(uuid);
         return {};
       case 'volume.list': {
@@ -132,11 +138,16 @@ export class RestDouble {
     ]);
   }
 
-  /** Formats that come now wait until the function that is returned is called. */
-  holdFormats(): () => void {
+  /** Formats and removals of volumes that come now wait until the function that is returned is called. */
+  holdEngine(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#engine.format = promise;
+    this.#engine.held = promise;
     return resolve;
+  }
+
+  /** This volume cannot be removed; undefined: each can. */
+  stick(uuid: string | undefined): void {
+    this.#engine.stuck = uuid;
   }
 
   close(): Promise<void> {

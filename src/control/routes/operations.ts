@@ -14,9 +14,10 @@ import { volumeView } from './volumes.ts';
 
 /** What the request of an operation that is done answers, by what has become of its target. */
 export async function outcomeOf(parts: RestParts, operation: OperationRecord): Promise<object> {
-  const { kind, target, startedAtMs } = operation;
+  const { kind, target, startedAtMs, count = 0 } = operation;
   const name = target.slice(target.indexOf('/') + 1);
   if (kind === 'drive.remove' || kind === 'trash.purge') return { removed: true };
+  if (kind === 'trash.empty') return { purged: count };
   if (kind === 'volume.remove') {
     const trash = await parts.records.trash();
     const kept = trash.find(

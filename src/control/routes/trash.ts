@@ -84,6 +84,6 @@ export function trashRoutes(app: App, parts: RestParts): void {
         response: { 200: Purged, ...problems },
       },
     },
-    async () => ({ purged: await trash.empty('all') }),
+    async () => ({ purged: await trash.empty() }),
   );
 }
