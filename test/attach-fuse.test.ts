@@ -137,8 +137,8 @@ for (const fsType of ['ext4', 'xfs'] as const) {
 async function underKills(rig: AttachRig, fsType: FsType): Promise<void> {
   const target = { volume: 'v', device: await rig.attach() };
   const { made, mountPath } = rig;
-  assert.equal(await ensureFileSystem(target, { fsType, force: false }), 'made');
-  assert.equal(await ensureFileSystem(target, { fsType, force: false }), 'found');
+  assert.equal(await ensureFileSystem(target, { fsType, force: false, isBlank: true }), 'made');
+  assert.equal(await ensureFileSystem(target, { fsType, force: false, isBlank: false }), 'found');
   await mountFileSystem(target, { fsType, path: mountPath, made });
   assert.equal(await mountFileSystem(target, { fsType, path: mountPath, made }), mountPath);
 
@@ -189,7 +189,7 @@ for (const fsType of ['ext4', 'xfs'] as const) {
 async function afterDeath(rig: AttachRig, fsType: FsType): Promise<void> {
   const { made, mountPath } = rig;
   const target = { volume: 'v', device: await rig.attach() };
-  await ensureFileSystem(target, { fsType, force: false });
+  await ensureFileSystem(target, { fsType, force: false, isBlank: true });
   await mountFileSystem(target, { fsType, path: mountPath, made });
   const kept = path.join(mountPath, 'kept');
   run('dd', 'if=/dev/urandom', `of=${kept}`, 'bs=1M', 'count=32', 'conv=fsync', 'status=none');
@@ -230,7 +230,7 @@ test('the sweep leaves what is not what was recorded', options, async () => {
     ]);
     const { made, mountPath } = rig;
     const target = { volume: 'v', device };
-    await ensureFileSystem(target, { fsType: 'ext4', force: false });
+    await ensureFileSystem(target, { fsType: 'ext4', force: false, isBlank: true });
     await mountFileSystem(target, { fsType: 'ext4', path: mountPath, made });
     assert.deepEqual((await rig.sweep('run')).undone, [], 'a mount whose device is served');
     await unmountFileSystem(target, { path: mountPath, made });
@@ -252,14 +252,14 @@ test(
     await withRig(384 * MIB, async (rig) => {
       const { made, mountPath } = rig;
       const target = { volume: 'v', device: await rig.attach() };
-      await ensureFileSystem(target, { fsType: 'xfs', force: false });
+      await ensureFileSystem(target, { fsType: 'xfs', force: false, isBlank: true });
       await mountFileSystem(target, { fsType: 'xfs', path: mountPath, made });
       await grow(rig, 512 * MIB);
       await growFileSystem(target, { fsType: 'xfs', path: mountPath });
       assert.ok(sizeOfMounted(mountPath) > 400 * MIB);
       await unmountFileSystem(target, { path: mountPath, made });
 
-      await ensureFileSystem(target, { fsType: 'ext4', force: true });
+      await ensureFileSystem(target, { fsType: 'ext4', force: true, isBlank: true });
       await grow(rig, 640 * MIB);
       await growUnmounted(target, 'ext4');
       await mountFileSystem(target, { fsType: 'ext4', path: mountPath, made });
@@ -291,8 +291,8 @@ test('what stands in the way is named with the way out', options, async () => {
     const mount = { fsType: 'ext4', path: mountPath, made } as const;
     await assert.rejects(mountFileSystem(target, mount), /it holds no file system, not ext4/);
     assert.equal(fs.existsSync(mountPath), false);
-    await ensureFileSystem(target, { fsType: 'ext4', force: false });
-    const other = ensureFileSystem(target, { fsType: 'xfs', force: false });
+    await ensureFileSystem(target, { fsType: 'ext4', force: false, isBlank: true });
+    const other = ensureFileSystem(target, { fsType: 'xfs', force: false, isBlank: true });
     await assert.rejects(other, refused('MOUNT_FOREIGN'));
     fs.mkdirSync(mountPath);
     fs.writeFileSync(path.join(mountPath, 'mine'), '');

@@ -151,7 +151,7 @@ test(
       says: /no-directory": it is no directory/,
     });
     if (whyNot('mkfs.xfs') === undefined) {
-      await refused(['volume', 'mount', 'tiny', '--fs', 'xfs', '--force'], {
+      await refused(['volume', 'mount', 'tiny', '--fs', 'xfs', '--force', '--yes'], {
         code: 'MOUNT_FAILED',
         says: /too small for xfs, which needs 300MiB \(holdfast volume resize tiny --size 300MiB\)/,
       });

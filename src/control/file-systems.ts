@@ -1,5 +1,7 @@
 /** What Holdfast knows of the file systems that it makes: which programs, with which options, and what their exit means. */
 
+import { open } from 'node:fs/promises';
+
 import { Fault } from '../model/errors.ts';
 import { runProgram, runReportingProgram } from './run-program.ts';
 
@@ -57,6 +59,28 @@ export async function probe({ volume, device }: VolumeDevice): Promise<string | 
   if (result.status === 2) return undefined;
   if (result.status === 8) return 'several signatures';
   throw failed(volume, `blkid exited with ${result.status}: ${result.output}`);
+}
+
+/** Where blkid looks for what may be there, but for the end of the device. */
+const BEGINNING_BYTES = 4 * 1024 * 1024;
+
+/** What came of reading the beginning of the device; undefined where it can be read. */
+export async function readProblem(device: string): Promise<string | undefined> {
+  const file = await open(device);
+  try {
+    const buffer = Buffer.alloc(BEGINNING_BYTES);
+    // A read that meets a bad block ends before it, and the next one fails.
+    for (let position = 0; position < BEGINNING_BYTES;) {
+      const { bytesRead } = await file.read({ buffer, position });
+      if (bytesRead === 0) break;
+      position += bytesRead;
+    }
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  } finally {
+    await file.close();
+  }
 }
 
 /** Makes the file system. What the device holds is lost. */

@@ -4,7 +4,7 @@
  */
 
 import { realpathSync } from 'node:fs';
-import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -29,31 +29,51 @@ import {
   missing,
   mountOptionsOf,
   probe,
+  readProblem,
 } from './file-systems.ts';
 import { namespaceUsersOf, usersOf } from './path-users.ts';
 import { runProgram } from './run-program.ts';
 
-/** Makes a file system where there is none. Throws MOUNT_FOREIGN if there is another, unless `force`. */
+export type FileSystemWish = {
+  readonly fsType: FsType;
+  /** Over whatever is there. */
+  readonly force: boolean;
+  /** Nothing was ever written to the volume. */
+  readonly isBlank: boolean;
+  /** Called before one is made. */
+  readonly onMake?: () => Promise<void>;
+};
+
+/**
+ * Makes a file system on a volume that is blank, or by `force`. What is found is left; what is neither found nor blank is data that
+ * nobody gave up. Throws MOUNT_FOREIGN, MOUNT_UNREADABLE, MOUNT_NOT_BLANK.
+ */
 export async function ensureFileSystem(
   target: VolumeDevice,
-  options: { readonly fsType: FsType; readonly force: boolean },
+  wish: FileSystemWish,
 ): Promise<'made' | 'found'> {
-  const { fsType, force } = options;
-  const found = await probe(target);
-  if (found === fsType && !force) return 'found';
-  if (found !== undefined && !force) {
-    throw new Refusal('MOUNT_FOREIGN', { volume: target.volume, wanted: fsType, found });
+  const { fsType, force, isBlank } = wish;
+  const { volume, device } = target;
+  if (!force) {
+    const found = await probe(target);
+    if (found === fsType) return 'found';
+    if (found !== undefined) {
+      throw new Refusal('MOUNT_FOREIGN', { volume, wanted: fsType, found });
+    }
+    if (!isBlank) await refuseData(target, fsType);
   }
-  const [path] = mountsOf(target.device);
-  if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: target.volume, path });
+  const [path] = mountsOf(device);
+  if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume, path });
+  await wish.onMake?.();
   await make(target, fsType);
   return 'made';
 }
 
-/** The file system that the device holds, if it is one of ours to mount. */
-export async function findFileSystem(target: VolumeDevice): Promise<FsType | undefined> {
-  const found = await probe(target);
-  return found !== undefined && isFsType(found) ? found : undefined;
+/** blkid says nothing of what it could not read. */
+async function refuseData({ volume, device }: VolumeDevice, wanted: FsType): Promise<never> {
+  const problem = await readProblem(device);
+  if (problem === undefined) throw new Refusal('MOUNT_NOT_BLANK', { volume, wanted });
+  throw new Refusal('MOUNT_UNREADABLE', { volume, problem });
 }
 
 export type MountOptions = {
@@ -84,14 +104,44 @@ export async function mountFileSystem(
   return path;
 }
 
+/**
+ * Throws MOUNT_PATH_USED where nothing can be mounted at `path`, and VOLUME_MOUNTED_OTHERWISE for a device that is mounted elsewhere; the
+ * device is empty where there is none yet. Changes nothing.
+ */
+export async function refuseMountPoint(path: string, target: VolumeDevice): Promise<void> {
+  try {
+    const there = await nearestDirectory(path);
+    if (there === path) return await refuseUsed(target, await realpath(path));
+    // Whether a directory can be made is known only by making one: in /proc, or where all is read-only, none can.
+    await rmdir(await mkdtemp(join(there, '.holdfast-')));
+  } catch (error) {
+    throw pathProblem(path, error);
+  }
+}
+
+/** The directory itself, or the one in which it would be made. */
+async function nearestDirectory(path: string): Promise<string> {
+  for (let at = path; ; at = dirname(at)) {
+    const stats = await stat(at).catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (stats?.isDirectory() === true) return at;
+    if (stats !== undefined) {
+      throw new Refusal('MOUNT_PATH_USED', { path, problem: 'it is no directory' });
+    }
+  }
+}
+
 /** Refuses a path that holds anything, and a device that is mounted elsewhere. */
 async function refuseUsed({ volume, device }: VolumeDevice, path: string): Promise<void> {
   const there = mountAt(path);
   if (there !== undefined) {
+    if (there.source === device) return;
     const problem = `"${there.source}" (${there.type}) is mounted there`;
     throw new Refusal('MOUNT_PATH_USED', { path, problem });
   }
-  const [elsewhere] = mountsOf(device);
+  const [elsewhere] = device === '' ? [] : mountsOf(device);
   if (elsewhere !== undefined) {
     const actual = `at "${elsewhere}"`;
     throw new Refusal('VOLUME_MOUNTED_OTHERWISE', { volume, wanted: `at "${path}"`, actual });
@@ -255,9 +305,14 @@ async function ensureDirectory(path: string): Promise<Directory> {
     const owned = await makeMountPoint(path);
     return { path: await realpath(path), owned, parents };
   } catch (error) {
-    if (error instanceof Refusal || !(error instanceof Error && 'code' in error)) throw error;
-    throw new Refusal('MOUNT_PATH_USED', { path, problem: error.message });
+    throw pathProblem(path, error);
   }
+}
+
+/** What the kernel said of a path, as a refusal; anything else as it is. */
+function pathProblem(path: string, error: unknown): unknown {
+  if (error instanceof Refusal || !(error instanceof Error && 'code' in error)) return error;
+  return new Refusal('MOUNT_PATH_USED', { path, problem: error.message });
 }
 
 /** Whether it was made here, and not there before. */

@@ -152,7 +152,11 @@ export const MountBody = Type.Object(
       }),
     ),
     path: Type.Optional(Path('Absolute; where it is mounted without it, else DIR/mnt/NAME')),
-    force: Type.Optional(Type.Boolean({ description: 'Make the file system over another one' })),
+    force: Type.Optional(
+      Type.Boolean({
+        description: 'Make the file system over whatever the volume holds: that is lost',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

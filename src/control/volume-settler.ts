@@ -18,6 +18,7 @@ import {
   growFileSystem,
   growUnmounted,
   mountFileSystem,
+  refuseMountPoint,
   unmountFileSystem,
 } from './mounts.ts';
 import { isPassing } from './operations.ts';
@@ -123,7 +124,8 @@ export class VolumeSettler {
       await this.#put({
         ...volume,
         attachment: { ...attachment, state: 'attached', socketPath, device },
-        lastAttachedAtMs: this.#parts.wallMs(),
+        // An attachment of a mount counts once that is mounted.
+        ...(volume.mount?.attached === true ? {} : { lastAttachedAtMs: this.#parts.wallMs() }),
       });
     } catch (error) {
       if (!isPassing(error)) {
@@ -166,15 +168,15 @@ export class VolumeSettler {
     const { made, installation, onStep } = this.#parts;
     const device = volume.attachment?.device ?? '';
     const target = { volume: volume.name, device };
-    const { fsType, force } = mount;
+    const { fsType } = mount;
     try {
       // Mounted by a call that did not come to its end: neither made nor checked again.
       const isMounted = mountAt(mount.path)?.source === device;
       this.#show(volume, `looking for its ${fsType}, or making it`);
-      const was = isMounted ? 'mounted' : await ensureFileSystem(target, { fsType, force });
+      const was = isMounted ? 'mounted' : await this.#ensureFileSystem(volume, mount);
       onStep(`volume.mount: file system ${was}`);
       // A retry must not make the file system once more over what was written since.
-      if (force) await this.#put({ ...volume, mount: { ...mount, force: false } });
+      if (was === 'made') await this.#put({ ...volume, mount: { ...mount, force: false } });
       if (was === 'found') {
         const scratchDir = path.join(installation.runDirectory, 'scratch');
         this.#show(volume, `checking its ${fsType}`);
@@ -199,6 +201,8 @@ export class VolumeSettler {
       await this.#put({
         ...volume,
         fsType,
+        wasMounted: true,
+        ...(mount.attached ? { lastAttachedAtMs: this.#parts.wallMs() } : {}),
         mount: { ...mount, force: false, path: at, state: 'mounted', growsAtNextMount },
       });
     } catch (error) {
@@ -206,6 +210,25 @@ export class VolumeSettler {
       if (!isPassing(error)) await this.#undoMount(volume, mount);
       throw told;
     }
+  }
+
+  async #ensureFileSystem(volume: VolumeRecord, mount: MountRecord): Promise<'made' | 'found'> {
+    const { engine, onStep } = this.#parts;
+    const { name, id, attachment, wasMounted } = volume;
+    const { path: at, fsType, force } = mount;
+    const target = { volume: name, device: attachment?.device ?? '' };
+    await refuseMountPoint(at, target);
+    const { allocatedBytes } = await engine.call('volume.status', { uuid: id });
+    return ensureFileSystem(target, {
+      fsType,
+      force,
+      isBlank: allocatedBytes === 0 && wasMounted !== true,
+      // What a crash leaves half made is no longer blank.
+      onMake: async () => {
+        await this.#put({ ...volume, mount: { ...mount, force: true } });
+        onStep('volume.mount: file system wanted');
+      },
+    });
   }
 
   /** A program's "Input/output error" on a full drive means that. */
@@ -238,7 +261,18 @@ export class VolumeSettler {
   }
 
   async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
-    await this.#put({ ...volume, mount: { ...mount, state: 'unmounting' } });
+    const { attachment } = volume;
+    const there = mountAt(mount.path);
+    const isMounted = there !== undefined && there.source === attachment?.device;
+    await this.#put({
+      ...volume,
+      // What was attached for it alone was used by nobody.
+      attachment:
+        attachment === undefined || isMounted || !mount.attached
+          ? attachment
+          : { ...attachment, socketPath: undefined },
+      mount: { ...mount, state: 'unmounting' },
+    });
     await this.settle(volume.name);
   }
 

@@ -25,6 +25,7 @@ import {
   withHolder,
   withoutHolder,
 } from './mount-holders.ts';
+import { refuseMountPoint } from './mounts.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
@@ -243,6 +244,7 @@ export class Volumes {
         return this.#putMount(record, withHolder(record, known, { ...wish, bootId }));
       if (attachment !== undefined && attachment.wanted !== 'device')
         throw attachedOtherwise(record, 'device');
+      await refuseMountPoint(at, { volume: name, device: attachment?.device ?? '' });
       const attaching = attachment === undefined ? this.#attaching(record, 'device') : record;
       const mount = newMount(record, { ...wish, path: at, bootId });
       await this.#want('volume.mount', { ...attaching, mount });

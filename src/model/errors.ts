@@ -211,6 +211,24 @@ const VOLUME = {
   MOUNT_FOREIGN: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds {found}', {
     wayOut: '--fs {found} mounts what is there; --force destroys it',
   }),
+  MOUNT_NOT_BLANK: row(
+    409,
+    'never',
+    'Cannot make {wanted} on volume "{volume}": it holds data, and no file system that is known',
+    {
+      wayOut:
+        'holdfast volume attach NAME gives it as a block device; --force destroys what it holds',
+    },
+  ),
+  MOUNT_UNREADABLE: row(
+    409,
+    'later',
+    'Cannot mount volume "{volume}": its first blocks cannot be read: {problem}',
+    {
+      wayOut:
+        'A file system has copies of what they hold: docs/attach.md tells how to repair it (section "Repair"). --force destroys what the volume holds',
+    },
+  ),
   MOUNT_PATH_USED: row(409, 'never', 'Cannot mount at "{path}": {problem}'),
   MOUNT_IMPOSSIBLE: row(501, 'never', 'Cannot mount on this machine: {problem}', {
     wayOut: 'holdfast volume attach NAME --nbd works without mounting',

@@ -48,6 +48,8 @@ export type VolumeRecord = {
   readonly plugin?: string;
   /** What it holds or, before its first mount, what it is to hold; undefined: nobody said. */
   readonly fsType?: 'ext4' | 'xfs';
+  /** It was mounted once: where no file system is found on it, one is lost. */
+  readonly wasMounted?: boolean;
   /** When it was attached last; of one that was detached since, when that was. */
   readonly lastAttachedAtMs?: number;
 };
@@ -103,6 +105,7 @@ export type AttachmentRecord = {
 export type MountRecord = {
   readonly path: string;
   readonly fsType: 'ext4' | 'xfs';
+  /** The file system is to be made, whatever the volume holds: somebody said so, or it was blank. */
   readonly force: boolean;
   readonly state: 'mounting' | 'mounted' | 'unmounting';
   /** The mount attached the volume, and an unmount detaches it. */

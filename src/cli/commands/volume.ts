@@ -9,6 +9,7 @@ import type { VolumeView } from '../../control/schemas.ts';
 import { formatDuration, parseDuration } from '../../model/durations.ts';
 import { parseLabel } from '../../model/labels.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
+import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { readSize } from '../size-option.ts';
 import { fields, table } from '../output.ts';
@@ -242,11 +243,13 @@ function addAttaching(volume: Command): void {
 }
 
 function addMounting(volume: Command): void {
-  addCommand(volume, 'mount <name>', {
-    purpose:
-      'Attaches a volume, makes a file system on it if it is blank, checks it, and mounts it.',
-    example: 'holdfast volume mount db --fs ext4',
-  })
+  addYes(
+    addCommand(volume, 'mount <name>', {
+      purpose:
+        'Attaches a volume, makes a file system on it if it is blank, checks it, and mounts it.',
+      example: 'holdfast volume mount db --fs ext4',
+    }),
+  )
     .addOption(
       new Option('--fs <type>', 'its file system (default: what it has, else ext4)').choices([
         'ext4',
@@ -254,14 +257,18 @@ function addMounting(volume: Command): void {
       ]),
     )
     .option('--at <path>', 'where (default: where it is mounted, else DIR/mnt/NAME)')
-    .option('--force', 'make the file system though there is another: what it holds is lost')
+    .option('--force', 'make the file system over whatever the volume holds: that is lost')
     .action(
       async (
         name: string,
-        options: { fs?: string; at?: string; force?: boolean },
+        options: { fs?: string; at?: string; force?: boolean; yes?: boolean },
         command: Command,
       ) => {
         const { api, output } = contextOf(command);
+        await confirm(
+          options.yes === true || options.force !== true,
+          `Make a new file system on volume "${name}"? Everything that it holds is lost, for good.`,
+        );
         const body = {
           ...(options.fs === undefined ? {} : { fs: options.fs }),
           ...(options.at === undefined ? {} : { path: resolve(options.at) }),
