@@ -34,6 +34,7 @@ export const EADDRINUSE = 98;
 export const ECONNABORTED = 103;
 export const ECONNRESET = 104;
 export const ESHUTDOWN = 108;
+export const ESTALE = 116;
 export const ETIMEDOUT = 110;
 export const ECONNREFUSED = 111;
 export const EDQUOT = 122;
@@ -76,6 +77,7 @@ export const ERRNO_BY_NAME: Readonly<Record<string, number>> = {
   ECONNABORTED,
   ECONNRESET,
   ESHUTDOWN,
+  ESTALE,
   ETIMEDOUT,
   ECONNREFUSED,
   EDQUOT,

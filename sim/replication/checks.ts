@@ -1,0 +1,149 @@
+/**
+ * What must hold, looked at with eyes that see every drive and the store at once. The numbers are those of the checkers of
+ * ../shared/replication-traps.md, section 3.
+ */
+
+import type { Record } from '../../src/replication/record.ts';
+import { Violation } from '../world.ts';
+import type { Cluster } from './cluster.ts';
+import { type ClientRequest, blocksOf, isChange } from './sim-client.ts';
+import type { SimEngine } from './sim-engine.ts';
+import { EXTENT_BLOCKS, type Image } from './sim-media.ts';
+
+export class Checks {
+  readonly #cluster: Cluster;
+  /** Every member that was reached had lost something, and the store was told their new lives: what was not flushed may be gone. */
+  #mayHaveLost = false;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  onCommit(next: Record): void {
+    const cluster = this.#cluster;
+    cluster.count('commit');
+    const previous = this.#previous;
+    this.#previous = next;
+    if (previous === undefined) return;
+    if (next.epoch !== previous.epoch + 1) {
+      throw new Violation('epoch', `${previous.epoch} is followed by ${next.epoch}`);
+    }
+    if (next.members.size < next.minimum) throw new Violation('minimum', 'S has too few members');
+    const isSameSet =
+      previous.members.size === next.members.size &&
+      [...next.members.keys()].every((replica) => previous.members.has(replica));
+    const changed = [...next.members].filter(([id, life]) => previous.members.get(id) !== life);
+    if (isSameSet && changed.length === next.members.size) this.#mayHaveLost = true;
+    if (isSameSet && changed.length > 0) cluster.count('lives registered');
+    if (next.members.size > previous.members.size) cluster.count('join');
+    if (next.members.size < previous.members.size) cluster.count('shrink');
+  }
+
+  #previous: Record | undefined;
+
+  /** (4) Every member of the store's S took it; of a flush, has what was flushed durably. */
+  onAcknowledged(engine: SimEngine, request: ClientRequest): void {
+    const cluster = this.#cluster;
+    const { serving } = cluster;
+    if (request.kind === 'read') {
+      // (5)
+      if (serving !== undefined && serving !== engine) {
+        throw new Violation('one head', `node ${engine.node} answers a read, and ${serving.node} serves`);
+      }
+      return;
+    }
+    if (serving !== engine) return;
+    for (const [replica, life] of cluster.store.record.members) {
+      const { media } = cluster.engineOf(replica);
+      if (isChange(request)) {
+        if (media.life === life) this.#took(request, { replica, image: media.taken });
+        if (request.fua) this.#took(request, { replica, image: media.durable });
+      }
+    }
+  }
+
+  /** After the client was told of a flush. */
+  onFlushed(): void {
+    const cluster = this.#cluster;
+    for (const replica of cluster.store.record.members.keys()) {
+      this.#isDurable(replica, cluster.engineOf(replica).media.durable);
+    }
+  }
+
+  /** (6) All members are equal, durably, and hold what clients were told. */
+  onServing(engine: SimEngine): void {
+    const cluster = this.#cluster;
+    if (this.#mayHaveLost) {
+      this.#mayHaveLost = false;
+      cluster.count('unflushed lost');
+      if (engine.head?.clientLives === true) {
+        throw new Violation('session', 'the client lives, and what it was told may be lost');
+      }
+      cluster.expectations.lostUnflushed();
+    }
+    const members = [...cluster.store.record.members.keys()];
+    const first = cluster.engineOf(members[0]!).media;
+    for (const replica of members) {
+      const { media } = cluster.engineOf(replica);
+      for (const image of [media.taken, media.durable]) {
+        for (let block = 0; block < media.blockCount; block++) {
+          const value = image.blocks[block]!;
+          if (value !== first.taken.blocks[block]) {
+            throw new Violation(
+              'equal',
+              `${replica} has ${value}${image === media.durable ? ' durably' : ''} in block ${block}, ${members[0]} has ${first.taken.blocks[block]}`,
+            );
+          }
+          if (!cluster.expectations.mayBeFound(block, value)) {
+            throw new Violation(
+              'lost',
+              `${replica} has ${value} in block ${block}; ${cluster.expectations.describe(block)}`,
+            );
+          }
+        }
+      }
+    }
+  }
+
+  /** (7) Where members differ, one of them has a mark. */
+  everySoOften(): void {
+    const cluster = this.#cluster;
+    const members = [...cluster.store.record.members.keys()].map(
+      (replica) => cluster.engineOf(replica).media,
+    );
+    const first = members[0]!;
+    for (let block = 0; block < first.blockCount; block++) {
+      if (members.every((media) => media.taken.blocks[block] === first.taken.blocks[block])) continue;
+      const extent = Math.floor(block / EXTENT_BLOCKS);
+      if (members.some((media) => media.taken.marks.has(extent))) continue;
+      const values = members.map((media) => media.taken.blocks[block]).join(', ');
+      throw new Violation('mark', `members differ in block ${block} (${values}), and none is marked`);
+    }
+  }
+
+  #took(
+    request: ClientRequest,
+    { replica, image }: { readonly replica: string; readonly image: Image },
+  ): void {
+    const { memory } = this.#cluster;
+    for (const [index, block] of [...blocksOf(request)].entries()) {
+      const value = request.kind === 'write' ? memory.get(request.address + index * 4096) : 0;
+      if (image.blocks[block] !== value) {
+        throw new Violation(
+          'took',
+          `${request.kind} of block ${block} is acknowledged, and ${replica} has ${image.blocks[block]} in place of ${value}`,
+        );
+      }
+    }
+  }
+
+  #isDurable(replica: string, image: Image): void {
+    for (const [block, value] of image.blocks.entries()) {
+      if (this.#cluster.expectations.mayBeDurable(block, value)) continue;
+      throw new Violation(
+        'flush',
+        `${replica} has ${value} durably in block ${block}; ${this.#cluster.expectations.describe(block)}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,248 @@
+/** A cluster with one volume, on virtual time: engines, network, store, a client, what control does, and the checks of all of it. */
+
+import { BLOCK_BYTES } from '../../src/model/block-target.ts';
+import type { HeadEnd } from '../../src/replication/head.ts';
+import { type Record, attached, defaultMinimum } from '../../src/replication/record.ts';
+import { Violation, type World } from '../world.ts';
+import { Checks } from './checks.ts';
+import { Expectations } from './expectations.ts';
+import { SimClient, type ClientRequest } from './sim-client.ts';
+import { SimEngine, replicaOf } from './sim-engine.ts';
+import { SimMemory } from './sim-memory.ts';
+import { SimNetwork } from './sim-network.ts';
+import { SimRecordStore } from './sim-record-store.ts';
+
+export type ClusterOptions = {
+  readonly nodeCount: number;
+  readonly replicaCount: number;
+  readonly blockCount: number;
+  readonly requestCount: number;
+  readonly depth: number;
+  readonly hotPercent: number;
+};
+
+/** How often control looks at the volume. */
+const CONTROL_US = 60_000;
+
+export class Cluster {
+  readonly world: World;
+  readonly memory = new SimMemory();
+  readonly network: SimNetwork;
+  readonly store: SimRecordStore;
+  readonly engines: SimEngine[] = [];
+  readonly expectations: Expectations;
+  readonly checks: Checks;
+  readonly options: ClusterOptions;
+  /** How often what happened. */
+  readonly counts = new Map<string, number>();
+  client: SimClient | undefined;
+  /** Where the volume is to be attached. */
+  wantedNode = 0;
+  /** The engine whose head serves. */
+  serving: SimEngine | undefined;
+  requestsLeft: number;
+  /** Control does as it is told at the moment, and else keeps the volume where it is. */
+  #isAttaching = false;
+  #attachCount = 0;
+  isQuiet = false;
+
+  constructor(world: World, options: ClusterOptions) {
+    this.world = world;
+    this.options = options;
+    this.requestsLeft = options.requestCount;
+    this.network = new SimNetwork(world);
+    this.expectations = new Expectations(options.blockCount);
+    const members = new Map<string, number>();
+    for (let node = 0; node < options.replicaCount; node++) members.set(replicaOf(node), 1);
+    const record: Record = {
+      lineage: 1,
+      epoch: 1,
+      writer: 'created',
+      head: undefined,
+      attachment: undefined,
+      members,
+      minimum: defaultMinimum(options.replicaCount),
+      sizeBytes: options.blockCount * BLOCK_BYTES,
+    };
+    this.store = new SimRecordStore(world, record, (next) => this.checks.onCommit(next));
+    this.checks = new Checks(this);
+    for (let node = 0; node < options.nodeCount; node++) {
+      this.engines.push(
+        new SimEngine(node, options.blockCount, {
+          world,
+          memory: this.memory,
+          network: this.network,
+          store: this.store,
+          engine: (other) => this.engines[other]!,
+          onDone: (engine, token, errno) => this.#onDone(engine, token, errno),
+          onServing: (engine, served) => this.#onServing(engine, served),
+          onEnd: (engine, end) => this.#onEnd(engine, end),
+        }),
+      );
+    }
+    for (const engine of this.engines) engine.startProcess();
+    this.#control();
+  }
+
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  }
+
+  engineOf(replica: string): SimEngine {
+    return this.engines[Number(replica.slice(1))]!;
+  }
+
+  get isDone(): boolean {
+    return this.requestsLeft === 0 && (this.client?.size ?? 0) === 0;
+  }
+
+  /** For people: who is what at the moment. */
+  describe(): string[] {
+    const { record } = this.store;
+    const lines = [
+      `epoch ${record.epoch}, head ${record.head?.engine}.${record.head?.start}.${record.head?.attempt}, attached ${record.attachment?.attachId}, members ${[...record.members].join(' ')}; wanted on ${this.wantedNode}; ${this.client?.size ?? 'no client'} under way`,
+    ];
+    for (const { node, head, isRunning, isPaused, health, media } of this.engines) {
+      lines.push(
+        `node ${node}: ${isRunning ? 'runs' : 'does not run'}${isPaused ? ', paused' : ''}, life ${media.life}, ${JSON.stringify(health)}, head ${head?.state} ${head?.stalled ?? ''} serving ${head?.path.isServing}, pending ${head?.changer.pending?.epoch}, needs ${head?.path.neededSeats}, open ${head?.members.openSeats}`,
+      );
+      for (const member of head?.members ?? []) {
+        const { replica, seat, link, state, life, isTarget, gone, failed, damaged } = member;
+        lines.push(
+          `  ${replica} ${JSON.stringify({ seat, link, state, life, isTarget, gone, failed, damaged })}`,
+        );
+      }
+      for (const operation of head?.path.operations ?? []) {
+        const { id, kind, started, isAcknowledged, isSettling, sentSeats, tookSeats } = operation;
+        lines.push(
+          `  ${JSON.stringify({ id, kind, first: operation.firstBlock, end: operation.endBlock, started, isAcknowledged, isSettling, sentSeats, tookSeats })}`,
+        );
+      }
+    }
+    return lines;
+  }
+
+  /** The machine is gone, and with it the client. */
+  losePower(engine: SimEngine): void {
+    if (this.clientNode === engine.node) this.#endClient();
+    engine.losePower();
+    if (this.serving === engine) this.serving = undefined;
+  }
+
+  kill(engine: SimEngine): void {
+    if (this.clientNode === engine.node) this.client?.disconnect();
+    engine.kill();
+    if (this.serving === engine) this.serving = undefined;
+  }
+
+  clientNode = -1;
+
+  #endClient(): void {
+    this.client?.end();
+    this.client = undefined;
+    this.clientNode = -1;
+  }
+
+  #onDone(engine: SimEngine, token: number, errno: number): void {
+    const request = this.clientNode === engine.node ? this.client?.find(token) : undefined;
+    if (request === undefined || this.client === undefined) return;
+    this.count(`answer ${request.kind} ${errno === 0 ? 'ok' : 'error'}`);
+    if (errno === 0) this.checks.onAcknowledged(engine, request);
+    this.client.onDone(request, errno);
+    if (errno === 0 && request.kind === 'flush') this.checks.onFlushed();
+  }
+
+  #onServing(engine: SimEngine, served: Record): void {
+    this.count('serving');
+    this.world.trace(`node ${engine.node} serves at epoch ${served.epoch}`);
+    this.checks.onServing(engine);
+    if (this.serving !== engine || this.clientNode !== engine.node) {
+      const isSameClient = this.clientNode === engine.node && this.client !== undefined;
+      if (!isSameClient) {
+        this.#endClient();
+        this.clientNode = engine.node;
+        this.client = this.#newClient();
+      }
+      this.serving = engine;
+      const head = engine.head!;
+      const { client } = this;
+      // The head may be in the middle of something that it did not finish.
+      this.world.schedule(1, () => {
+        if (engine.head === head && this.client === client) client?.connect(head);
+      });
+    }
+  }
+
+  #newClient(): SimClient {
+    const { blockCount, depth, hotPercent } = this.options;
+    return new SimClient({
+      world: this.world,
+      memory: this.memory,
+      expectations: this.expectations,
+      blockCount,
+      depth,
+      hotPercent,
+      takeTurn: () => {
+        if (this.requestsLeft === 0) return false;
+        this.requestsLeft--;
+        return true;
+      },
+    });
+  }
+
+  #onEnd(engine: SimEngine, end: HeadEnd): void {
+    this.count(`head ended: ${end}`);
+    this.world.trace(`head on node ${engine.node} ends: ${end}`);
+    if (this.clientNode === engine.node) this.#endClient();
+    if (this.serving === engine) this.serving = undefined;
+    engine.head = undefined;
+  }
+
+  /** Attaches the volume where it is wanted, and brings replicas back. */
+  #control(): void {
+    this.world.schedule(CONTROL_US, () => {
+      this.#settle();
+      this.checks.everySoOften();
+      this.#control();
+    });
+  }
+
+  #settle(): void {
+    if (this.#isAttaching || this.store.isAway) return;
+    const engine = this.engines[this.wantedNode]!;
+    if (!engine.isRunning || engine.isPaused) return;
+    if (engine.head !== undefined) {
+      if (engine.head.state === 'serving') this.#rebuild(engine);
+      return;
+    }
+    const { record } = this.store;
+    const isItsClient = record.attachment?.attachId === this.attachIdOf(engine);
+    if (isItsClient) {
+      const clientLives = this.clientNode === engine.node && this.client !== undefined;
+      engine.startHead(record, clientLives);
+      return;
+    }
+    this.#isAttaching = true;
+    const attachment = { attachId: `a${++this.#attachCount}-${engine.node}`, boot: '' };
+    const next = attached(record, attachment, `c${this.world.prng.next()}`);
+    this.store.transact(record, next, () => {
+      this.#isAttaching = false;
+    });
+  }
+
+  attachIdOf(engine: SimEngine): string {
+    return `a${this.#attachCount}-${engine.node}`;
+  }
+
+  #rebuild(engine: SimEngine): void {
+    for (let node = 0; node < this.options.replicaCount; node++) {
+      if (this.engines[node]!.isRunning) engine.head?.rebuild(replicaOf(node));
+    }
+  }
+}
+
+export function fail(rule: string, detail: string): never {
+  throw new Violation(rule, detail);
+}
+
+export type { ClientRequest };

@@ -1,0 +1,194 @@
+/** What goes wrong, drawn from the seed: processes, machines, links, the store, drives, and people who move the volume. */
+
+import type { Cluster } from './cluster.ts';
+import type { SimEngine } from './sim-engine.ts';
+
+type Fault = { readonly name: string; readonly weight: number; readonly happen: (cluster: Cluster) => void };
+
+export const FAULTS: readonly Fault[] = [
+  {
+    name: 'kill an engine',
+    weight: 18,
+    happen: (cluster) => {
+      const engine = draw(cluster);
+      cluster.kill(engine);
+      later(cluster, 600_000, () => engine.startProcess());
+    },
+  },
+  {
+    name: 'a machine loses power',
+    weight: 12,
+    happen: (cluster) => {
+      const engine = draw(cluster);
+      cluster.losePower(engine);
+      later(cluster, 2_500_000, () => engine.startProcess());
+    },
+  },
+  {
+    name: 'a machine loses power for a moment',
+    weight: 8,
+    happen: (cluster) => {
+      const engine = draw(cluster);
+      cluster.losePower(engine);
+      later(cluster, 2000, () => engine.startProcess());
+    },
+  },
+  {
+    name: 'all machines lose power',
+    weight: 4,
+    happen: (cluster) => {
+      for (const engine of cluster.engines) {
+        cluster.losePower(engine);
+        later(cluster, 1_500_000, () => engine.startProcess());
+      }
+    },
+  },
+  {
+    name: 'a node is cut off',
+    weight: 12,
+    happen: (cluster) => {
+      const { node } = draw(cluster);
+      for (const other of cluster.engines) {
+        cluster.network.cut(node, other.node);
+        cluster.network.cut(other.node, node);
+      }
+      later(cluster, 3_500_000, () => cluster.network.heal());
+    },
+  },
+  {
+    name: 'one link is cut one way',
+    weight: 8,
+    happen: (cluster) => {
+      cluster.network.cut(draw(cluster).node, draw(cluster).node);
+      later(cluster, 2_500_000, () => cluster.network.heal());
+    },
+  },
+  {
+    name: 'an engine stops and goes on',
+    weight: 10,
+    happen: (cluster) => {
+      const engine = draw(cluster);
+      engine.pause();
+      later(cluster, 3_000_000, () => engine.resume());
+    },
+  },
+  {
+    name: 'the store is away',
+    weight: 6,
+    happen: (cluster) => {
+      cluster.store.isAway = true;
+      later(cluster, 1_500_000, () => {
+        cluster.store.isAway = false;
+      });
+    },
+  },
+  {
+    name: 'the store loses answers',
+    weight: 8,
+    happen: (cluster) => {
+      cluster.store.unknownPercent = 60;
+      later(cluster, 3_000_000, () => {
+        cluster.store.unknownPercent = 0;
+      });
+    },
+  },
+  {
+    name: 'a drive is slow',
+    weight: 5,
+    happen: (cluster) => {
+      const { health } = draw(cluster);
+      health.slow = true;
+      later(cluster, 1_500_000, () => {
+        health.slow = false;
+      });
+    },
+  },
+  {
+    name: 'a drive hangs',
+    weight: 5,
+    happen: (cluster) => {
+      const engine = draw(cluster);
+      engine.health.hung = true;
+      later(cluster, 3_000_000, () => {
+        engine.health.hung = false;
+        engine.content?.resume();
+      });
+    },
+  },
+  {
+    name: 'a drive fails',
+    weight: 5,
+    happen: (cluster) => {
+      draw(cluster).health.failing = true;
+    },
+  },
+  {
+    name: 'a drive is full',
+    weight: 5,
+    happen: (cluster) => {
+      const { health } = draw(cluster);
+      health.full = true;
+      later(cluster, 1_000_000, () => {
+        health.full = false;
+      });
+    },
+  },
+  {
+    name: 'the volume is moved by force',
+    weight: 10,
+    happen: (cluster) => {
+      cluster.wantedNode = draw(cluster).node;
+    },
+  },
+  {
+    name: 'the volume is detached and attached elsewhere',
+    weight: 6,
+    happen: (cluster) => {
+      const head = cluster.serving?.head;
+      cluster.wantedNode = draw(cluster).node;
+      cluster.client?.rest();
+      head?.detach();
+    },
+  },
+];
+
+/** One at random, now. */
+export function inject(cluster: Cluster): void {
+  const { prng } = cluster.world;
+  const sum = FAULTS.reduce((total, fault) => total + fault.weight, 0);
+  let at = prng.below(sum);
+  for (const fault of FAULTS) {
+    at -= fault.weight;
+    if (at >= 0) continue;
+    cluster.count(`fault: ${fault.name}`);
+    cluster.world.trace(`fault: ${fault.name}`);
+    fault.happen(cluster);
+    return;
+  }
+}
+
+/** Everything is well again. */
+export function mend(cluster: Cluster): void {
+  cluster.network.heal();
+  cluster.store.isAway = false;
+  cluster.store.unknownPercent = 0;
+  for (const engine of cluster.engines) {
+    engine.health.slow = false;
+    engine.health.full = false;
+    engine.health.failing = false;
+    engine.startProcess();
+    if (engine.health.hung) {
+      engine.health.hung = false;
+      engine.content?.resume();
+    }
+    if (engine.isPaused) engine.resume();
+  }
+}
+
+function draw(cluster: Cluster): SimEngine {
+  return cluster.world.prng.pick(cluster.engines);
+}
+
+function later(cluster: Cluster, limitUs: number, run: () => void): void {
+  cluster.world.schedule(cluster.world.prng.below(limitUs) + 100, run);
+}

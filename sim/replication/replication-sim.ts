@@ -1,0 +1,90 @@
+/** One seed: a cluster, requests, faults; then everything is mended, and all must end well. */
+
+import { Violation, World } from '../world.ts';
+import { Cluster } from './cluster.ts';
+import { inject, mend } from './faults.ts';
+
+export type SeedReport = {
+  readonly counts: ReadonlyMap<string, number>;
+  /** Virtual time. */
+  readonly seconds: number;
+};
+
+export type SeedOptions = {
+  readonly requestCount?: number;
+  readonly faultCount?: number;
+  readonly onTrace?: (line: string) => void;
+};
+
+/** Virtual time in which everything must have ended once all is mended. */
+const END_LIMIT_US = 60_000_000;
+
+/** Runs it; throws a Violation. */
+export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedReport> {
+  const world = new World(seed, options.onTrace);
+  const { prng } = world;
+  const nodeCount = 3 + prng.below(3);
+  const requestCount = options.requestCount ?? 2000;
+  const cluster = new Cluster(world, {
+    nodeCount,
+    replicaCount: Math.min(nodeCount, prng.pick([1, 2, 2, 3, 3, 3, 3, 4, 5])),
+    blockCount: prng.pick([24, 40, 136]),
+    requestCount,
+    depth: prng.pick([1, 4, 12]),
+    hotPercent: prng.pick([0, 30, 70]),
+  });
+  const faultCount = options.faultCount ?? 12;
+  scheduleFaults(cluster, { faultCount, requestCount });
+  try {
+    await world.run(() => cluster.requestsLeft === 0, 'the requests are asked', 600_000_000);
+    mend(cluster);
+    await world.run(() => isWhole(cluster), 'all replicas are members again', END_LIMIT_US);
+  } catch (error) {
+    for (const line of cluster.describe()) world.trace(line);
+    throw error;
+  }
+  // Long enough for the head to flush by itself.
+  await world.sleep(2_500_000);
+  cluster.checks.everySoOften();
+  cluster.checks.onServing(cluster.serving!);
+  return { counts: cluster.counts, seconds: world.nowUs / 1e6 };
+}
+
+/** One each time another part of the requests was asked; and where requests stand still, sooner or later. */
+function scheduleFaults(
+  cluster: Cluster,
+  { faultCount, requestCount }: { readonly faultCount: number; readonly requestCount: number },
+): void {
+  const { world } = cluster;
+  let injected = 0;
+  let stillSinceUs = 0;
+  let lastLeft = requestCount;
+  const look = (): void => {
+    if (cluster.requestsLeft === 0) return;
+    if (cluster.requestsLeft !== lastLeft) stillSinceUs = world.nowUs;
+    lastLeft = cluster.requestsLeft;
+    const isDue = requestCount - cluster.requestsLeft >= (injected * requestCount) / (faultCount + 1);
+    const isStill = world.nowUs - stillSinceUs > 700_000;
+    if (injected < faultCount && (isDue || (isStill && world.prng.chance(5)))) {
+      injected++;
+      inject(cluster);
+      // Some come in company.
+      if (world.prng.chance(30)) world.schedule(world.prng.below(3000), () => inject(cluster));
+    } else if (injected >= faultCount && isStill) {
+      mend(cluster);
+      stillSinceUs = world.nowUs;
+    }
+    world.schedule(2000 + world.prng.below(10_000), look);
+  };
+  world.schedule(world.prng.below(20_000), look);
+}
+
+function isWhole(cluster: Cluster): boolean {
+  const head = cluster.serving?.head;
+  if (!cluster.isDone || head === undefined || head.state !== 'serving') return false;
+  const { record } = cluster.store;
+  if (record.members.size < cluster.options.replicaCount) return false;
+  return head.path.operations.size === 0 && head.changer.pending === undefined;
+}
+
+export { Violation };

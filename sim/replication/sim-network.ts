@@ -1,0 +1,115 @@
+/**
+ * Connections between the engines of the simulation. Each keeps its order, and is slower or faster than others; cut links hold what
+ * was sent until they are whole again, so that old bytes arrive late, also after a newer connection was made.
+ */
+
+import { Answer, Request } from '../../src/replication/messages.ts';
+import type { World } from '../world.ts';
+
+/** A try to connect that gets no answer ends after so long. */
+const CONNECT_LIMIT_US = 400_000;
+
+export type Endpoint = {
+  readonly node: number;
+  readonly isRunning: boolean;
+  /** Stopped by a signal: it gets what comes when it goes on. */
+  readonly isPaused: boolean;
+};
+
+export type Connection = {
+  readonly id: number;
+  readonly from: number;
+  readonly to: number;
+  isOpen: boolean;
+  /** When the last message each way arrives: the next is not earlier. */
+  requestsAtUs: number;
+  answersAtUs: number;
+};
+
+export class SimNetwork {
+  readonly #world: World;
+  /** Directed links that are cut: from * 16 + to. */
+  readonly #cut = new Set<number>();
+  readonly #held: { readonly link: number; readonly run: () => void }[] = [];
+  #nextId = 1;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** `onDone`: the connection, or why there is none. */
+  connect(from: number, to: Endpoint, onDone: (result: Connection | 'refused' | 'silence') => void): void {
+    const delayUs = this.#delay(from, to.node);
+    this.#world.schedule(delayUs, () => {
+      if (this.#isCut(from, to.node) || this.#isCut(to.node, from)) {
+        this.#world.schedule(CONNECT_LIMIT_US, () => onDone('silence'));
+      } else if (to.isRunning) {
+        onDone({
+          id: this.#nextId++,
+          from,
+          to: to.node,
+          isOpen: true,
+          requestsAtUs: 0,
+          answersAtUs: 0,
+        });
+      } else {
+        onDone('refused');
+      }
+    });
+  }
+
+  /** Runs `deliver` when the request arrives at the other end. */
+  toReplica(connection: Connection, deliver: () => void): void {
+    const atUs = this.#world.nowUs + this.#delay(connection.from, connection.to);
+    connection.requestsAtUs = Math.max(connection.requestsAtUs, atUs);
+    this.#deliver(connection.from * 16 + connection.to, connection.requestsAtUs, deliver);
+  }
+
+  toHead(connection: Connection, deliver: () => void): void {
+    const atUs = this.#world.nowUs + this.#delay(connection.to, connection.from);
+    connection.answersAtUs = Math.max(connection.answersAtUs, atUs);
+    this.#deliver(connection.to * 16 + connection.from, connection.answersAtUs, deliver);
+  }
+
+  cut(from: number, to: number): void {
+    if (from !== to) this.#cut.add(from * 16 + to);
+  }
+
+  /** All links are whole: what was held arrives, in its order. */
+  heal(): void {
+    this.#cut.clear();
+    for (const { run } of this.#held.splice(0)) {
+      this.#world.schedule(this.#world.prng.below(300), run);
+    }
+  }
+
+  isCut(from: number, to: number): boolean {
+    return this.#isCut(from, to);
+  }
+
+  #isCut(from: number, to: number): boolean {
+    return this.#cut.has(from * 16 + to);
+  }
+
+  #deliver(link: number, atUs: number, deliver: () => void): void {
+    this.#world.schedule(atUs - this.#world.nowUs, () => {
+      if (this.#cut.has(link)) this.#held.push({ link, run: deliver });
+      else deliver();
+    });
+  }
+
+  #delay(from: number, to: number): number {
+    const { prng } = this.#world;
+    if (from === to) return 2 + prng.below(8);
+    return prng.chance(2) ? 1000 + prng.below(20_000) : 40 + prng.below(200);
+  }
+}
+
+/** The sender reuses its own. */
+export function copyRequest(request: Request): Request {
+  return Object.assign(new Request(), request);
+}
+
+export function copyAnswer(answer: Answer): Answer {
+  return Object.assign(new Answer(), answer);
+}

@@ -1,0 +1,122 @@
+/**
+ * Makes extents equal: asks for digests, and gives the content of one replica to those that differ, as a change that leaves marks like
+ * any other. Whoever calls it holds the range, so that no other change comes in between (F17).
+ */
+
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import type { Member } from './member.ts';
+import type { Digest } from './messages.ts';
+import type { WritePath } from './write-path.ts';
+
+const EXTENT_BYTES = 16 * BLOCK_BYTES;
+/** Extents under way at once: also the buffers that it needs. */
+export const COPIES_MAX = 8;
+
+export type CopyBuffers = {
+  /** Address of an extent's worth of memory, aligned to blocks. */
+  borrow(): number;
+  giveBack(address: number): void;
+  /** A request that used it was cut off: something may still write there until all sessions are made anew. */
+  abandon(address: number): void;
+};
+
+export type CopyPlan = {
+  /** The seat of the replica that is right. */
+  readonly source: number;
+  /** Those that are made equal to it. */
+  readonly seats: number;
+  readonly sizeBytes: number;
+};
+
+export class Copier {
+  readonly #path: WritePath;
+  readonly #buffers: CopyBuffers;
+  /** Extents that differed, since the start of the head. */
+  copiedCount = 0;
+
+  constructor(path: WritePath, buffers: CopyBuffers) {
+    this.#path = path;
+    this.#buffers = buffers;
+  }
+
+  /** Ends in `onDone(errno)`: 0, or that of the first failure, when nothing of it is under way any more. */
+  equalise(extents: readonly number[], plan: CopyPlan, onDone: (errno: number) => void): void {
+    let next = 0;
+    let underWay = 0;
+    let failure = 0;
+    const advance = (): void => {
+      while (failure === 0 && next < extents.length && underWay < COPIES_MAX) {
+        const extent = extents[next++]!;
+        underWay++;
+        this.#equaliseOne(extent, plan, (errno) => {
+          underWay--;
+          if (failure === 0) failure = errno;
+          advance();
+        });
+      }
+      if (underWay === 0 && (failure !== 0 || next === extents.length)) {
+        underWay = -1;
+        onDone(failure);
+      }
+    };
+    advance();
+  }
+
+  #equaliseOne(extent: number, plan: CopyPlan, onDone: (errno: number) => void): void {
+    const digests = new Map<number, Digest>();
+    this.#path.ask({
+      kind: 'digest',
+      seats: plan.seats | plan.source,
+      number: extent,
+      onAnswer: (member: Member, { digest }) => {
+        if (digest !== undefined) digests.set(member.seat, digest);
+      },
+      onDone: (errno) => {
+        const right = digests.get(plan.source);
+        if (errno !== 0 || right === undefined) {
+          onDone(errno);
+          return;
+        }
+        let differing = 0;
+        for (const [seat, digest] of digests) if (!isEqual(digest, right)) differing |= seat;
+        if (differing === 0) onDone(0);
+        else this.#copy(extent, { ...plan, seats: differing, digest: right }, onDone);
+      },
+    });
+  }
+
+  #copy(
+    extent: number,
+    plan: CopyPlan & { readonly digest: Digest },
+    onDone: (errno: number) => void,
+  ): void {
+    this.copiedCount++;
+    const address = this.#buffers.borrow();
+    const offsetBytes = extent * EXTENT_BYTES;
+    const range = {
+      offsetBytes,
+      lengthBytes: Math.min(EXTENT_BYTES, plan.sizeBytes - offsetBytes),
+      address,
+    };
+    const end = (errno: number): void => {
+      if (errno === 0) this.#buffers.giveBack(address);
+      else this.#buffers.abandon(address);
+      onDone(errno);
+    };
+    const { dataMask, stamp } = plan.digest;
+    const { seats, source } = plan;
+    this.#path.ask({
+      kind: 'read',
+      seats: source,
+      ...range,
+      onDone: (errno) => {
+        if (errno === 0) this.#path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
+        else end(errno);
+      },
+    });
+  }
+}
+
+function isEqual(a: Digest, b: Digest): boolean {
+  return a.dataMask === b.dataMask && a.words.every((word, index) => word === b.words[index]);
+}

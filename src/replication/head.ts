@@ -1,0 +1,480 @@
+/**
+ * The head of one replicated volume, pure: it claims the volume, makes the members equal, serves, and changes S when a member is lost
+ * (docs/replication.md). Time, network, store and memory are its host's.
+ *
+ * Invariants:
+ *  1. Nothing is served before the members are equal, durably, and the store knows who they are.
+ *  2. What is needed for an acknowledgement is the old and the new S together, until every member of the new one has its record durably.
+ *  3. Once another head or attachment is found in the record, nothing is answered any more.
+ */
+
+import { ENOSPC } from '../model/errno.ts';
+import { type CopyBuffers, Copier } from './copier.ts';
+import type { Member } from './member.ts';
+import { Members } from './members.ts';
+import type { Answer, Request } from './messages.ts';
+import type { Operation } from './operations.ts';
+import { Opening } from './opening.ts';
+import { Rebuild } from './rebuild.ts';
+import {
+  type HeadId,
+  type Record,
+  type ReplicaId,
+  claimed,
+  detached,
+  isHeadOf,
+  isNewer,
+  withMembers,
+} from './record.ts';
+import { SetChanger, type TransactionOutcome } from './set-changer.ts';
+import { type Change, WritePath } from './write-path.ts';
+
+/** The head flushes by itself so long after a change, so that marks stay few. */
+const FLUSH_MS = 1000;
+/** And after so many changes. */
+const FLUSH_CHANGES = 16_384;
+
+/** Why a head ended: another one or another attachment is there; it was detached; or what was acknowledged may be lost. */
+export type HeadEnd = 'overtaken' | 'detached' | 'session lost';
+
+export type HeadHost = CopyBuffers & {
+  /** CLOCK_BOOTTIME, ms. */
+  now(): number;
+  send(replica: ReplicaId, request: Request): void;
+  connect(replica: ReplicaId): void;
+  /** A conditional transaction on the record; ends in {@link Head.onOutcome}. */
+  transact(expected: Record, next: Record): void;
+  /** An id that no other transaction ever had. */
+  newWriter(): string;
+  onDone(token: number, errno: number): void;
+  /** From now on requests are answered. Called again after the members were made equal anew. */
+  onServing(record: Record): void;
+  onEnd(end: HeadEnd): void;
+};
+
+export type HeadOptions = {
+  readonly id: HeadId;
+  /** As read from the store. */
+  readonly record: Record;
+  /** The replica beside the head: read first. */
+  readonly local: ReplicaId;
+  /** The client of the attachment is there; false: it is new, or died with its machine. */
+  readonly clientLives: boolean;
+  readonly host: HeadHost;
+};
+
+export type HeadState = 'claiming' | 'opening' | 'serving' | 'detaching' | 'ended';
+
+export class Head {
+  readonly path: WritePath;
+  readonly members: Members;
+  readonly copier: Copier;
+  readonly changer: SetChanger;
+  readonly id: HeadId;
+  readonly host: HeadHost;
+  /** What was acknowledged is still relied on by somebody who did not flush it. */
+  clientLives: boolean;
+  readonly local: ReplicaId;
+  readonly #opening: Opening;
+  readonly #rebuilds: Rebuild[] = [];
+  state: HeadState = 'claiming';
+  /** Called with the next commit of this head's. */
+  #onCommitted: (() => void) | undefined;
+  /** The epoch of the claim: marks of older epochs are other heads'. */
+  #claimEpoch = 0;
+  /** Members of earlier sets that are needed until the present one has its record. */
+  readonly #earlier = new Set<ReplicaId>();
+  #flushedNumber = 1;
+  #flushedAtMs = 0;
+  #isFlushing = false;
+  /** Why I/O stands still, for people. */
+  stalled: string | undefined;
+
+  constructor({ id, record, local, clientLives, host }: HeadOptions) {
+    this.id = id;
+    this.host = host;
+    this.local = local;
+    this.clientLives = clientLives;
+    this.members = new Members(id, {
+      now: () => host.now(),
+      send: (replica, request) => host.send(replica, request),
+      connect: (replica) => host.connect(replica),
+      onOpened: (member) => this.#onOpened(member),
+      onClosed: (member) => this.#onClosed(member),
+    });
+    this.path = new WritePath(this.members, {
+      now: () => host.now(),
+      local,
+      onDone: (token, errno) => host.onDone(token, errno),
+      onFlushed: (operation) => this.#onFlushed(operation),
+      onTargetFailed: (member) => {
+        member.failed = true;
+        this.members.close(member);
+      },
+      onDisagreement: (operation, seats) => this.#onDisagreement(operation, seats),
+    });
+    this.copier = new Copier(this.path, host);
+    this.changer = new SetChanger(record, {
+      now: () => host.now(),
+      transact: (expected, next) => host.transact(expected, next),
+      onCommitted: (committed) => this.#onCommit(committed),
+      onOvertaken: () => this.end('overtaken'),
+    });
+    this.#opening = new Opening(this);
+  }
+
+  /** Claims the volume. */
+  start(): void {
+    const { known } = this.changer;
+    if (known.attachment === undefined) {
+      this.end('overtaken');
+      return;
+    }
+    this.transact(claimed(known, this.id, this.host.newWriter()), () => {
+      this.#claimEpoch = this.changer.known.epoch;
+      for (const replica of this.changer.known.members.keys()) this.members.add(replica);
+      this.reopen();
+    });
+  }
+
+  change(token: number, change: Change): void {
+    this.path.change(token, change);
+  }
+
+  read(token: number, range: Omit<Change, 'kind'>): void {
+    this.path.read(token, range);
+  }
+
+  flush(token: number): void {
+    this.path.flush(token);
+  }
+
+  /** The client has no more requests: drains, flushes, lets go of the volume. Ends in {@link HeadHost.onEnd}. */
+  detach(): void {
+    if (this.state === 'serving') this.state = 'detaching';
+    this.#advanceDetach();
+  }
+
+  /** Starts to make `replica`, which is not in S, equal and a member. */
+  rebuild(replica: ReplicaId): void {
+    if (this.state !== 'serving' || this.changer.known.members.has(replica)) return;
+    if (this.#rebuilds.some((each) => each.replica === replica)) return;
+    this.#rebuilds.push(new Rebuild(this, this.members.add(replica)));
+  }
+
+  get rebuilding(): readonly Rebuild[] {
+    return this.#rebuilds;
+  }
+
+  onConnected(replica: ReplicaId): void {
+    if (this.state !== 'ended') this.members.onConnected(replica, this.changer.known);
+  }
+
+  /** `refused`: no process listens there. */
+  onUnreachable(replica: ReplicaId, refused: boolean): void {
+    if (this.state === 'ended') return;
+    this.members.onUnreachable(replica, refused);
+    this.#review();
+  }
+
+  onAnswer(answer: Answer): void {
+    if (this.state === 'ended') return;
+    const member = this.members.find(answer.replica);
+    if (member?.session !== answer.session) return;
+    if (answer.kind === 'open' && answer.errno !== 0) {
+      this.#onRefused(member, answer.record);
+      return;
+    }
+    if (this.members.onAnswer(member, answer)) {
+      if (answer.kind === 'record') this.#onRecorded();
+      else if (answer.kind === 'renew') this.path.review();
+      return;
+    }
+    if (!member.isOpen) return;
+    if (answer.life === member.life) this.path.onAnswer(member, answer);
+    else this.members.suspect(member);
+  }
+
+  onOutcome(writer: string, outcome: TransactionOutcome): void {
+    if (this.state !== 'ended') this.changer.onOutcome(writer, outcome);
+  }
+
+  /** Time has passed: called at least every 50 ms. */
+  tick(): void {
+    if (this.state === 'ended') return;
+    this.changer.tick();
+    this.members.tick();
+    const silent = this.path.findSilent();
+    if (silent !== undefined) this.members.suspect(silent);
+    this.path.review();
+    this.#review();
+    for (const rebuild of [...this.#rebuilds]) rebuild.advance();
+    this.#flushByItself();
+    this.#advanceDetach();
+  }
+
+  /** Submits a set change; `then` is called when it is committed. */
+  transact(next: Record, then: () => void): void {
+    this.#onCommitted = then;
+    this.changer.submit(next);
+    this.updateNeeded();
+  }
+
+  /** Nothing of this head takes effect any more. */
+  end(reason: HeadEnd): void {
+    if (this.state === 'ended') return;
+    this.state = 'ended';
+    for (const rebuild of this.#rebuilds) rebuild.abort();
+    this.path.stop();
+    this.host.onEnd(reason);
+  }
+
+  /** The client's session is over, because what it wrote may be lost: the next attachment is a new one. */
+  loseSession(): void {
+    if (this.changer.pending !== undefined) return;
+    this.transact(detached(this.changer.known, this.host.newWriter()), () => this.end('session lost'));
+  }
+
+  /** Sessions with all members anew, and everything that depends on them. */
+  reopen(): void {
+    if (this.state !== 'detaching') this.state = 'opening';
+    for (const rebuild of this.#rebuilds.splice(0)) rebuild.abort();
+    this.path.suspend();
+    this.#isFlushing = false;
+    this.updateNeeded();
+    this.#opening.begin();
+  }
+
+  /** The members are equal, and the store knows them: called by {@link Opening}. */
+  serve(): void {
+    if (this.state === 'opening') this.state = 'serving';
+    this.stalled = undefined;
+    // All that there is was made durable after the members had become equal.
+    this.#tellDurable(this.path.nextNumber);
+    this.#flushedNumber = this.path.oldestNumber;
+    this.host.onServing(this.changer.known);
+    this.clientLives = true;
+    this.path.serve();
+    this.#advanceDetach();
+  }
+
+  /** What a head that knows the outcome of everything needs: S. Else whatever may be S. */
+  updateNeeded(): void {
+    const { known, pending } = this.changer;
+    let seats = this.members.seatsOf(known.members.keys());
+    if (pending !== undefined) seats |= this.members.seatsOf(pending.members.keys());
+    seats |= this.members.seatsOf(this.#earlier);
+    let targets = 0;
+    for (const member of this.members) {
+      if (member.isTarget) targets |= member.seat;
+      if (member.isJoining) seats |= member.seat;
+    }
+    this.path.neededSeats = seats;
+    this.path.targetSeats = targets;
+  }
+
+  get isRecorded(): boolean {
+    const { known } = this.changer;
+    for (const replica of known.members.keys()) {
+      const member = this.members.find(replica);
+      if (member === undefined || member.keptEpoch < known.epoch || !member.isOpen) return false;
+    }
+    return true;
+  }
+
+  removeRebuild(rebuild: Rebuild): void {
+    const at = this.#rebuilds.indexOf(rebuild);
+    if (at >= 0) this.#rebuilds.splice(at, 1);
+  }
+
+  #onOpened(member: Member): void {
+    const { known, pending } = this.changer;
+    const registered =
+      known.members.get(member.replica) ?? pending?.members.get(member.replica);
+    if (member.isTarget && registered === undefined) {
+      this.#rebuilds.find((each) => each.replica === member.replica)?.onOpened();
+      return;
+    }
+    if (this.path.isServing) {
+      if (registered === member.life) {
+        this.members.tell(known, member.seat);
+        this.path.onOpened(member);
+      } else {
+        this.members.close(member);
+        member.damaged = true;
+      }
+      this.#onRecorded();
+      this.#review();
+    } else {
+      this.#opening.advance();
+    }
+  }
+
+  #onClosed(member: Member): void {
+    this.path.onClosed(member);
+    if (member.isTarget) {
+      this.#rebuilds.find((each) => each.replica === member.replica)?.abort();
+      this.path.review();
+    }
+    this.#opening.onClosed(member);
+  }
+
+  /** A replica saw a newer record than ours, or has a newer session: then this head is not the head. */
+  #onRefused(member: Member, seen: Record | undefined): void {
+    const { known, pending } = this.changer;
+    const isOurs = seen !== undefined && pending?.writer === seen.writer;
+    if (seen !== undefined && isNewer(seen, known) && !isOurs && !isHeadOf(this.id, seen)) {
+      this.end('overtaken');
+    } else {
+      this.members.close(member);
+      member.link = 'down';
+    }
+  }
+
+  #onCommit(record: Record): void {
+    const then = this.#onCommitted;
+    this.#onCommitted = undefined;
+    this.path.epoch = record.epoch;
+    for (const member of this.members) {
+      if (record.members.has(member.replica)) member.isTarget = false;
+    }
+    let seats = 0;
+    for (const member of this.members) seats |= member.seat;
+    this.members.tell(record, seats);
+    then?.();
+    this.#onRecorded();
+  }
+
+  /** A member has the record durably, or there is a new one. */
+  #onRecorded(): void {
+    if (this.isRecorded) {
+      this.#earlier.clear();
+      for (const member of [...this.members]) {
+        if (!this.changer.known.members.has(member.replica) && !member.isTarget) {
+          this.members.remove(member);
+        }
+      }
+    }
+    this.updateNeeded();
+    this.path.review();
+    this.#opening.advance();
+    for (const rebuild of [...this.#rebuilds]) rebuild.advance();
+    this.#review();
+  }
+
+  /** Whether S can stay as it is; called whenever that may have changed. */
+  #review(): void {
+    if (this.state !== 'serving' && this.state !== 'detaching') {
+      if (this.state === 'opening') this.#opening.advance();
+      return;
+    }
+    if (!this.path.isServing || this.changer.pending !== undefined) return;
+    const { known } = this.changer;
+    const now = this.host.now();
+    const sound: ReplicaId[] = [];
+    let lost = 0;
+    let damaged = 0;
+    for (const replica of known.members.keys()) {
+      const member = this.members.find(replica);
+      if (member?.damaged === true) damaged++;
+      else if (member === undefined || member.failed || member.isGone(now)) lost++;
+      else sound.push(replica);
+    }
+    this.stalled = undefined;
+    if (lost + damaged === 0) return;
+    if (sound.length >= known.minimum) this.#shrinkTo(sound);
+    else if (damaged > 0) this.reopen();
+    else this.stalled = `${sound.length} of at least ${known.minimum} in-sync replicas are reached`;
+  }
+
+  #shrinkTo(replicas: readonly ReplicaId[]): void {
+    const { known } = this.changer;
+    this.transact(withMembers(known, replicas, { writer: this.host.newWriter() }), () => {
+      for (const replica of known.members.keys()) this.#earlier.add(replica);
+      for (const replica of replicas) this.#earlier.delete(replica);
+      this.updateNeeded();
+    });
+  }
+
+  #onFlushed(operation: Operation): void {
+    if ((this.path.neededSeats & ~operation.tookSeats) === 0) this.#tellDurable(operation.number);
+  }
+
+  /** Changes below `number` are durable on every member: their marks go. */
+  #tellDurable(number: number): void {
+    this.#flushedNumber = Math.max(this.#flushedNumber, number);
+    const { known } = this.changer;
+    for (const member of this.members) {
+      if (!member.isOpen || !known.members.has(member.replica)) continue;
+      const request = this.members.request;
+      request.kind = 'durable';
+      request.epoch = this.#claimEpoch;
+      request.number = number;
+      this.members.send(member);
+    }
+  }
+
+  #flushByItself(): void {
+    const now = this.host.now();
+    const unflushed = this.path.nextNumber - this.#flushedNumber;
+    if (!this.path.isServing || this.#isFlushing || unflushed === 0) return;
+    if (now - this.#flushedAtMs < FLUSH_MS && unflushed < FLUSH_CHANGES) return;
+    this.#isFlushing = true;
+    this.#flushedAtMs = now;
+    this.path.flush(-1, () => {
+      this.#isFlushing = false;
+    });
+  }
+
+  /** Failed where others did not, or failed on all. */
+  #onDisagreement(operation: Operation, failedSeats: number): void {
+    const { neededSeats } = this.path;
+    const { id, errno } = operation;
+    const rest = neededSeats & ~failedSeats;
+    const restCount = [...this.members].filter((member) => (member.seat & rest) !== 0).length;
+    if (rest !== 0 && restCount >= this.changer.known.minimum) {
+      for (const member of this.members) if ((member.seat & failedSeats) !== 0) member.failed = true;
+      operation.isSettling = false;
+      this.#review();
+    } else if (errno === ENOSPC && operation.isChange) {
+      const source = failedSeats & -failedSeats;
+      const extents = extentsOf(operation);
+      const { sizeBytes } = this.changer.known;
+      this.copier.equalise(extents, { source, seats: neededSeats & ~source, sizeBytes }, (failure) => {
+        const present = this.path.operations.find(id);
+        if (present === undefined) return;
+        if (failure === 0) this.path.settled(present, errno);
+        else present.isSettling = false;
+      });
+    } else {
+      // A drive that fails has a new life, or none: that is for a new opening to find out.
+      this.reopen();
+    }
+  }
+
+  #advanceDetach(): void {
+    if (this.state !== 'detaching' || !this.path.isServing) return;
+    if (this.path.operations.size > 0 || this.changer.pending !== undefined) return;
+    if (this.path.nextNumber !== this.#flushedNumber) {
+      this.path.flush(-1);
+      return;
+    }
+    const seats = this.members.seatsOf(this.changer.known.members.keys());
+    if ((seats & ~this.members.openSeats) !== 0) return;
+    this.path.isServing = false;
+    this.path.ask({
+      kind: 'release',
+      seats,
+      onDone: () => {
+        if (this.changer.pending !== undefined) return;
+        this.transact(detached(this.changer.known, this.host.newWriter()), () => this.end('detached'));
+      },
+    });
+  }
+}
+
+function extentsOf(operation: Operation): number[] {
+  const first = Math.floor(operation.firstBlock / 16);
+  const end = Math.ceil(operation.endBlock / 16);
+  return Array.from({ length: end - first }, (_, index) => first + index);
+}

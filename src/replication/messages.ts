@@ -1,0 +1,91 @@
+/**
+ * What a head asks of a replica, and what it answers. The write path reuses these objects: whoever is given one takes what it
+ * needs before it returns. Memory at `address` belongs to the receiver until it answers.
+ */
+
+import type { Base, HeadId, Life, Record, ReplicaId } from './record.ts';
+
+export type ChangeKind = 'write' | 'zero' | 'trim' | 'copy';
+
+/**
+ * open, renew and release are about the session; record tells of a set change; durable drops marks and has no answer. The rest is I/O.
+ */
+export type RequestKind =
+  | ChangeKind
+  | 'open'
+  | 'renew'
+  | 'release'
+  | 'record'
+  | 'durable'
+  | 'read'
+  | 'flush'
+  | 'marks'
+  | 'digest'
+  | 'survey';
+
+export class Request {
+  kind: RequestKind = 'read';
+  /** The session it is for: the epoch at which the head opened it, and its number in the life of the head. */
+  session = 0;
+  /** Position in the session, from 1 without gaps; 0 for `open`. */
+  sequence = 0;
+  /** The head's name for it; the answer carries it. */
+  token = 0;
+  /**
+   * Of a change, its epoch and its number in the life of the head; of `durable`, those below which marks go; of a digest its extent, of a
+   * survey the first.
+   */
+  epoch = 0;
+  number = 0;
+  offsetBytes = 0;
+  lengthBytes = 0;
+  address = 0;
+  fua = false;
+  /** NBD's NO_HOLE, of a zero. */
+  allocate = false;
+  /** Of a copy: which blocks of the extent have data; the others become holes. */
+  dataMask = 0;
+  /** Of a copy: the epoch of the last change of what is copied. */
+  stamp = 0;
+  head: HeadId | undefined;
+  record: Record | undefined;
+}
+
+/** Blocks of an extent that some member may not hold durably. */
+export type Mark = {
+  readonly extent: number;
+  readonly mask: number;
+};
+
+export type Digest = {
+  /** 128 bits over versions, masks and bytes. */
+  readonly words: readonly [number, number, number, number];
+  readonly dataMask: number;
+  /** Epoch of the last change. */
+  readonly stamp: number;
+};
+
+/** An extent that has versions, or is marked. */
+export type SurveyEntry = {
+  readonly extent: number;
+  /** Epoch of its last change. */
+  readonly stamp: number;
+  readonly dataMask: number;
+  readonly isMarked: boolean;
+};
+
+export class Answer {
+  kind: RequestKind = 'read';
+  replica: ReplicaId = '';
+  session = 0;
+  token = 0;
+  errno = 0;
+  life: Life = 0;
+  /** Of an `open` that was refused: the record that the replica saw. */
+  record: Record | undefined;
+  marks: readonly Mark[] = [];
+  digest: Digest | undefined;
+  survey: readonly SurveyEntry[] = [];
+  /** Of an `open`: up to where the replica holds everything. */
+  base: Base | undefined;
+}

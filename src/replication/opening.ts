@@ -1,0 +1,153 @@
+/**
+ * How a head comes to serve: sessions with the members, S shrunk to those reached, everything marked made equal, flushed, lives
+ * registered (docs/replication.md, "Takeover, and every start of a head"). Whatever goes wrong on the way begins it anew.
+ */
+
+import type { Head } from './head.ts';
+import type { Member } from './member.ts';
+import { type Life, type ReplicaId, withMembers } from './record.ts';
+
+/** Members that do not answer for so long are left out. */
+const REACH_MS = 1000;
+
+type Phase = 'idle' | 'sessions' | 'shrinking' | 'recording' | 'equalising' | 'confirming';
+
+export class Opening {
+  readonly #head: Head;
+  #phase: Phase = 'idle';
+  /** Callbacks of earlier ones are dropped. */
+  #round = 0;
+  #sinceMs = 0;
+  #source: Member | undefined;
+
+  constructor(head: Head) {
+    this.#head = head;
+  }
+
+  begin(): void {
+    const { members, changer, host } = this.#head;
+    this.#phase = 'sessions';
+    this.#round++;
+    this.#sinceMs = host.now();
+    for (const replica of changer.known.members.keys()) {
+      members.reach(members.add(replica), changer.known);
+    }
+  }
+
+  /** Goes on if what it waits for is there. */
+  advance(): void {
+    if (this.#head.changer.pending !== undefined) return;
+    if (this.#phase === 'sessions') this.#gather();
+    else if (this.#phase === 'recording' && this.#head.isRecorded) this.#collectMarks();
+    else if (this.#phase === 'confirming' && this.#head.isRecorded) this.#serve();
+  }
+
+  onClosed(member: Member): void {
+    if (this.#phase === 'idle' || this.#phase === 'sessions') return;
+    if (this.#head.changer.known.members.has(member.replica)) this.#beginAnew();
+  }
+
+  #beginAnew(): void {
+    this.#head.path.suspend();
+    this.begin();
+  }
+
+  #gather(): void {
+    const head = this.#head;
+    const { known } = head.changer;
+    const all = [...known.members.keys()].map((replica) => head.members.add(replica));
+    const reached = all.filter((member) => member.isOpen);
+    const isComplete = reached.length === all.length;
+    if (!isComplete && head.host.now() - this.#sinceMs < REACH_MS) return;
+    if (reached.length < known.minimum) {
+      head.stalled = `${reached.length} of at least ${known.minimum} in-sync replicas are reached`;
+      return;
+    }
+    const intact = reached.filter((member) => member.life === known.members.get(member.replica));
+    if (intact.length === 0 && head.clientLives) {
+      head.stalled = 'every in-sync replica that is reached lost power, and the client of before lives';
+      if (isComplete) head.loseSession();
+      return;
+    }
+    const candidates = intact.length > 0 ? intact : reached;
+    this.#source = candidates.find((member) => member.replica === head.local) ?? candidates[0];
+    if (isComplete) {
+      this.#record();
+      return;
+    }
+    this.#phase = 'shrinking';
+    const round = this.#round;
+    const replicas = reached.map((member) => member.replica);
+    head.transact(withMembers(known, replicas, { writer: head.host.newWriter() }), () => {
+      if (round === this.#round) this.#record();
+    });
+  }
+
+  #record(): void {
+    this.#phase = 'recording';
+    this.advance();
+  }
+
+  #collectMarks(): void {
+    this.#phase = 'equalising';
+    const { path } = this.#head;
+    const extents = new Set<number>();
+    path.ask({
+      kind: 'marks',
+      seats: path.neededSeats,
+      onAnswer: (_member, { marks }) => {
+        for (const mark of marks) extents.add(mark.extent);
+      },
+      onDone: this.#then(() => this.#equalise([...extents])),
+    });
+  }
+
+  #equalise(extents: readonly number[]): void {
+    const { path, copier, changer } = this.#head;
+    const source = this.#source?.seat ?? 0;
+    const seats = path.neededSeats & ~source;
+    const { sizeBytes } = changer.known;
+    copier.equalise(extents, { source, seats, sizeBytes }, this.#then(() => this.#flush()));
+  }
+
+  #flush(): void {
+    const { path } = this.#head;
+    path.ask({ kind: 'flush', seats: path.neededSeats, onDone: this.#then(() => this.#register()) });
+  }
+
+  /** All members are equal now, durably: the lives in which they are so count from here on. */
+  #register(): void {
+    const head = this.#head;
+    const { known } = head.changer;
+    const lives = new Map<ReplicaId, Life>();
+    for (const [replica, life] of known.members) {
+      const present = head.members.find(replica)?.life;
+      if (present !== undefined && present !== life) lives.set(replica, present);
+    }
+    this.#phase = 'confirming';
+    if (lives.size === 0) {
+      this.#serve();
+      return;
+    }
+    const round = this.#round;
+    const writer = head.host.newWriter();
+    head.transact(withMembers(known, known.members.keys(), { writer, lives }), () => {
+      if (round === this.#round) this.advance();
+    });
+  }
+
+  #serve(): void {
+    this.#phase = 'idle';
+    this.#head.serve();
+  }
+
+  /** `next` unless it failed, or something began anew meanwhile. */
+  #then(next: () => void): (errno: number) => void {
+    const round = this.#round;
+    return (errno) => {
+      if (round !== this.#round) return;
+      if (errno === 0) next();
+      else this.#beginAnew();
+    };
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The requests that a head has under way, in the order in which it parsed them. One that overlaps an earlier unfinished one waits for
+ * it, if either is a change: so no replica ever sees two overlapping requests at once, and a read sees all of a change or
+ * nothing (docs/replication.md, "The write path").
+ */
+
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import type { ChangeKind } from './messages.ts';
+import type { Question } from './write-path.ts';
+
+export class Operation {
+  kind: ChangeKind | 'read' | 'flush' | 'hold' | 'digest' | 'marks' | 'survey' | 'release' = 'read';
+  /** The client's name for it; -1: the head's own. */
+  token = -1;
+  /** Names it to the replicas: their answers carry it. Never used again in the life of the head. */
+  id = 0;
+  /** Of a change: its number; of a flush: that below which all changes were acknowledged when it was parsed. */
+  number = 0;
+  offsetBytes = 0;
+  lengthBytes = 0;
+  address = 0;
+  fua = false;
+  allocate = false;
+  /** Of a copy. */
+  dataMask = 0;
+  stamp = 0;
+  /** What the head itself asks, past the order of requests, and whom. */
+  question: Question | undefined = undefined;
+  onlySeats = 0;
+  started = false;
+  /** Its client knows; a replica outside S did not answer yet. */
+  isAcknowledged = false;
+  /** Its range is being made equal. */
+  isSettling = false;
+  /** Bits of the replicas' seats: asked in their present sessions; took it; refused it. */
+  sentSeats = 0;
+  tookSeats = 0;
+  failedSeats = 0;
+  errno = 0;
+  /** Since when it waits for an answer, ms. */
+  sentAtMs = 0;
+  /** Of the head's own ones: called when it may start (a hold), or with its outcome. */
+  onDone: ((errno: number) => void) | undefined = undefined;
+
+  /** It has a number, and leaves a mark. */
+  get isChange(): boolean {
+    const { kind } = this;
+    return kind === 'write' || kind === 'zero' || kind === 'trim' || kind === 'copy';
+  }
+
+  /** Whether order matters to it; a question is asked while its range is held. */
+  get hasRange(): boolean {
+    return this.question === undefined && this.kind !== 'flush';
+  }
+
+  get firstBlock(): number {
+    return Math.floor(this.offsetBytes / BLOCK_BYTES);
+  }
+
+  /** One past the last. */
+  get endBlock(): number {
+    return Math.ceil((this.offsetBytes + this.lengthBytes) / BLOCK_BYTES);
+  }
+}
+
+export class Operations implements Iterable<Operation> {
+  readonly #active: Operation[] = [];
+  readonly #spare: Operation[] = [];
+  #nextId = 1;
+
+  get size(): number {
+    return this.#active.length;
+  }
+
+  [Symbol.iterator](): Iterator<Operation> {
+    return this.#active[Symbol.iterator]();
+  }
+
+  /** A fresh one, last in order, for the caller to fill in before it calls {@link mayStart}. */
+  add(): Operation {
+    const operation = this.#spare.pop() ?? new Operation();
+    operation.id = this.#nextId++;
+    this.#active.push(operation);
+    return operation;
+  }
+
+  find(id: number): Operation | undefined {
+    for (const operation of this.#active) if (operation.id === id) return operation;
+    return undefined;
+  }
+
+  /** Whether nothing before it overlaps it. */
+  mayStart(operation: Operation): boolean {
+    for (const other of this.#active) {
+      if (other === operation) return true;
+      if (conflict(other, operation)) return false;
+    }
+    return true;
+  }
+
+  /** Takes out one that is over; the object may be handed out again. */
+  remove(operation: Operation): void {
+    const at = this.#active.indexOf(operation);
+    if (at < 0) return;
+    this.#active.splice(at, 1);
+    this.#spare.push(reset(operation));
+  }
+}
+
+function conflict(a: Operation, b: Operation): boolean {
+  if (!a.hasRange || !b.hasRange || (a.kind === 'read' && b.kind === 'read')) return false;
+  return a.firstBlock < b.endBlock && b.firstBlock < a.endBlock;
+}
+
+function reset(operation: Operation): Operation {
+  operation.token = -1;
+  operation.number = 0;
+  operation.fua = false;
+  operation.allocate = false;
+  operation.dataMask = 0;
+  operation.stamp = 0;
+  operation.question = undefined;
+  operation.onlySeats = 0;
+  operation.started = false;
+  operation.isAcknowledged = false;
+  operation.isSettling = false;
+  operation.sentSeats = 0;
+  operation.tookSeats = 0;
+  operation.failedSeats = 0;
+  operation.errno = 0;
+  operation.onDone = undefined;
+  return operation;
+}

@@ -1,0 +1,230 @@
+/**
+ * Makes a replica outside S equal while the volume is in use, and a member (docs/replication.md, "Rebuild"). It gets all changes from
+ * the start; what it missed is copied under a hold of its range.
+ */
+
+import type { Head } from './head.ts';
+import type { Member } from './member.ts';
+import type { SurveyEntry } from './messages.ts';
+import { type ReplicaId, withMembers } from './record.ts';
+
+/** Extents copied at once. */
+const HOLDS_MAX = 4;
+/** Extents in one answer to a survey. */
+export const SURVEY_EXTENTS = 1024;
+
+const EXTENT_BYTES = 64 * 1024;
+
+type Phase =
+  | 'waiting'
+  | 'settling'
+  | 'copying'
+  | 'catching up'
+  | 'flushing'
+  | 'flushed'
+  | 'submitted'
+  | 'over';
+
+export class Rebuild {
+  readonly replica: ReplicaId;
+  /** Extents looked at, and those of them that differed. */
+  comparedCount = 0;
+  readonly #head: Head;
+  readonly #member: Member;
+  #phase: Phase = 'waiting';
+  /** Changes from here on were sent to the target. */
+  #firstNumber = 0;
+  #nextExtent = 0;
+  #flushedSeats = 0;
+
+  constructor(head: Head, member: Member) {
+    this.replica = member.replica;
+    this.#head = head;
+    this.#member = member;
+    member.isTarget = true;
+    head.updateNeeded();
+    head.members.reach(member, head.changer.known);
+  }
+
+  /** Its session is open: it gets every change that is sent from now on. */
+  onOpened(): void {
+    this.#phase = 'settling';
+    this.#firstNumber = this.#head.path.nextNumber;
+    this.advance();
+  }
+
+  /** Goes on if what it waits for is there. */
+  advance(): void {
+    const { path, changer } = this.#head;
+    if (this.#phase === 'settling' && path.oldestNumber >= this.#firstNumber) {
+      this.#phase = 'copying';
+      this.#survey();
+    } else if (this.#phase === 'catching up' && path.hasTakenAll(this.#member.seat)) {
+      this.#flush();
+    } else if (this.#phase === 'flushed' && changer.pending === undefined) {
+      if ((path.neededSeats & ~this.#flushedSeats) === 0) this.#join();
+      else this.#flush();
+    }
+  }
+
+  /** The target is lost, or the head begins anew. A join whose outcome is not known goes on: the target is needed until it is. */
+  abort(): void {
+    if (this.#phase === 'submitted' || this.#phase === 'over') return;
+    this.#phase = 'over';
+    this.#head.removeRebuild(this);
+    this.#member.isTarget = false;
+    this.#member.isJoining = false;
+    this.#head.members.remove(this.#member);
+    this.#head.updateNeeded();
+  }
+
+  #survey(): void {
+    const { path, changer, members } = this.#head;
+    const firstExtent = this.#nextExtent;
+    if (firstExtent * EXTENT_BYTES >= changer.known.sizeBytes) {
+      this.#catchUp();
+      return;
+    }
+    this.#nextExtent += SURVEY_EXTENTS;
+    const source = this.#source();
+    if (source === undefined) {
+      this.abort();
+      return;
+    }
+    const surveys = new Map<number, readonly SurveyEntry[]>();
+    path.ask({
+      kind: 'survey',
+      seats: source.seat | this.#member.seat,
+      number: firstExtent,
+      onAnswer: (member, { survey }) => surveys.set(member.seat, survey),
+      onDone: (errno) => {
+        if (this.#phase !== 'copying') return;
+        if (errno !== 0 || members.find(source.replica) !== source) this.abort();
+        else {
+          const ours = surveys.get(source.seat) ?? [];
+          this.#copy(this.#missed(ours, surveys.get(this.#member.seat) ?? []));
+        }
+      },
+    });
+  }
+
+  #source(): Member | undefined {
+    const { members, path, local } = this.#head;
+    const usable = [...members].filter(
+      (member) => member.isOpen && (member.seat & path.neededSeats) !== 0,
+    );
+    return usable.find((member) => member.replica === local) ?? usable[0];
+  }
+
+  /** Extents in which the target may differ from S. */
+  #missed(ours: readonly SurveyEntry[], theirs: readonly SurveyEntry[]): number[] {
+    const { base } = this.#member;
+    const epoch = base?.lineage === this.#head.changer.known.lineage ? base.epoch : undefined;
+    const byExtent = new Map(theirs.map((entry) => [entry.extent, entry]));
+    const missed = new Set<number>();
+    for (const entry of ours) {
+      const their = byExtent.get(entry.extent);
+      if (epoch === undefined || entry.stamp > epoch || their?.dataMask !== entry.dataMask) {
+        missed.add(entry.extent);
+      }
+      if (their !== undefined && their.dataMask !== entry.dataMask) missed.add(entry.extent);
+    }
+    const known = new Set(ours.map((entry) => entry.extent));
+    for (const entry of theirs) {
+      const isSuspect = epoch === undefined || entry.isMarked || entry.stamp > epoch;
+      if (isSuspect || !known.has(entry.extent)) missed.add(entry.extent);
+    }
+    return [...missed].sort((a, b) => a - b);
+  }
+
+  #copy(extents: readonly number[]): void {
+    let next = 0;
+    let underWay = 0;
+    let failed = false;
+    const advance = (): void => {
+      while (!failed && next < extents.length && underWay < HOLDS_MAX) {
+        underWay++;
+        this.#copyOne(extents[next++]!, (errno) => {
+          underWay--;
+          failed ||= errno !== 0;
+          advance();
+        });
+      }
+      if (underWay > 0 || this.#phase !== 'copying') return;
+      if (failed) this.abort();
+      else if (next === extents.length) {
+        next++;
+        this.#survey();
+      }
+    };
+    advance();
+  }
+
+  #copyOne(extent: number, onDone: (errno: number) => void): void {
+    const { path, copier, changer } = this.#head;
+    const { sizeBytes } = changer.known;
+    const offsetBytes = extent * EXTENT_BYTES;
+    const range = { offsetBytes, lengthBytes: Math.min(EXTENT_BYTES, sizeBytes - offsetBytes) };
+    const hold = path.hold(range, (errno) => {
+      const source = this.#source();
+      if (errno !== 0 || source === undefined) {
+        onDone(errno === 0 ? 1 : errno);
+        return;
+      }
+      this.comparedCount++;
+      const plan = { source: source.seat, seats: this.#member.seat, sizeBytes };
+      // The hold's id is known only after the call.
+      copier.equalise([extent], plan, (failure) => {
+        path.letGo(hold);
+        onDone(failure);
+      });
+    });
+  }
+
+  /** From here on nothing is acknowledged without the target; what was is awaited, or the flush would not cover it there. */
+  #catchUp(): void {
+    this.#phase = 'catching up';
+    this.#member.isJoining = true;
+    this.#head.updateNeeded();
+    this.advance();
+  }
+
+  /** Of S and target together, after everything was copied: so the target lacks no mark that still means something. */
+  #flush(): void {
+    const { path } = this.#head;
+    this.#phase = 'flushing';
+    const seats = path.neededSeats;
+    path.ask({
+      kind: 'flush',
+      seats,
+      onDone: (errno) => {
+        if (this.#phase !== 'flushing') return;
+        if (errno !== 0) {
+          this.abort();
+          return;
+        }
+        this.#flushedSeats = seats;
+        this.#phase = 'flushed';
+        this.advance();
+      },
+    });
+  }
+
+  #join(): void {
+    const head = this.#head;
+    const { known } = head.changer;
+    const lives = new Map([[this.replica, this.#member.life]]);
+    this.#phase = 'submitted';
+    head.transact(
+      withMembers(known, [...known.members.keys(), this.replica], {
+        writer: head.host.newWriter(),
+        lives,
+      }),
+      () => {
+        this.#phase = 'over';
+        this.#member.isJoining = false;
+        head.removeRebuild(this);
+      },
+    );
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The record of a replicated volume: one entry of the cluster store, and durable on each replica that was shown it. Every
+ * transaction on it is conditional on the whole of it and makes the next one with the functions here, so an epoch number
+ * names one record of its lineage (docs/replication.md, "State").
+ */
+
+import { assert } from '../lib/assert.ts';
+
+/** Names one full copy of a volume. Never used again for another. */
+export type ReplicaId = string;
+
+/** How often a drive came back having possibly lost what it took. Positive. */
+export type Life = number;
+
+/** One start of one engine, and which of its attempts to be the head this is. */
+export type HeadId = {
+  readonly engine: string;
+  /** Rises with each start of the engine. */
+  readonly start: number;
+  /** Rises with each claim of this start. */
+  readonly attempt: number;
+};
+
+export type Attachment = {
+  readonly attachId: string;
+  /** The boot of the client's machine: in another one the client is gone. */
+  readonly boot: string;
+};
+
+export type Record = {
+  /** Changes when an operator accepts a loss; a higher one is newer. */
+  readonly lineage: number;
+  readonly epoch: number;
+  /** The transaction that wrote it, by which its writer knows it again. */
+  readonly writer: string;
+  readonly head: HeadId | undefined;
+  readonly attachment: Attachment | undefined;
+  /** S, the in-sync set: the life in which each member was last known to lack nothing. */
+  readonly members: ReadonlyMap<ReplicaId, Life>;
+  /** The fewest members that S may be left with. */
+  readonly minimum: number;
+  readonly sizeBytes: number;
+};
+
+/** An epoch up to which a replica holds what S held. */
+export type Base = { readonly lineage: number; readonly epoch: number };
+
+/** Half of the replicas, rounded up. */
+export function defaultMinimum(replicaCount: number): number {
+  return Math.ceil(replicaCount / 2);
+}
+
+/** `head` takes the volume that `record` says is attached. */
+export function claimed(record: Record, head: HeadId, writer: string): Record {
+  assert(record.attachment !== undefined, 'only an attached volume has a head');
+  return { ...next(record, writer), head };
+}
+
+/** S becomes `members`; of those that were in S before, and are not named in `lives`, the registered life stays. */
+export function withMembers(
+  record: Record,
+  members: Iterable<ReplicaId>,
+  { writer, lives }: { readonly writer: string; readonly lives?: ReadonlyMap<ReplicaId, Life> },
+): Record {
+  const set = new Map<ReplicaId, Life>();
+  for (const replica of members) {
+    const life = lives?.get(replica) ?? record.members.get(replica);
+    assert(life !== undefined, 'a replica joins with the life in which it was made equal');
+    set.set(replica, life);
+  }
+  assert(set.size >= record.minimum, 'S keeps its minimum');
+  return { ...next(record, writer), members: set };
+}
+
+/** The volume is attached anew, or by force elsewhere: whoever is its head finds another attachment and stops. */
+export function attached(record: Record, attachment: Attachment, writer: string): Record {
+  return { ...next(record, writer), head: undefined, attachment };
+}
+
+/** The session of the client is over, by a detach or because what it wrote may be lost. */
+export function detached(record: Record, writer: string): Record {
+  return { ...next(record, writer), head: undefined, attachment: undefined };
+}
+
+function next(record: Record, writer: string): Record {
+  return { ...record, epoch: record.epoch + 1, writer };
+}
+
+/** Whether `a` was committed later than `b`. */
+export function isNewer(a: Record, b: Record): boolean {
+  return a.lineage !== b.lineage ? a.lineage > b.lineage : a.epoch > b.epoch;
+}
+
+/** Whether both are the same record: an epoch alone does not tell after the store was restored. */
+export function isSame(a: Record, b: Record): boolean {
+  return a.lineage === b.lineage && a.epoch === b.epoch && a.writer === b.writer;
+}
+
+/** Whether `head` wrote `record`, or it was written under it: then nobody else was head in between. */
+export function isHeadOf(head: HeadId, record: Record): boolean {
+  const other = record.head;
+  return (
+    other !== undefined &&
+    other.engine === head.engine &&
+    other.start === head.start &&
+    other.attempt === head.attempt
+  );
+}

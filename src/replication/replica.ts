@@ -1,0 +1,370 @@
+/**
+ * The serving side of one replica, pure: who may use it, and in which order a change of head or of S takes effect
+ * (docs/replication.md, "Sessions"). The replica beside its head is served by this class like any other.
+ *
+ * Invariants:
+ *  1. One session at a time. A newer one is answered only after whatever the older one submitted has ended, and its grant too.
+ *  2. The newest record seen is durable before the replica does anything under it.
+ *  3. Stamps of an epoch are on all marked extents before its record is answered.
+ */
+
+import { ESTALE } from '../model/errno.ts';
+import { Answer, type Digest, type Mark, type Request, type SurveyEntry } from './messages.ts';
+import { type Base, type HeadId, type Life, type Record, type ReplicaId, isNewer } from './record.ts';
+
+/** Reads are granted for so long, counted from the receipt of a renewal. */
+export const GRANT_MS = 1000;
+
+/** What is durable beside the content. */
+export type ReplicaState = {
+  /** The newest record it was shown; undefined: new, never opened. */
+  readonly seen: Record | undefined;
+  /** The newest record it saw whose members include it; undefined: its content has no known history. */
+  readonly base: Base | undefined;
+};
+
+/** The content on its drive. Each call with a token ends in one {@link Replica.onDone}, never inside the call. */
+export type ReplicaContent = {
+  readonly life: Life;
+  /** As it was when the content was opened. */
+  readonly state: ReplicaState;
+  read(token: number, request: Request): void;
+  /** A write, zero, trim or copy, and its mark with it. Done: SIGKILL cannot lose either; with `fua`: power loss cannot. */
+  change(token: number, request: Request): void;
+  flush(token: number): void;
+  /** Makes `state` durable. */
+  keep(token: number, state: ReplicaState): void;
+  /** Gives all marked extents this epoch as that of their last change, durably before a later `keep`. */
+  stamp(token: number, epoch: number): void;
+  /** Drops marks of epochs below `epoch`, and of changes numbered below `number`. Lazily: losing it leaves marks. */
+  dropMarks(epoch: number, number: number): void;
+  marks(): readonly Mark[];
+  digest(token: number, extent: number, onDigest: (digest: Digest) => void): void;
+  /** Of the extents from `firstExtent` on, as many as one answer to a survey tells of. */
+  survey(firstExtent: number): readonly SurveyEntry[];
+};
+
+export type ReplicaHost = {
+  /** CLOCK_BOOTTIME, ms. */
+  now(): number;
+  /** Sends over the connection; without effect when it is gone. The answer is reused after the call. */
+  answer(connection: number, answer: Answer): void;
+};
+
+type Session = {
+  readonly connection: number;
+  readonly number: number;
+  readonly head: HeadId;
+  readonly record: Record;
+  readonly token: number;
+  state: 'waiting' | 'keeping' | 'open';
+  /** Of the last request. */
+  sequence: number;
+};
+
+/** A request that the content has. */
+type Work = {
+  readonly session: Session;
+  readonly kind: Request['kind'];
+  readonly token: number;
+  readonly epoch: number;
+  readonly record: Record | undefined;
+  digest: Digest | undefined;
+};
+
+export class Replica {
+  readonly id: ReplicaId;
+  readonly #content: ReplicaContent;
+  readonly #host: ReplicaHost;
+  readonly #answer = new Answer();
+  #state: ReplicaState;
+  #session: Session | undefined;
+  #grant: { readonly holder: HeadId; untilMs: number } | undefined;
+  #nextToken = 1;
+  readonly #work = new Map<number, Work>();
+  /** Set changes of the session that are not answered yet, oldest first; the first may be under way. */
+  readonly #records: Work[] = [];
+  #recording = false;
+
+  constructor(
+    id: ReplicaId,
+    { content, host }: { readonly content: ReplicaContent; readonly host: ReplicaHost },
+  ) {
+    this.id = id;
+    this.#content = content;
+    this.#host = host;
+    this.#state = content.state;
+    const holder = content.state.seen?.head;
+    // What an earlier process granted is not known any more.
+    if (holder !== undefined) this.#grant = { holder, untilMs: host.now() + GRANT_MS };
+  }
+
+  get state(): ReplicaState {
+    return this.#state;
+  }
+
+  /** A request came over `connection`. */
+  receive(connection: number, request: Request): void {
+    if (request.kind === 'open') {
+      this.#open(connection, request);
+      return;
+    }
+    const session = this.#session;
+    if (session?.connection !== connection || session.number !== request.session) return;
+    if (session.state !== 'open' || request.sequence !== session.sequence + 1) {
+      this.#session = undefined;
+      return;
+    }
+    session.sequence++;
+    this.#serve(session, request);
+  }
+
+  /** Time has passed: called at least every 50 ms. */
+  tick(): void {
+    this.#advance();
+  }
+
+  /** The content has done what was asked under `token`. */
+  onDone(token: number, errno: number): void {
+    const work = this.#work.get(token);
+    if (work === undefined) return;
+    this.#work.delete(token);
+    if (work.kind === 'open') this.#kept(work, errno);
+    else if (work.kind === 'record') this.#recorded(work, errno);
+    else this.#reply(work, errno);
+    this.#advance();
+  }
+
+  #open(connection: number, request: Request): void {
+    const { record, head } = request;
+    if (record === undefined || head === undefined) return;
+    if (this.#refuses(record, head, request.session)) {
+      const answer = this.#fresh('open', request);
+      answer.errno = ESTALE;
+      answer.record = this.#state.seen;
+      this.#host.answer(connection, answer);
+      return;
+    }
+    this.#session = {
+      connection,
+      number: request.session,
+      head,
+      record,
+      token: request.token,
+      state: 'waiting',
+      sequence: 0,
+    };
+    this.#records.length = 0;
+    this.#recording = false;
+    this.#advance();
+  }
+
+  #refuses(record: Record, head: HeadId, session: number): boolean {
+    const newest = this.#newestShown();
+    if (newest === undefined) return false;
+    if (isNewer(newest, record)) return true;
+    if (isNewer(record, newest)) return false;
+    if (newest.lineage !== record.lineage || newest.writer !== record.writer) return true;
+    const current = this.#session;
+    return current !== undefined && isSameHead(current.head, head) && current.number >= session;
+  }
+
+  /** Of what is durable, and of the session that waits to be. */
+  #newestShown(): Record | undefined {
+    const seen = this.#state.seen;
+    const shown = this.#session?.record;
+    if (shown === undefined) return seen;
+    return seen === undefined || isNewer(shown, seen) ? shown : seen;
+  }
+
+  /** Goes on with whatever waits for work to end, or for time. */
+  #advance(): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    if (session.state === 'waiting') {
+      if (this.#work.size > 0 || this.#isGrantedToAnother(session.head)) return;
+      session.state = 'keeping';
+      const token = this.#begin(session, 'open', { token: session.token, epoch: 0 });
+      this.#content.keep(token, this.#stateWith(session.record));
+    } else if (session.state === 'open') {
+      this.#advanceRecords(session);
+    }
+  }
+
+  /** A head of the same engine is a later one: the earlier is dead, or stopped before this one began. */
+  #isGrantedToAnother(head: HeadId): boolean {
+    const grant = this.#grant;
+    return (
+      grant !== undefined &&
+      grant.holder.engine !== head.engine &&
+      this.#host.now() < grant.untilMs
+    );
+  }
+
+  #stateWith(record: Record): ReplicaState {
+    const { lineage, epoch } = record;
+    const seen = record;
+    return { seen, base: record.members.has(this.id) ? { lineage, epoch } : this.#state.base };
+  }
+
+  #kept(work: Work, errno: number): void {
+    const { session } = work;
+    if (errno !== 0) {
+      if (this.#session === session) this.#session = undefined;
+      return;
+    }
+    this.#state = this.#stateWith(session.record);
+    if (this.#session !== session) return;
+    this.#grant = undefined;
+    session.state = 'open';
+    const answer = this.#fresh('open', { session: session.number, token: work.token });
+    answer.base = this.#state.base;
+    this.#host.answer(session.connection, answer);
+  }
+
+  #serve(session: Session, request: Request): void {
+    switch (request.kind) {
+      case 'read':
+        this.#content.read(this.#begin(session, 'read', request), request);
+        break;
+      case 'flush':
+        this.#content.flush(this.#begin(session, 'flush', request));
+        break;
+      case 'digest':
+        this.#digest(session, request);
+        break;
+      case 'record':
+        this.#records.push(workOf(session, 'record', request));
+        this.#advance();
+        break;
+      case 'durable':
+        this.#content.dropMarks(request.epoch, request.number);
+        break;
+      case 'renew':
+        this.#grant = { holder: session.head, untilMs: this.#host.now() + GRANT_MS };
+        this.#host.answer(session.connection, this.#fresh('renew', request));
+        break;
+      case 'release':
+        this.#grant = undefined;
+        this.#session = undefined;
+        this.#host.answer(session.connection, this.#fresh('release', request));
+        break;
+      case 'marks': {
+        const answer = this.#fresh('marks', request);
+        answer.marks = this.#content.marks();
+        this.#host.answer(session.connection, answer);
+        break;
+      }
+      case 'survey': {
+        const answer = this.#fresh('survey', request);
+        answer.survey = this.#content.survey(request.number);
+        this.#host.answer(session.connection, answer);
+        break;
+      }
+      case 'open':
+        break;
+      case 'write':
+      case 'zero':
+      case 'trim':
+      case 'copy':
+        this.#content.change(this.#begin(session, request.kind, request), request);
+        break;
+    }
+  }
+
+  #digest(session: Session, request: Request): void {
+    const token = this.#begin(session, 'digest', request);
+    const work = this.#work.get(token);
+    this.#content.digest(token, request.number, (digest) => {
+      if (work !== undefined) work.digest = digest;
+    });
+  }
+
+  /** A set change takes effect once the changes of older epochs have ended: their extents are stamped with it too. */
+  #advanceRecords(session: Session): void {
+    const first = this.#records[0];
+    if (first?.record === undefined || this.#recording) return;
+    for (const work of this.#work.values()) {
+      if (isChange(work.kind) && work.epoch < first.record.epoch) return;
+    }
+    this.#recording = true;
+    const token = this.#begin(session, 'record', first, first.record);
+    this.#content.stamp(token, first.record.epoch);
+  }
+
+  /** One of the two steps of a set change is done: stamped, then kept. */
+  #recorded(work: Work, errno: number): void {
+    if (work.record === undefined) return;
+    const isKept = work.epoch === KEPT;
+    if (isKept && errno === 0) this.#state = this.#stateWith(work.record);
+    if (this.#session !== work.session) return;
+    if (errno !== 0) {
+      this.#session = undefined;
+      return;
+    }
+    if (!isKept) {
+      const step = { token: work.token, epoch: KEPT };
+      const token = this.#begin(work.session, 'record', step, work.record);
+      this.#content.keep(token, this.#stateWith(work.record));
+      return;
+    }
+    this.#recording = false;
+    this.#records.shift();
+    this.#reply(work, 0);
+  }
+
+  #begin(
+    session: Session,
+    kind: Request['kind'],
+    { token, epoch }: { readonly token: number; readonly epoch: number },
+    record?: Record,
+  ): number {
+    const own = this.#nextToken++;
+    this.#work.set(own, { session, kind, token, epoch, record, digest: undefined });
+    return own;
+  }
+
+  #reply(work: Work, errno: number): void {
+    const { session } = work;
+    if (this.#session !== session) return;
+    const answer = this.#fresh(work.kind, { session: session.number, token: work.token });
+    answer.errno = errno;
+    answer.digest = work.digest;
+    this.#host.answer(session.connection, answer);
+  }
+
+  #fresh(
+    kind: Request['kind'],
+    { session, token }: { readonly session: number; readonly token: number },
+  ): Answer {
+    const answer = this.#answer;
+    answer.kind = kind;
+    answer.replica = this.id;
+    answer.session = session;
+    answer.token = token;
+    answer.errno = 0;
+    answer.life = this.#content.life;
+    answer.record = undefined;
+    answer.marks = [];
+    answer.digest = undefined;
+    answer.survey = [];
+    answer.base = undefined;
+    return answer;
+  }
+}
+
+/** In place of an epoch: the second step of a set change. */
+const KEPT = -1;
+
+function workOf(session: Session, kind: Request['kind'], request: Request): Work {
+  const { token, epoch, record } = request;
+  return { session, kind, token, epoch, record, digest: undefined };
+}
+
+function isChange(kind: Request['kind']): boolean {
+  return kind === 'write' || kind === 'zero' || kind === 'trim' || kind === 'copy';
+}
+
+function isSameHead(a: HeadId, b: HeadId): boolean {
+  return a.engine === b.engine && a.start === b.start && a.attempt === b.attempt;
+}

@@ -1,0 +1,429 @@
+/**
+ * The write path of one replicated volume: numbers changes, keeps overlapping requests apart, sends changes to every replica of S,
+ * and acknowledges what all of them took (docs/replication.md, "The write path").
+ *
+ * Invariants:
+ *  1. A change is acknowledged only when every member that is needed took it.
+ *  2. A request is taken out when every replica that it was sent to, and whose session is open, has answered. Until then it holds its range.
+ *  3. A read is answered only under grants of every member that is needed.
+ */
+
+import { ECONNRESET, EIO, ENOSPC, ESHUTDOWN } from '../model/errno.ts';
+import { type Member, SUSPECT_MS } from './member.ts';
+import type { Members } from './members.ts';
+import type { Answer, ChangeKind } from './messages.ts';
+import { type Operation, Operations } from './operations.ts';
+
+export type Change = {
+  readonly kind: ChangeKind;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly address: number;
+  readonly fua?: boolean;
+  readonly allocate?: boolean;
+};
+
+export type WritePathHost = {
+  now(): number;
+  /** The replica to read from first. */
+  readonly local: string;
+  /** A client's request is over. */
+  onDone(token: number, errno: number): void;
+  /** Every needed member made durable what it took before. */
+  onFlushed(operation: Operation): void;
+  /** A replica outside S could not do a change. */
+  onTargetFailed(member: Member): void;
+  /** All of `seats` refused or failed a request that others did, or all failed; the range is still held. See {@link WritePath.settled}. */
+  onDisagreement(operation: Operation, failedSeats: number): void;
+};
+
+/** Questions of the head itself: one seat or several, an answer of each. */
+export type Question = {
+  readonly kind: 'read' | 'copy' | 'flush' | 'digest' | 'marks' | 'survey' | 'release';
+  readonly seats: number;
+  readonly offsetBytes?: number;
+  readonly lengthBytes?: number;
+  readonly address?: number;
+  /** Of a digest its extent, of a survey the first. */
+  readonly number?: number;
+  readonly dataMask?: number;
+  readonly stamp?: number;
+  readonly onAnswer?: (member: Member, answer: Answer) => void;
+  readonly onDone: (errno: number) => void;
+};
+
+export class WritePath {
+  readonly operations: Operations = new Operations();
+  /** The epoch that goes on every request. */
+  epoch = 0;
+  /** Seats of all members whose answers an acknowledgement needs; set by the head, which calls {@link review} after it. */
+  neededSeats = 0;
+  /** Seats that get changes besides: of replicas that are being made equal. */
+  targetSeats = 0;
+  isServing = false;
+  readonly #members: Members;
+  readonly #host: WritePathHost;
+  #nextNumber = 1;
+
+  constructor(members: Members, host: WritePathHost) {
+    this.#members = members;
+    this.#host = host;
+  }
+
+  /** The number below which all changes are over, at every replica that got them. */
+  get oldestNumber(): number {
+    for (const operation of this.operations) {
+      if (operation.number > 0 && operation.isChange) return operation.number;
+    }
+    return this.#nextNumber;
+  }
+
+  get nextNumber(): number {
+    return this.#nextNumber;
+  }
+
+  change(token: number, change: Change): void {
+    const operation = this.operations.add();
+    operation.kind = change.kind;
+    operation.token = token;
+    operation.number = this.#nextNumber++;
+    operation.offsetBytes = change.offsetBytes;
+    operation.lengthBytes = change.lengthBytes;
+    operation.address = change.address;
+    operation.fua = change.fua ?? false;
+    operation.allocate = change.allocate ?? false;
+    this.#startIfFree(operation);
+  }
+
+  read(
+    token: number,
+    { offsetBytes, lengthBytes, address }: Omit<Change, 'kind'>,
+  ): void {
+    const operation = this.operations.add();
+    operation.kind = 'read';
+    operation.token = token;
+    operation.offsetBytes = offsetBytes;
+    operation.lengthBytes = lengthBytes;
+    operation.address = address;
+    this.#startIfFree(operation);
+  }
+
+  flush(token: number, onDone?: (errno: number) => void): void {
+    const oldest = this.oldestNumber;
+    const operation = this.operations.add();
+    operation.kind = 'flush';
+    operation.token = token;
+    operation.number = oldest;
+    operation.onDone = onDone;
+    this.#startIfFree(operation);
+  }
+
+  /**
+   * Keeps the range from all later requests, once earlier ones that overlap are over: then `onHeld(0)`; ECONNRESET: it never came to
+   * that. Returns its id, for {@link letGo}; sessions made anew end it too.
+   */
+  hold(
+    range: { readonly offsetBytes: number; readonly lengthBytes: number },
+    onHeld: (errno: number) => void,
+  ): number {
+    const operation = this.operations.add();
+    operation.kind = 'hold';
+    operation.offsetBytes = range.offsetBytes;
+    operation.lengthBytes = range.lengthBytes;
+    operation.onDone = onHeld;
+    const { id } = operation;
+    this.#startIfFree(operation);
+    return id;
+  }
+
+  letGo(holdId: number): void {
+    const hold = this.operations.find(holdId);
+    if (hold !== undefined) this.#remove(hold);
+  }
+
+  /** Asks the replicas themselves, past the order of requests: of a range, only while it is held. ECONNRESET: one of them is lost. */
+  ask(question: Question): void {
+    if ((question.seats & ~this.#members.openSeats) !== 0) {
+      question.onDone(ECONNRESET);
+      return;
+    }
+    const operation = this.operations.add();
+    operation.kind = question.kind;
+    operation.question = question;
+    operation.onlySeats = question.seats;
+    operation.offsetBytes = question.offsetBytes ?? 0;
+    operation.lengthBytes = question.lengthBytes ?? 0;
+    operation.address = question.address ?? 0;
+    operation.number = question.kind === 'copy' ? this.#nextNumber++ : (question.number ?? 0);
+    operation.dataMask = question.dataMask ?? 0;
+    operation.stamp = question.stamp ?? 0;
+    operation.started = true;
+    for (const member of this.#members) {
+      if ((member.seat & question.seats) !== 0) this.#send(operation, member);
+    }
+  }
+
+  onAnswer(member: Member, answer: Answer): void {
+    const operation = this.operations.find(answer.token);
+    if (operation === undefined || (operation.sentSeats & member.seat) === 0) return;
+    if (answer.errno === 0) {
+      operation.tookSeats |= member.seat;
+      operation.question?.onAnswer?.(member, answer);
+    } else {
+      operation.failedSeats |= member.seat;
+      operation.errno = answer.errno;
+      const isOutside = (member.seat & this.neededSeats) === 0;
+      if (operation.isChange && operation.question === undefined && (isOutside || operation.isAcknowledged)) {
+        this.#host.onTargetFailed(member);
+      }
+    }
+    this.#advance(operation);
+  }
+
+  /** A member's session is open again: it gets again what it did not answer. */
+  onOpened(member: Member): void {
+    if ((member.seat & this.neededSeats) === 0) return;
+    for (const operation of [...this.operations]) {
+      if (!operation.started || operation.question !== undefined || operation.kind === 'hold') continue;
+      if (operation.kind === 'read') {
+        if (operation.sentSeats === 0) this.#sendRead(operation);
+      } else if ((operation.tookSeats & member.seat) === 0) {
+        this.#send(operation, member);
+      }
+    }
+  }
+
+  /** A session ended: nothing that was asked in it will be answered. */
+  onClosed(member: Member): void {
+    for (const operation of [...this.operations]) {
+      if (operation.question !== undefined) {
+        if ((operation.onlySeats & member.seat) !== 0) this.#end(operation, ECONNRESET);
+        continue;
+      }
+      if ((operation.sentSeats & member.seat) === 0) continue;
+      if (((operation.tookSeats | operation.failedSeats) & member.seat) === 0) {
+        operation.sentSeats &= ~member.seat;
+        if (operation.kind === 'read') this.#sendRead(operation);
+      }
+      this.#advance(operation);
+    }
+  }
+
+  /** Whether the replica in `seat` took everything that is acknowledged. */
+  hasTakenAll(seat: number): boolean {
+    for (const operation of this.operations) {
+      if (operation.isAcknowledged && operation.isChange && (operation.tookSeats & seat) === 0) return false;
+    }
+    return true;
+  }
+
+  /** What is needed has changed, or a grant came, or time passed. */
+  review(): void {
+    for (const operation of [...this.operations]) {
+      if (!operation.started || operation.question !== undefined) continue;
+      if (operation.kind === 'flush') this.#sendFlush(operation);
+      this.#advance(operation);
+    }
+  }
+
+  /** The member whose oldest request is unanswered for too long, if there is one. */
+  findSilent(): Member | undefined {
+    const before = this.#host.now() - SUSPECT_MS;
+    for (const operation of this.operations) {
+      if (!operation.started || operation.sentAtMs > before) continue;
+      const silent =
+        operation.sentSeats &
+        ~(operation.tookSeats | operation.failedSeats) &
+        this.#members.openSeats;
+      for (const member of this.#members) if ((member.seat & silent) !== 0) return member;
+    }
+    return undefined;
+  }
+
+  /** Clients' requests start from now on, those that came before first. */
+  serve(): void {
+    this.isServing = true;
+    for (const operation of [...this.operations]) this.#startIfFree(operation);
+  }
+
+  /** Sessions are made anew: what is not acknowledged is sent again once {@link serve} is called; the head's own questions fail. */
+  suspend(): void {
+    this.isServing = false;
+    for (const operation of [...this.operations]) {
+      if (operation.question !== undefined || operation.kind === 'hold') {
+        this.#end(operation, ECONNRESET);
+      } else if (operation.isAcknowledged) {
+        this.operations.remove(operation);
+      } else {
+        operation.started = false;
+        operation.isSettling = false;
+        operation.sentSeats = 0;
+        operation.tookSeats = 0;
+        operation.failedSeats = 0;
+      }
+    }
+  }
+
+  /** Nothing is answered any more but with ESHUTDOWN. */
+  stop(): void {
+    this.isServing = false;
+    for (const operation of [...this.operations]) {
+      if (operation.isAcknowledged) this.operations.remove(operation);
+      else this.#end(operation, operation.token < 0 ? ECONNRESET : ESHUTDOWN);
+    }
+  }
+
+  /** What the needed members disagreed about, or all refused, is equal on all of them: `errno` is true of each. */
+  settled(operation: Operation, errno: number): void {
+    operation.isSettling = false;
+    this.#end(operation, errno);
+  }
+
+  #startIfFree(operation: Operation): void {
+    if (operation.started || !this.isServing || !this.operations.mayStart(operation)) return;
+    operation.started = true;
+    if (operation.kind === 'hold') {
+      const onHeld = operation.onDone;
+      operation.onDone = undefined;
+      onHeld?.(0);
+    } else if (operation.kind === 'read') {
+      this.#sendRead(operation);
+    } else if (operation.kind === 'flush') {
+      this.#sendFlush(operation);
+      this.#advance(operation);
+    } else {
+      const seats = this.neededSeats | this.targetSeats;
+      for (const member of this.#members) {
+        if (member.isOpen && (member.seat & seats) !== 0) this.#send(operation, member);
+      }
+    }
+  }
+
+  #sendFlush(operation: Operation): void {
+    const seats = this.neededSeats & this.#members.openSeats & ~operation.sentSeats;
+    for (const member of this.#members) {
+      if ((member.seat & seats) !== 0) this.#send(operation, member);
+    }
+  }
+
+  #send(operation: Operation, member: Member): void {
+    operation.sentSeats |= member.seat;
+    operation.sentAtMs = this.#host.now();
+    const request = this.#members.request;
+    if (operation.kind === 'hold') return;
+    request.kind = operation.kind;
+    request.token = operation.id;
+    request.epoch = this.epoch;
+    request.number = operation.number;
+    request.offsetBytes = operation.offsetBytes;
+    request.lengthBytes = operation.lengthBytes;
+    request.address = operation.address;
+    request.fua = operation.fua;
+    request.allocate = operation.allocate;
+    request.dataMask = operation.dataMask;
+    request.stamp = operation.stamp;
+    this.#members.send(member);
+  }
+
+  /** To the replica beside the head, or any other of S that did not fail it. */
+  #sendRead(operation: Operation): void {
+    const usable = this.neededSeats & this.#members.openSeats & ~operation.failedSeats;
+    let chosen: Member | undefined;
+    for (const member of this.#members) {
+      if ((member.seat & usable) === 0) continue;
+      if (chosen === undefined || member.replica === this.#host.local) chosen = member;
+    }
+    if (chosen !== undefined) this.#send(operation, chosen);
+  }
+
+  #advance(operation: Operation): void {
+    if (!operation.started || operation.kind === 'hold' || operation.isSettling) return;
+    if (operation.question !== undefined) this.#advanceQuestion(operation);
+    else if (operation.kind === 'read') this.#advanceRead(operation);
+    else this.#advanceChange(operation);
+  }
+
+  #advanceQuestion(operation: Operation): void {
+    const answered = operation.tookSeats | operation.failedSeats;
+    if ((operation.onlySeats & ~answered) !== 0) return;
+    this.#end(operation, operation.failedSeats === 0 ? 0 : operation.errno);
+  }
+
+  #advanceRead(operation: Operation): void {
+    if (operation.tookSeats !== 0) {
+      if (this.#isGranted()) this.#end(operation, 0);
+      return;
+    }
+    if ((operation.sentSeats & ~operation.failedSeats) !== 0) return;
+    const needed = this.neededSeats;
+    if ((operation.failedSeats & needed) === needed && this.#isGranted()) this.#end(operation, EIO);
+    else this.#sendRead(operation);
+  }
+
+  #isGranted(): boolean {
+    const now = this.#host.now();
+    for (const member of this.#members) {
+      if ((member.seat & this.neededSeats) !== 0 && now >= member.grantUntilMs) return false;
+    }
+    return true;
+  }
+
+  #advanceChange(operation: Operation): void {
+    const needed = this.neededSeats;
+    const answered = operation.tookSeats | operation.failedSeats;
+    if (!operation.isAcknowledged) {
+      if ((needed & ~answered) !== 0) return;
+      const failed = operation.failedSeats & needed;
+      if (failed !== 0) {
+        this.#disagree(operation, failed);
+        return;
+      }
+      operation.isAcknowledged = true;
+      this.#acknowledge(operation);
+    }
+    // What is acknowledged before a target became needed is still sent to it again, if its session breaks.
+    const awaited = operation.sentSeats & this.#members.openSeats & ~answered;
+    if (awaited === 0 && (needed & ~operation.tookSeats) === 0) this.#remove(operation);
+  }
+
+  #disagree(operation: Operation, failedSeats: number): void {
+    const isOnlyMember = (this.neededSeats & (this.neededSeats - 1)) === 0;
+    if (isOnlyMember && operation.errno === ENOSPC) {
+      this.#end(operation, operation.errno);
+      return;
+    }
+    operation.isSettling = true;
+    this.#host.onDisagreement(operation, failedSeats);
+  }
+
+  /** A member that failed it is to leave S: it is looked at again when S has changed. */
+  unsettle(operation: Operation): void {
+    operation.isSettling = false;
+  }
+
+  #acknowledge(operation: Operation): void {
+    const { token, onDone } = operation;
+    operation.onDone = undefined;
+    if (operation.kind === 'flush') this.#host.onFlushed(operation);
+    if (onDone !== undefined) onDone(0);
+    if (token >= 0) this.#host.onDone(token, 0);
+  }
+
+  #end(operation: Operation, errno: number): void {
+    const { token, onDone, question } = operation;
+    operation.onDone = undefined;
+    operation.question = undefined;
+    const told = operation.isAcknowledged;
+    this.#remove(operation);
+    if (told) return;
+    if (question !== undefined) question.onDone(errno);
+    else if (onDone !== undefined) onDone(errno);
+    if (token >= 0) this.#host.onDone(token, errno);
+  }
+
+  #remove(operation: Operation): void {
+    this.operations.remove(operation);
+    if (!this.isServing) return;
+    for (const other of [...this.operations]) this.#startIfFree(other);
+  }
+}
