@@ -94,7 +94,8 @@ export class SimClient {
   }
 
   onDone(request: ClientRequest, errno: number): void {
-    const { expectations, memory } = this.#options;
+    const { expectations, memory, world } = this.#options;
+    if (world.onTrace !== undefined) world.trace(`answer ${request.id}: ${errno}`);
     this.#underWay.delete(request.id);
     for (const [index, block] of [...blocksOf(request)].entries()) {
       if (request.kind === 'read') {
@@ -133,6 +134,9 @@ export class SimClient {
       expectations.issued(block, request.id, value);
     }
     this.#underWay.set(request.id, request);
+    if (world.onTrace !== undefined) {
+      world.trace(`client asks ${kind} ${request.id} of ${firstBlock} to ${firstBlock + count}`);
+    }
     this.#send(request);
   }
 

@@ -26,6 +26,8 @@ export type CopyPlan = {
   /** Those that are made equal to it. */
   readonly seats: number;
   readonly sizeBytes: number;
+  /** Only this much is held, and made equal, whatever the digests say of the rest. */
+  readonly only?: { readonly offsetBytes: number; readonly lengthBytes: number };
 };
 
 export class Copier {
@@ -78,7 +80,10 @@ export class Copier {
           return;
         }
         let differing = 0;
-        for (const [seat, digest] of digests) if (!isEqual(digest, right)) differing |= seat;
+        for (const [seat, digest] of digests) {
+          const isSame = plan.only === undefined ? isEqual(digest, right) : seat === plan.source;
+          if (!isSame) differing |= seat;
+        }
         if (differing === 0) onDone(0);
         else this.#copy(extent, { ...plan, seats: differing, digest: right }, onDone);
       },
@@ -92,12 +97,14 @@ export class Copier {
   ): void {
     this.copiedCount++;
     const address = this.#buffers.borrow();
-    const offsetBytes = extent * EXTENT_BYTES;
-    const range = {
-      offsetBytes,
-      lengthBytes: Math.min(EXTENT_BYTES, plan.sizeBytes - offsetBytes),
-      address,
-    };
+    const start = extent * EXTENT_BYTES;
+    const { only, sizeBytes } = plan;
+    const offsetBytes = Math.max(start, only?.offsetBytes ?? 0);
+    const endBytes = Math.min(
+      start + EXTENT_BYTES,
+      only === undefined ? sizeBytes : only.offsetBytes + only.lengthBytes,
+    );
+    const range = { offsetBytes, lengthBytes: endBytes - offsetBytes, address };
     const end = (errno: number): void => {
       if (errno === 0) this.#buffers.giveBack(address);
       else this.#buffers.abandon(address);

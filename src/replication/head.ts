@@ -262,6 +262,7 @@ export class Head {
   updateNeeded(): void {
     const { known, pending } = this.changer;
     let seats = this.members.seatsOf(known.members.keys());
+    this.path.memberSeats = seats;
     if (pending !== undefined) seats |= this.members.seatsOf(pending.members.keys());
     seats |= this.members.seatsOf(this.#earlier);
     let targets = 0;
@@ -303,11 +304,8 @@ export class Head {
         this.members.close(member);
         member.damaged = true;
       }
-      this.#onRecorded();
-      this.#review();
-    } else {
-      this.#opening.advance();
     }
+    this.#onRecorded();
   }
 
   #onClosed(member: Member): void {
@@ -440,7 +438,9 @@ export class Head {
       const source = failedSeats & -failedSeats;
       const extents = extentsOf(operation);
       const { sizeBytes } = this.changer.known;
-      this.copier.equalise(extents, { source, seats: neededSeats & ~source, sizeBytes }, (failure) => {
+      const only = { offsetBytes: operation.offsetBytes, lengthBytes: operation.lengthBytes };
+      const plan = { source, seats: neededSeats & ~source, sizeBytes, only };
+      this.copier.equalise(extents, plan, (failure) => {
         const present = this.path.operations.find(id);
         if (present === undefined) return;
         if (failure === 0) this.path.settled(present, errno);

@@ -7,10 +7,12 @@ import type { Head } from './head.ts';
 import type { Member } from './member.ts';
 import { type Life, type ReplicaId, withMembers } from './record.ts';
 
+/** After a failure it begins anew so much later. */
+const RETRY_MS = 50;
 /** Members that do not answer for so long are left out. */
 const REACH_MS = 1000;
 
-type Phase = 'idle' | 'sessions' | 'shrinking' | 'recording' | 'equalising' | 'confirming';
+type Phase = 'idle' | 'failed' | 'sessions' | 'shrinking' | 'recording' | 'equalising' | 'confirming';
 
 export class Opening {
   readonly #head: Head;
@@ -37,19 +39,26 @@ export class Opening {
   /** Goes on if what it waits for is there. */
   advance(): void {
     if (this.#head.changer.pending !== undefined) return;
-    if (this.#phase === 'sessions') this.#gather();
+    if (this.#phase === 'failed') this.#retry();
+    else if (this.#phase === 'sessions') this.#gather();
     else if (this.#phase === 'recording' && this.#head.isRecorded) this.#collectMarks();
     else if (this.#phase === 'confirming' && this.#head.isRecorded) this.#serve();
   }
 
   onClosed(member: Member): void {
     if (this.#phase === 'idle' || this.#phase === 'sessions') return;
-    if (this.#head.changer.known.members.has(member.replica)) this.#beginAnew();
+    if (this.#head.changer.known.members.has(member.replica)) this.#fail();
   }
 
-  #beginAnew(): void {
+  #fail(): void {
+    this.#phase = 'failed';
+    this.#round++;
+    this.#sinceMs = this.#head.host.now();
     this.#head.path.suspend();
-    this.begin();
+  }
+
+  #retry(): void {
+    if (this.#head.host.now() - this.#sinceMs >= RETRY_MS) this.begin();
   }
 
   #gather(): void {
@@ -147,7 +156,7 @@ export class Opening {
     return (errno) => {
       if (round !== this.#round) return;
       if (errno === 0) next();
-      else this.#beginAnew();
+      else this.#fail();
     };
   }
 }

@@ -111,7 +111,7 @@ export class Rebuild {
   #source(): Member | undefined {
     const { members, path, local } = this.#head;
     const usable = [...members].filter(
-      (member) => member.isOpen && (member.seat & path.neededSeats) !== 0,
+      (member) => member.isOpen && (member.seat & path.memberSeats) !== 0,
     );
     return usable.find((member) => member.replica === local) ?? usable[0];
   }

@@ -58,6 +58,8 @@ export class WritePath {
   epoch = 0;
   /** Seats of all members whose answers an acknowledgement needs; set by the head, which calls {@link review} after it. */
   neededSeats = 0;
+  /** Seats of S as it is known: only they are read. */
+  memberSeats = 0;
   /** Seats that get changes besides: of replicas that are being made equal. */
   targetSeats = 0;
   isServing = false;
@@ -182,7 +184,7 @@ export class WritePath {
 
   /** A member's session is open again: it gets again what it did not answer. */
   onOpened(member: Member): void {
-    if ((member.seat & this.neededSeats) === 0) return;
+    if (((this.neededSeats | this.memberSeats) & member.seat) === 0) return;
     for (const operation of [...this.operations]) {
       if (!operation.started || operation.question !== undefined || operation.kind === 'hold') continue;
       if (operation.kind === 'read') {
@@ -327,7 +329,7 @@ export class WritePath {
 
   /** To the replica beside the head, or any other of S that did not fail it. */
   #sendRead(operation: Operation): void {
-    const usable = this.neededSeats & this.#members.openSeats & ~operation.failedSeats;
+    const usable = this.memberSeats & this.#members.openSeats & ~operation.failedSeats;
     let chosen: Member | undefined;
     for (const member of this.#members) {
       if ((member.seat & usable) === 0) continue;
@@ -355,8 +357,8 @@ export class WritePath {
       return;
     }
     if ((operation.sentSeats & ~operation.failedSeats) !== 0) return;
-    const needed = this.neededSeats;
-    if ((operation.failedSeats & needed) === needed && this.#isGranted()) this.#end(operation, EIO);
+    const readable = this.memberSeats;
+    if ((operation.failedSeats & readable) === readable && this.#isGranted()) this.#end(operation, EIO);
     else this.#sendRead(operation);
   }
 
