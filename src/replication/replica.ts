@@ -129,7 +129,7 @@ export class Replica {
     const work = this.#work.get(token);
     if (work === undefined) return;
     this.#work.delete(token);
-    if (work.kind === 'open') this.#kept(work, errno);
+    if (work.kind === 'open') this.#opened(work, errno);
     else if (work.kind === 'record') this.#recorded(work, errno);
     else this.#reply(work, errno);
     this.#advance();
@@ -184,8 +184,9 @@ export class Replica {
     if (session.state === 'waiting') {
       if (this.#work.size > 0 || this.#isGrantedToAnother(session.head)) return;
       session.state = 'keeping';
-      const token = this.#begin(session, 'open', { token: session.token, epoch: 0 });
-      this.#content.keep(token, this.#stateWith(session.record));
+      const { epoch } = session.record;
+      const token = this.#begin(session, 'open', { token: session.token, epoch });
+      this.#content.stamp(token, epoch);
     } else if (session.state === 'open') {
       this.#advanceRecords(session);
     }
@@ -207,10 +208,17 @@ export class Replica {
     return { seen, base: record.members.has(this.id) ? { lineage, epoch } : this.#state.base };
   }
 
-  #kept(work: Work, errno: number): void {
+  /** One of the two steps of an opening is done: stamped, then kept. */
+  #opened(work: Work, errno: number): void {
     const { session } = work;
     if (errno !== 0) {
       if (this.#session === session) this.#session = undefined;
+      return;
+    }
+    if (work.epoch !== KEPT) {
+      if (this.#session !== session) return;
+      const token = this.#begin(session, 'open', { token: work.token, epoch: KEPT });
+      this.#content.keep(token, this.#stateWith(session.record));
       return;
     }
     this.#state = this.#stateWith(session.record);
@@ -353,7 +361,7 @@ export class Replica {
   }
 }
 
-/** In place of an epoch: the second step of a set change. */
+/** In place of an epoch: the second step of an opening or a set change. */
 const KEPT = -1;
 
 function workOf(session: Session, kind: Request['kind'], request: Request): Work {
