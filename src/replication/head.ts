@@ -439,7 +439,8 @@ export class Head {
       const extents = extentsOf(operation);
       const { sizeBytes } = this.changer.known;
       const only = { offsetBytes: operation.offsetBytes, lengthBytes: operation.lengthBytes };
-      const plan = { source, seats: neededSeats & ~source, sizeBytes, only };
+      const targets = operation.tookSeats & this.members.openSeats;
+      const plan = { source, seats: (neededSeats | targets) & ~source, sizeBytes, only };
       this.copier.equalise(extents, plan, (failure) => {
         const present = this.path.operations.find(id);
         if (present === undefined) return;

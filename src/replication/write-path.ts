@@ -373,18 +373,19 @@ export class WritePath {
   #advanceChange(operation: Operation): void {
     const needed = this.neededSeats;
     const answered = operation.tookSeats | operation.failedSeats;
+    const awaited = operation.sentSeats & this.#members.openSeats & ~answered;
     if (!operation.isAcknowledged) {
       if ((needed & ~answered) !== 0) return;
       const failed = operation.failedSeats & needed;
       if (failed !== 0) {
-        this.#disagree(operation, failed);
+        // Its range is written to on every replica that got it: none may still be at it.
+        if (awaited === 0) this.#disagree(operation, failed);
         return;
       }
       operation.isAcknowledged = true;
       this.#acknowledge(operation);
     }
     // What is acknowledged before a target became needed is still sent to it again, if its session breaks.
-    const awaited = operation.sentSeats & this.#members.openSeats & ~answered;
     if (awaited === 0 && (needed & ~operation.tookSeats) === 0) this.#remove(operation);
   }
 
