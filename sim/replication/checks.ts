@@ -48,7 +48,10 @@ export class Checks {
     if (request.kind === 'read') {
       // (5)
       if (serving !== undefined && serving !== engine) {
-        throw new Violation('one head', `node ${engine.node} answers a read, and ${serving.node} serves`);
+        throw new Violation(
+          'one head',
+          `node ${engine.node} answers a read, and ${serving.node} serves`,
+        );
       }
       return;
     }
@@ -113,11 +116,15 @@ export class Checks {
     );
     const first = members[0]!;
     for (let block = 0; block < first.blockCount; block++) {
-      if (members.every((media) => media.taken.blocks[block] === first.taken.blocks[block])) continue;
+      if (members.every((media) => media.taken.blocks[block] === first.taken.blocks[block]))
+        continue;
       const extent = Math.floor(block / EXTENT_BLOCKS);
       if (members.some((media) => media.taken.marks.has(extent))) continue;
       const values = members.map((media) => media.taken.blocks[block]).join(', ');
-      throw new Violation('mark', `members differ in block ${block} (${values}), and none is marked`);
+      throw new Violation(
+        'mark',
+        `members differ in block ${block} (${values}), and none is marked`,
+      );
     }
   }
 

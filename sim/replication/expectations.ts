@@ -76,8 +76,7 @@ export class Expectations {
 
   mayBe(block: number, value: number): boolean {
     return this.#blocks[block]!.some(
-      (version) =>
-        version.value === value && !version.isPending && version.replacedAt === Infinity,
+      (version) => version.value === value && !version.isPending && version.replacedAt === Infinity,
     );
   }
 

@@ -3,7 +3,11 @@
 import type { Cluster } from './cluster.ts';
 import type { SimEngine } from './sim-engine.ts';
 
-type Fault = { readonly name: string; readonly weight: number; readonly happen: (cluster: Cluster) => void };
+type Fault = {
+  readonly name: string;
+  readonly weight: number;
+  readonly happen: (cluster: Cluster) => void;
+};
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -146,8 +150,9 @@ export const FAULTS: readonly Fault[] = [
     happen: (cluster) => {
       const head = cluster.serving?.head;
       cluster.wantedNode = draw(cluster).node;
+      if (head?.state !== 'serving') return;
       cluster.client?.rest();
-      head?.detach();
+      head.detach();
     },
   },
 ];

@@ -6,7 +6,7 @@ import { runSeed } from './replication-sim.ts';
 
 const HELP = `Runs the replication of a volume on simulated machines, one seed after the other.
 
-  npm run sim:replication -- [--seeds N] [--first N]     N seeds, 100 unless told
+  npm run sim:replication -- [--seeds N] [--first N]     N seeds, 100 unless told; ends with the first that fails, or with --keep-going not
   npm run sim:replication -- --seed N [--trace]          one, again: the same seed is the same run
 `;
 
@@ -16,6 +16,7 @@ async function main(): Promise<number> {
       seeds: { type: 'string', default: '100' },
       first: { type: 'string', default: '1' },
       seed: { type: 'string' },
+      'keep-going': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -26,7 +27,9 @@ async function main(): Promise<number> {
   }
   const first = countOption('first', values.seed ?? values.first);
   const count = values.seed === undefined ? countOption('seeds', values.seeds) : 1;
-  const onTrace = values.trace ? (line: string): unknown => process.stdout.write(`${line}\n`) : undefined;
+  const onTrace = values.trace
+    ? (line: string): unknown => process.stdout.write(`${line}\n`)
+    : undefined;
   const totals = new Map<string, number>();
   const startedAt = performance.now();
   let failures = 0;
@@ -39,12 +42,15 @@ async function main(): Promise<number> {
       process.stdout.write(
         `SEED ${seed} FAILED\n  ${error instanceof Error ? error.stack : String(error)}\n`,
       );
-      if (failures >= 5) break;
+      if (!values['keep-going']) break;
     }
   }
-  for (const [what, times] of [...totals].sort()) process.stdout.write(`${String(times).padStart(9)}  ${what}\n`);
+  for (const [what, times] of [...totals].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+    process.stdout.write(`${String(times).padStart(9)}  ${what}\n`);
   const ms = performance.now() - startedAt;
-  process.stdout.write(`${count} seeds, ${failures} failed, ${(ms / count).toFixed(1)} ms a seed\n`);
+  process.stdout.write(
+    `${count} seeds, ${failures} failed, ${(ms / count).toFixed(1)} ms a seed\n`,
+  );
   return failures === 0 ? 0 : 1;
 }
 

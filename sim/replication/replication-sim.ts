@@ -63,7 +63,8 @@ function scheduleFaults(
     if (cluster.requestsLeft === 0) return;
     if (cluster.requestsLeft !== lastLeft) stillSinceUs = world.nowUs;
     lastLeft = cluster.requestsLeft;
-    const isDue = requestCount - cluster.requestsLeft >= (injected * requestCount) / (faultCount + 1);
+    const isDue =
+      requestCount - cluster.requestsLeft >= (injected * requestCount) / (faultCount + 1);
     const isStill = world.nowUs - stillSinceUs > 700_000;
     if (injected < faultCount && (isDue || (isStill && world.prng.chance(5)))) {
       injected++;

@@ -60,7 +60,12 @@ export class SimClient {
 
   /** Asks for more, up to its depth. */
   fill(): void {
-    while (this.#head !== undefined && !this.isOver && !this.#isResting && this.#underWay.size < this.#options.depth) {
+    while (
+      this.#head !== undefined &&
+      !this.isOver &&
+      !this.#isResting &&
+      this.#underWay.size < this.#options.depth
+    ) {
       if (!this.#options.takeTurn()) return;
       this.#issue();
     }
@@ -117,7 +122,9 @@ export class SimClient {
     const kind = drawKind(prng.below(100));
     const isFlush = kind === 'flush';
     const firstBlock = prng.chance(hotPercent) ? prng.below(4) : prng.below(blockCount);
-    const count = isFlush ? 0 : Math.min(1 + prng.below(prng.chance(20) ? 40 : 4), blockCount - firstBlock);
+    const count = isFlush
+      ? 0
+      : Math.min(1 + prng.below(prng.chance(20) ? 40 : 4), blockCount - firstBlock);
     const request: ClientRequest = {
       id: SimClient.#nextId++,
       kind,

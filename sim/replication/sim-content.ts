@@ -176,7 +176,8 @@ export class SimContent implements ReplicaContent {
   #allocates(piece: Piece): boolean {
     for (let index = 0; index < EXTENT_BLOCKS; index++) {
       const isHole = this.#media.taken.blocks[piece.extent * EXTENT_BLOCKS + index] === 0;
-      if ((piece.mask & (1 << index)) !== 0 && (piece.values[index] ?? 0) !== 0 && isHole) return true;
+      if ((piece.mask & (1 << index)) !== 0 && (piece.values[index] ?? 0) !== 0 && isHole)
+        return true;
     }
     return false;
   }
@@ -196,7 +197,8 @@ export class SimContent implements ReplicaContent {
         const block = extent * EXTENT_BLOCKS + index;
         const isIn = block >= first && block < end;
         if (isIn) mask |= 1 << index;
-        const hasData = isIn && hasBytes && (request.kind !== 'copy' || (request.dataMask & (1 << index)) !== 0);
+        const hasData =
+          isIn && hasBytes && (request.kind !== 'copy' || (request.dataMask & (1 << index)) !== 0);
         values.push(
           hasData ? this.#host.memory.get(request.address + (block - first) * BLOCK_BYTES) : 0,
         );
@@ -206,4 +208,3 @@ export class SimContent implements ReplicaContent {
     return pieces;
   }
 }
-

@@ -47,7 +47,10 @@ export class SimEngine {
   /** Connections of the head to replicas, by node. */
   readonly #connections = new Map<number, Connection>();
   /** Connections from heads to the replica here. */
-  readonly #inbound = new Map<number, { readonly connection: Connection; readonly onReset: () => void }>();
+  readonly #inbound = new Map<
+    number,
+    { readonly connection: Connection; readonly onReset: () => void }
+  >();
 
   constructor(node: number, blockCount: number, host: EngineHost) {
     this.node = node;
@@ -98,7 +101,8 @@ export class SimEngine {
     const id: HeadId = { engine: `e${this.node}`, start: this.start, attempt: ++this.#attempts };
     const own = this.start;
     const { world, memory, store } = this.#host;
-    const alive = (step: () => void): void => this.#whenRunning(own, () => this.head === head && step());
+    const alive = (step: () => void): void =>
+      this.#whenRunning(own, () => this.head === head && step());
     const head: Head = new Head({
       id,
       record,
@@ -277,4 +281,3 @@ export class SimEngine {
 function nodeOf(replica: string): number {
   return Number(replica.slice(1));
 }
-

@@ -49,9 +49,13 @@ export class Image {
       if ((piece.mask & (1 << index)) !== 0) this.blocks[first + index] = piece.values[index] ?? 0;
     }
     this.stamps[piece.extent] = Math.max(this.stamps[piece.extent] ?? 0, piece.stamp);
-    const { epoch, number } = piece;
-    const mask = piece.mask | (this.marks.get(piece.extent)?.mask ?? 0);
-    this.marks.set(piece.extent, { mask, epoch, number });
+    const before = this.marks.get(piece.extent);
+    // Changes of one extent take effect in any order: the newest of them decides when the mark goes.
+    this.marks.set(piece.extent, {
+      mask: piece.mask | (before?.mask ?? 0),
+      epoch: Math.max(piece.epoch, before?.epoch ?? 0),
+      number: Math.max(piece.number, before?.number ?? 0),
+    });
   }
 
   dropMarks(epoch: number, number: number): void {

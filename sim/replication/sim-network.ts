@@ -38,7 +38,11 @@ export class SimNetwork {
   }
 
   /** `onDone`: the connection, or why there is none. */
-  connect(from: number, to: Endpoint, onDone: (result: Connection | 'refused' | 'silence') => void): void {
+  connect(
+    from: number,
+    to: Endpoint,
+    onDone: (result: Connection | 'refused' | 'silence') => void,
+  ): void {
     const delayUs = this.#delay(from, to.node);
     this.#world.schedule(delayUs, () => {
       if (this.#isCut(from, to.node) || this.#isCut(to.node, from)) {

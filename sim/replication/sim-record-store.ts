@@ -20,11 +20,7 @@ export class SimRecordStore {
     this.onCommit = onCommit;
   }
 
-  transact(
-    expected: Record,
-    next: Record,
-    onOutcome: (outcome: TransactionOutcome) => void,
-  ): void {
+  transact(expected: Record, next: Record, onOutcome: (outcome: TransactionOutcome) => void): void {
     const { prng } = this.#world;
     if (this.isAway) {
       this.#world.schedule(ANSWER_LIMIT_US, () => onOutcome({ kind: 'unknown' }));

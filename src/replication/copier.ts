@@ -117,7 +117,8 @@ export class Copier {
       seats: source,
       ...range,
       onDone: (errno) => {
-        if (errno === 0) this.#path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
+        if (errno === 0)
+          this.#path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
         else end(errno);
       },
     });

@@ -8,12 +8,13 @@
  *  3. Once another head or attachment is found in the record, nothing is answered any more.
  */
 
-import { ENOSPC } from '../model/errno.ts';
 import { type CopyBuffers, Copier } from './copier.ts';
+import { advanceDetach } from './detach.ts';
 import type { Member } from './member.ts';
+import { MarkKeeper } from './mark-keeper.ts';
+import type { Range } from './operations.ts';
 import { Members } from './members.ts';
-import type { Answer, Request } from './messages.ts';
-import type { Operation } from './operations.ts';
+import type { Answer, Change, Request } from './messages.ts';
 import { Opening } from './opening.ts';
 import { Rebuild } from './rebuild.ts';
 import {
@@ -26,13 +27,9 @@ import {
   isNewer,
   withMembers,
 } from './record.ts';
+import { settle } from './settle.ts';
 import { SetChanger, type TransactionOutcome } from './set-changer.ts';
-import { type Change, WritePath } from './write-path.ts';
-
-/** The head flushes by itself so long after a change, so that marks stay few. */
-const FLUSH_MS = 1000;
-/** And after so many changes. */
-const FLUSH_CHANGES = 16_384;
+import { WritePath } from './write-path.ts';
 
 /** Why a head ended: another one or another attachment is there; it was detached; or what was acknowledged may be lost. */
 export type HeadEnd = 'overtaken' | 'detached' | 'session lost';
@@ -80,13 +77,9 @@ export class Head {
   state: HeadState = 'claiming';
   /** Called with the next commit of this head's. */
   #onCommitted: (() => void) | undefined;
-  /** The epoch of the claim: marks of older epochs are other heads'. */
-  #claimEpoch = 0;
   /** Members of earlier sets that are needed until the present one has its record. */
   readonly #earlier = new Set<ReplicaId>();
-  #flushedNumber = 1;
-  #flushedAtMs = 0;
-  #isFlushing = false;
+  readonly #marks: MarkKeeper;
   /** Why I/O stands still, for people. */
   stalled: string | undefined;
 
@@ -106,12 +99,12 @@ export class Head {
       now: () => host.now(),
       local,
       onDone: (token, errno) => host.onDone(token, errno),
-      onFlushed: (operation) => this.#onFlushed(operation),
+      onFlushed: (operation) => this.#marks.onFlushed(operation),
       onTargetFailed: (member) => {
         member.failed = true;
         this.members.close(member);
       },
-      onDisagreement: (operation, seats) => this.#onDisagreement(operation, seats),
+      onDisagreement: (operation, seats) => settle(this, operation, seats),
     });
     this.copier = new Copier(this.path, host);
     this.changer = new SetChanger(record, {
@@ -121,6 +114,7 @@ export class Head {
       onOvertaken: () => this.end('overtaken'),
     });
     this.#opening = new Opening(this);
+    this.#marks = new MarkKeeper(this);
   }
 
   /** Claims the volume. */
@@ -131,7 +125,7 @@ export class Head {
       return;
     }
     this.transact(claimed(known, this.id, this.host.newWriter()), () => {
-      this.#claimEpoch = this.changer.known.epoch;
+      this.#marks.claimEpoch = this.changer.known.epoch;
       for (const replica of this.changer.known.members.keys()) this.members.add(replica);
       this.reopen();
     });
@@ -141,7 +135,7 @@ export class Head {
     this.path.change(token, change);
   }
 
-  read(token: number, range: Omit<Change, 'kind'>): void {
+  read(token: number, range: Range): void {
     this.path.read(token, range);
   }
 
@@ -152,7 +146,7 @@ export class Head {
   /** The client has no more requests: drains, flushes, lets go of the volume. Ends in {@link HeadHost.onEnd}. */
   detach(): void {
     if (this.state === 'serving') this.state = 'detaching';
-    this.#advanceDetach();
+    advanceDetach(this, this.#marks);
   }
 
   /** Starts to make `replica`, which is not in S, equal and a member. */
@@ -174,7 +168,7 @@ export class Head {
   onUnreachable(replica: ReplicaId, refused: boolean): void {
     if (this.state === 'ended') return;
     this.members.onUnreachable(replica, refused);
-    this.#review();
+    this.review();
   }
 
   onAnswer(answer: Answer): void {
@@ -207,10 +201,10 @@ export class Head {
     const silent = this.path.findSilent();
     if (silent !== undefined) this.members.suspect(silent);
     this.path.review();
-    this.#review();
-    for (const rebuild of [...this.#rebuilds]) rebuild.advance();
-    this.#flushByItself();
-    this.#advanceDetach();
+    this.review();
+    for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
+    this.#marks.tick();
+    advanceDetach(this, this.#marks);
   }
 
   /** Submits a set change; `then` is called when it is committed. */
@@ -232,7 +226,9 @@ export class Head {
   /** The client's session is over, because what it wrote may be lost: the next attachment is a new one. */
   loseSession(): void {
     if (this.changer.pending !== undefined) return;
-    this.transact(detached(this.changer.known, this.host.newWriter()), () => this.end('session lost'));
+    this.transact(detached(this.changer.known, this.host.newWriter()), () =>
+      this.end('session lost'),
+    );
   }
 
   /** Sessions with all members anew, and everything that depends on them. */
@@ -240,7 +236,7 @@ export class Head {
     if (this.state !== 'detaching') this.state = 'opening';
     for (const rebuild of this.#rebuilds.splice(0)) rebuild.abort();
     this.path.suspend();
-    this.#isFlushing = false;
+    this.#marks.reset();
     this.updateNeeded();
     this.#opening.begin();
   }
@@ -249,13 +245,11 @@ export class Head {
   serve(): void {
     if (this.state === 'opening') this.state = 'serving';
     this.stalled = undefined;
-    // All that there is was made durable after the members had become equal.
-    this.#tellDurable(this.path.nextNumber);
-    this.#flushedNumber = this.path.oldestNumber;
+    this.#marks.onEqual();
     this.host.onServing(this.changer.known);
     this.clientLives = true;
     this.path.serve();
-    this.#advanceDetach();
+    advanceDetach(this, this.#marks);
   }
 
   /** What a head that knows the outcome of everything needs: S. Else whatever may be S. */
@@ -290,8 +284,7 @@ export class Head {
 
   #onOpened(member: Member): void {
     const { known, pending } = this.changer;
-    const registered =
-      known.members.get(member.replica) ?? pending?.members.get(member.replica);
+    const registered = known.members.get(member.replica) ?? pending?.members.get(member.replica);
     if (member.isTarget && registered === undefined) {
       this.#rebuilds.find((each) => each.replica === member.replica)?.onOpened();
       return;
@@ -347,7 +340,7 @@ export class Head {
   #onRecorded(): void {
     if (this.isRecorded) {
       this.#earlier.clear();
-      for (const member of [...this.members]) {
+      for (const member of this.members.all()) {
         if (!this.changer.known.members.has(member.replica) && !member.isTarget) {
           this.members.remove(member);
         }
@@ -356,12 +349,12 @@ export class Head {
     this.updateNeeded();
     this.path.review();
     this.#opening.advance();
-    for (const rebuild of [...this.#rebuilds]) rebuild.advance();
-    this.#review();
+    for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
+    this.review();
   }
 
   /** Whether S can stay as it is; called whenever that may have changed. */
-  #review(): void {
+  review(): void {
     if (this.state !== 'serving' && this.state !== 'detaching') {
       if (this.state === 'opening') this.#opening.advance();
       return;
@@ -393,89 +386,4 @@ export class Head {
       this.updateNeeded();
     });
   }
-
-  #onFlushed(operation: Operation): void {
-    if ((this.path.neededSeats & ~operation.tookSeats) === 0) this.#tellDurable(operation.number);
-  }
-
-  /** Changes below `number` are durable on every member: their marks go. */
-  #tellDurable(number: number): void {
-    this.#flushedNumber = Math.max(this.#flushedNumber, number);
-    const { known } = this.changer;
-    for (const member of this.members) {
-      if (!member.isOpen || !known.members.has(member.replica)) continue;
-      const request = this.members.request;
-      request.kind = 'durable';
-      request.epoch = this.#claimEpoch;
-      request.number = number;
-      this.members.send(member);
-    }
-  }
-
-  #flushByItself(): void {
-    const now = this.host.now();
-    const unflushed = this.path.nextNumber - this.#flushedNumber;
-    if (!this.path.isServing || this.#isFlushing || unflushed === 0) return;
-    if (now - this.#flushedAtMs < FLUSH_MS && unflushed < FLUSH_CHANGES) return;
-    this.#isFlushing = true;
-    this.#flushedAtMs = now;
-    this.path.flush(-1, () => {
-      this.#isFlushing = false;
-    });
-  }
-
-  /** Failed where others did not, or failed on all. */
-  #onDisagreement(operation: Operation, failedSeats: number): void {
-    const { neededSeats } = this.path;
-    const { id, errno } = operation;
-    const rest = neededSeats & ~failedSeats;
-    const restCount = [...this.members].filter((member) => (member.seat & rest) !== 0).length;
-    if (rest !== 0 && restCount >= this.changer.known.minimum) {
-      for (const member of this.members) if ((member.seat & failedSeats) !== 0) member.failed = true;
-      operation.isSettling = false;
-      this.#review();
-    } else if (errno === ENOSPC && operation.isChange) {
-      const source = failedSeats & -failedSeats;
-      const extents = extentsOf(operation);
-      const { sizeBytes } = this.changer.known;
-      const only = { offsetBytes: operation.offsetBytes, lengthBytes: operation.lengthBytes };
-      const targets = operation.tookSeats & this.members.openSeats;
-      const plan = { source, seats: (neededSeats | targets) & ~source, sizeBytes, only };
-      this.copier.equalise(extents, plan, (failure) => {
-        const present = this.path.operations.find(id);
-        if (present === undefined) return;
-        if (failure === 0) this.path.settled(present, errno);
-        else present.isSettling = false;
-      });
-    } else {
-      // A drive that fails has a new life, or none: that is for a new opening to find out.
-      this.reopen();
-    }
-  }
-
-  #advanceDetach(): void {
-    if (this.state !== 'detaching' || !this.path.isServing) return;
-    if (this.path.operations.size > 0 || this.changer.pending !== undefined) return;
-    if (this.path.nextNumber !== this.#flushedNumber) {
-      this.path.flush(-1);
-      return;
-    }
-    const seats = this.members.seatsOf(this.changer.known.members.keys());
-    if ((seats & ~this.members.openSeats) !== 0) return;
-    this.path.isServing = false;
-    this.path.ask({
-      kind: 'release',
-      seats,
-      onDone: () => {
-        if (this.changer.pending !== undefined) return;
-        this.transact(detached(this.changer.known, this.host.newWriter()), () => this.end('detached'));
-      },
-    });
-  }
-}
-
-function extentsOf(operation: Operation): number[] {
-  const first = Math.floor(operation.firstBlock / 16);
-  const end = Math.ceil(operation.endBlock / 16);
-  return Array.from({ length: end - first }, (_, index) => first + index);
 }

@@ -35,6 +35,11 @@ export class Members implements Iterable<Member> {
     this.#host = host;
   }
 
+  /** Those of this moment: for loops in which some come or go. */
+  all(): Member[] {
+    return this.#all.slice();
+  }
+
   [Symbol.iterator](): Iterator<Member> {
     return this.#all[Symbol.iterator]();
   }
@@ -120,7 +125,8 @@ export class Members implements Iterable<Member> {
   /** Tells all of `seats` of a set change; those without a session hear of it when theirs is opened. */
   tell(record: Record, seats: number): void {
     for (const member of this.#all) {
-      if ((member.seat & seats) === 0 || !member.isOpen || member.sentEpoch >= record.epoch) continue;
+      if ((member.seat & seats) === 0 || !member.isOpen || member.sentEpoch >= record.epoch)
+        continue;
       member.sentEpoch = record.epoch;
       const request = this.request;
       request.kind = 'record';
@@ -173,7 +179,7 @@ export class Members implements Iterable<Member> {
 
   tick(): void {
     const now = this.#host.now();
-    for (const member of [...this.#all]) {
+    for (const member of this.all()) {
       if (member.link === 'down' && now >= member.connectAtMs) this.#connect(member);
       else if (member.isOpen) this.#renew(member, now);
       else if (member.state === 'opening' && now - member.openSentAtMs > SUSPECT_MS) {

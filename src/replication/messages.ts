@@ -7,6 +7,16 @@ import type { Base, HeadId, Life, Record, ReplicaId } from './record.ts';
 
 export type ChangeKind = 'write' | 'zero' | 'trim' | 'copy';
 
+/** What a client asks to be changed. */
+export type Change = {
+  readonly kind: ChangeKind;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly address: number;
+  readonly fua?: boolean;
+  readonly allocate?: boolean;
+};
+
 /**
  * open, renew and release are about the session; record tells of a set change; durable drops marks and has no answer. The rest is I/O.
  */
@@ -23,6 +33,7 @@ export type RequestKind =
   | 'digest'
   | 'survey';
 
+/** One request; what a field means depends on the kind. */
 export class Request {
   kind: RequestKind = 'read';
   /** The session it is for: the epoch at which the head opened it, and its number in the life of the head. */
@@ -74,6 +85,7 @@ export type SurveyEntry = {
   readonly isMarked: boolean;
 };
 
+/** The answer to one request, of the same kind. */
 export class Answer {
   kind: RequestKind = 'read';
   replica: ReplicaId = '';

@@ -12,7 +12,14 @@ const RETRY_MS = 50;
 /** Members that do not answer for so long are left out. */
 const REACH_MS = 1000;
 
-type Phase = 'idle' | 'failed' | 'sessions' | 'shrinking' | 'recording' | 'equalising' | 'confirming';
+type Phase =
+  | 'idle'
+  | 'failed'
+  | 'sessions'
+  | 'shrinking'
+  | 'recording'
+  | 'equalising'
+  | 'confirming';
 
 export class Opening {
   readonly #head: Head;
@@ -74,7 +81,8 @@ export class Opening {
     }
     const intact = reached.filter((member) => member.life === known.members.get(member.replica));
     if (intact.length === 0 && head.clientLives) {
-      head.stalled = 'every in-sync replica that is reached lost power, and the client of before lives';
+      head.stalled =
+        'every in-sync replica that is reached lost power, and the client of before lives';
       if (isComplete) head.loseSession();
       return;
     }
@@ -116,12 +124,20 @@ export class Opening {
     const source = this.#source?.seat ?? 0;
     const seats = path.neededSeats & ~source;
     const { sizeBytes } = changer.known;
-    copier.equalise(extents, { source, seats, sizeBytes }, this.#then(() => this.#flush()));
+    copier.equalise(
+      extents,
+      { source, seats, sizeBytes },
+      this.#then(() => this.#flush()),
+    );
   }
 
   #flush(): void {
     const { path } = this.#head;
-    path.ask({ kind: 'flush', seats: path.neededSeats, onDone: this.#then(() => this.#register()) });
+    path.ask({
+      kind: 'flush',
+      seats: path.neededSeats,
+      onDone: this.#then(() => this.#register()),
+    });
   }
 
   /** All members are equal now, durably: the lives in which they are so count from here on. */

@@ -5,9 +5,29 @@
  */
 
 import { BLOCK_BYTES } from '../model/block-target.ts';
-import type { ChangeKind } from './messages.ts';
-import type { Question } from './write-path.ts';
+import type { Answer, ChangeKind } from './messages.ts';
+import type { Member } from './member.ts';
 
+/** Questions of the head itself: one seat or several, an answer of each. */
+export type Question = Range & {
+  readonly kind: 'read' | 'copy' | 'flush' | 'digest' | 'marks' | 'survey' | 'release';
+  readonly seats: number;
+  /** Of a digest its extent, of a survey the first. */
+  readonly number?: number;
+  readonly dataMask?: number;
+  readonly stamp?: number;
+  readonly onAnswer?: (member: Member, answer: Answer) => void;
+  readonly onDone: (errno: number) => void;
+};
+
+/** What a request is about. */
+export type Range = {
+  readonly offsetBytes?: number;
+  readonly lengthBytes?: number;
+  readonly address?: number;
+};
+
+/** A request from its parsing to the last answer to it. */
 export class Operation {
   kind: ChangeKind | 'read' | 'flush' | 'hold' | 'digest' | 'marks' | 'survey' | 'release' = 'read';
   /** The client's name for it; -1: the head's own. */
@@ -72,14 +92,24 @@ export class Operations implements Iterable<Operation> {
     return this.#active.length;
   }
 
+  /** Those of this moment: for loops in which some end or come. */
+  all(): Operation[] {
+    return this.#active.slice();
+  }
+
   [Symbol.iterator](): Iterator<Operation> {
     return this.#active[Symbol.iterator]();
   }
 
   /** A fresh one, last in order, for the caller to fill in before it calls {@link mayStart}. */
-  add(): Operation {
+  add(kind: Operation['kind'], token: number, range?: Range): Operation {
     const operation = this.#spare.pop() ?? new Operation();
     operation.id = this.#nextId++;
+    operation.kind = kind;
+    operation.token = token;
+    operation.offsetBytes = range?.offsetBytes ?? 0;
+    operation.lengthBytes = range?.lengthBytes ?? 0;
+    operation.address = range?.address ?? 0;
     this.#active.push(operation);
     return operation;
   }
@@ -113,7 +143,6 @@ function conflict(a: Operation, b: Operation): boolean {
 }
 
 function reset(operation: Operation): Operation {
-  operation.token = -1;
   operation.number = 0;
   operation.fua = false;
   operation.allocate = false;

@@ -110,9 +110,9 @@ export class Rebuild {
 
   #source(): Member | undefined {
     const { members, path, local } = this.#head;
-    const usable = [...members].filter(
-      (member) => member.isOpen && (member.seat & path.memberSeats) !== 0,
-    );
+    const usable = members
+      .all()
+      .filter((member) => member.isOpen && (member.seat & path.memberSeats) !== 0);
     return usable.find((member) => member.replica === local) ?? usable[0];
   }
 
@@ -134,7 +134,7 @@ export class Rebuild {
       const isSuspect = epoch === undefined || entry.isMarked || entry.stamp > epoch;
       if (isSuspect || !known.has(entry.extent)) missed.add(entry.extent);
     }
-    return [...missed].sort((a, b) => a - b);
+    return [...missed].toSorted((a, b) => a - b);
   }
 
   #copy(extents: readonly number[]): void {

@@ -10,7 +10,14 @@
 
 import { ESTALE } from '../model/errno.ts';
 import { Answer, type Digest, type Mark, type Request, type SurveyEntry } from './messages.ts';
-import { type Base, type HeadId, type Life, type Record, type ReplicaId, isNewer } from './record.ts';
+import {
+  type Base,
+  type HeadId,
+  type Life,
+  type Record,
+  type ReplicaId,
+  isNewer,
+} from './record.ts';
 
 /** Reads are granted for so long, counted from the receipt of a renewal. */
 export const GRANT_MS = 1000;
@@ -196,9 +203,7 @@ export class Replica {
   #isGrantedToAnother(head: HeadId): boolean {
     const grant = this.#grant;
     return (
-      grant !== undefined &&
-      grant.holder.engine !== head.engine &&
-      this.#host.now() < grant.untilMs
+      grant !== undefined && grant.holder.engine !== head.engine && this.#host.now() < grant.untilMs
     );
   }
 

@@ -11,17 +11,8 @@
 import { ECONNRESET, EIO, ENOSPC, ESHUTDOWN } from '../model/errno.ts';
 import { type Member, SUSPECT_MS } from './member.ts';
 import type { Members } from './members.ts';
-import type { Answer, ChangeKind } from './messages.ts';
-import { type Operation, Operations } from './operations.ts';
-
-export type Change = {
-  readonly kind: ChangeKind;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly address: number;
-  readonly fua?: boolean;
-  readonly allocate?: boolean;
-};
+import type { Answer, Change } from './messages.ts';
+import { type Operation, Operations, type Question, type Range } from './operations.ts';
 
 export type WritePathHost = {
   now(): number;
@@ -35,21 +26,6 @@ export type WritePathHost = {
   onTargetFailed(member: Member): void;
   /** All of `seats` refused or failed a request that others did, or all failed; the range is still held. See {@link WritePath.settled}. */
   onDisagreement(operation: Operation, failedSeats: number): void;
-};
-
-/** Questions of the head itself: one seat or several, an answer of each. */
-export type Question = {
-  readonly kind: 'read' | 'copy' | 'flush' | 'digest' | 'marks' | 'survey' | 'release';
-  readonly seats: number;
-  readonly offsetBytes?: number;
-  readonly lengthBytes?: number;
-  readonly address?: number;
-  /** Of a digest its extent, of a survey the first. */
-  readonly number?: number;
-  readonly dataMask?: number;
-  readonly stamp?: number;
-  readonly onAnswer?: (member: Member, answer: Answer) => void;
-  readonly onDone: (errno: number) => void;
 };
 
 export class WritePath {
@@ -85,36 +61,20 @@ export class WritePath {
   }
 
   change(token: number, change: Change): void {
-    const operation = this.operations.add();
-    operation.kind = change.kind;
-    operation.token = token;
+    const operation = this.operations.add(change.kind, token, change);
     operation.number = this.#nextNumber++;
-    operation.offsetBytes = change.offsetBytes;
-    operation.lengthBytes = change.lengthBytes;
-    operation.address = change.address;
     operation.fua = change.fua ?? false;
     operation.allocate = change.allocate ?? false;
     this.#startIfFree(operation);
   }
 
-  read(
-    token: number,
-    { offsetBytes, lengthBytes, address }: Omit<Change, 'kind'>,
-  ): void {
-    const operation = this.operations.add();
-    operation.kind = 'read';
-    operation.token = token;
-    operation.offsetBytes = offsetBytes;
-    operation.lengthBytes = lengthBytes;
-    operation.address = address;
-    this.#startIfFree(operation);
+  read(token: number, range: Range): void {
+    this.#startIfFree(this.operations.add('read', token, range));
   }
 
   flush(token: number, onDone?: (errno: number) => void): void {
     const oldest = this.oldestNumber;
-    const operation = this.operations.add();
-    operation.kind = 'flush';
-    operation.token = token;
+    const operation = this.operations.add('flush', token);
     operation.number = oldest;
     operation.onDone = onDone;
     this.#startIfFree(operation);
@@ -124,14 +84,8 @@ export class WritePath {
    * Keeps the range from all later requests, once earlier ones that overlap are over: then `onHeld(0)`; ECONNRESET: it never came to
    * that. Returns its id, for {@link letGo}; sessions made anew end it too.
    */
-  hold(
-    range: { readonly offsetBytes: number; readonly lengthBytes: number },
-    onHeld: (errno: number) => void,
-  ): number {
-    const operation = this.operations.add();
-    operation.kind = 'hold';
-    operation.offsetBytes = range.offsetBytes;
-    operation.lengthBytes = range.lengthBytes;
+  hold(range: Range, onHeld: (errno: number) => void): number {
+    const operation = this.operations.add('hold', -1, range);
     operation.onDone = onHeld;
     const { id } = operation;
     this.#startIfFree(operation);
@@ -149,13 +103,9 @@ export class WritePath {
       question.onDone(ECONNRESET);
       return;
     }
-    const operation = this.operations.add();
-    operation.kind = question.kind;
+    const operation = this.operations.add(question.kind, -1, question);
     operation.question = question;
     operation.onlySeats = question.seats;
-    operation.offsetBytes = question.offsetBytes ?? 0;
-    operation.lengthBytes = question.lengthBytes ?? 0;
-    operation.address = question.address ?? 0;
     operation.number = question.kind === 'copy' ? this.#nextNumber++ : (question.number ?? 0);
     operation.dataMask = question.dataMask ?? 0;
     operation.stamp = question.stamp ?? 0;
@@ -175,7 +125,11 @@ export class WritePath {
       operation.failedSeats |= member.seat;
       operation.errno = answer.errno;
       const isOutside = (member.seat & this.neededSeats) === 0;
-      if (operation.isChange && operation.question === undefined && (isOutside || operation.isAcknowledged)) {
+      if (
+        operation.isChange &&
+        operation.question === undefined &&
+        (isOutside || operation.isAcknowledged)
+      ) {
         this.#host.onTargetFailed(member);
       }
     }
@@ -185,8 +139,9 @@ export class WritePath {
   /** A member's session is open again: it gets again what it did not answer. */
   onOpened(member: Member): void {
     if (((this.neededSeats | this.memberSeats) & member.seat) === 0) return;
-    for (const operation of [...this.operations]) {
-      if (!operation.started || operation.question !== undefined || operation.kind === 'hold') continue;
+    for (const operation of this.operations.all()) {
+      if (!operation.started || operation.question !== undefined || operation.kind === 'hold')
+        continue;
       if (operation.kind === 'read') {
         if (operation.sentSeats === 0) this.#sendRead(operation);
       } else if ((operation.tookSeats & member.seat) === 0) {
@@ -197,7 +152,7 @@ export class WritePath {
 
   /** A session ended: nothing that was asked in it will be answered. */
   onClosed(member: Member): void {
-    for (const operation of [...this.operations]) {
+    for (const operation of this.operations.all()) {
       if (operation.question !== undefined) {
         if ((operation.onlySeats & member.seat) !== 0) this.#end(operation, ECONNRESET);
         continue;
@@ -214,14 +169,15 @@ export class WritePath {
   /** Whether the replica in `seat` took everything that is acknowledged. */
   hasTakenAll(seat: number): boolean {
     for (const operation of this.operations) {
-      if (operation.isAcknowledged && operation.isChange && (operation.tookSeats & seat) === 0) return false;
+      if (operation.isAcknowledged && operation.isChange && (operation.tookSeats & seat) === 0)
+        return false;
     }
     return true;
   }
 
   /** What is needed has changed, or a grant came, or time passed. */
   review(): void {
-    for (const operation of [...this.operations]) {
+    for (const operation of this.operations.all()) {
       if (!operation.started || operation.question !== undefined) continue;
       if (operation.kind === 'flush') this.#sendFlush(operation);
       this.#advance(operation);
@@ -245,13 +201,13 @@ export class WritePath {
   /** Clients' requests start from now on, those that came before first. */
   serve(): void {
     this.isServing = true;
-    for (const operation of [...this.operations]) this.#startIfFree(operation);
+    for (const operation of this.operations.all()) this.#startIfFree(operation);
   }
 
   /** Sessions are made anew: what is not acknowledged is sent again once {@link serve} is called; the head's own questions fail. */
   suspend(): void {
     this.isServing = false;
-    for (const operation of [...this.operations]) {
+    for (const operation of this.operations.all()) {
       if (operation.question !== undefined || operation.kind === 'hold') {
         this.#end(operation, ECONNRESET);
       } else if (operation.isAcknowledged) {
@@ -269,7 +225,7 @@ export class WritePath {
   /** Nothing is answered any more but with ESHUTDOWN. */
   stop(): void {
     this.isServing = false;
-    for (const operation of [...this.operations]) {
+    for (const operation of this.operations.all()) {
       if (operation.isAcknowledged) this.operations.remove(operation);
       else this.#end(operation, operation.token < 0 ? ECONNRESET : ESHUTDOWN);
     }
@@ -358,7 +314,8 @@ export class WritePath {
     }
     if ((operation.sentSeats & ~operation.failedSeats) !== 0) return;
     const readable = this.memberSeats;
-    if ((operation.failedSeats & readable) === readable && this.#isGranted()) this.#end(operation, EIO);
+    if ((operation.failedSeats & readable) === readable && this.#isGranted())
+      this.#end(operation, EIO);
     else this.#sendRead(operation);
   }
 
@@ -399,11 +356,6 @@ export class WritePath {
     this.#host.onDisagreement(operation, failedSeats);
   }
 
-  /** A member that failed it is to leave S: it is looked at again when S has changed. */
-  unsettle(operation: Operation): void {
-    operation.isSettling = false;
-  }
-
   #acknowledge(operation: Operation): void {
     const { token, onDone } = operation;
     operation.onDone = undefined;
@@ -427,6 +379,6 @@ export class WritePath {
   #remove(operation: Operation): void {
     this.operations.remove(operation);
     if (!this.isServing) return;
-    for (const other of [...this.operations]) this.#startIfFree(other);
+    for (const other of this.operations.all()) this.#startIfFree(other);
   }
 }

@@ -8,6 +8,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   model: ['lib'],
   env: ['lib', 'model'],
   wire: ['lib', 'model'],
+  replication: ['lib', 'model'],
   store: ['lib', 'model', 'env'],
   metadata: ['lib', 'model', 'env'],
   durability: ['lib', 'model', 'env'],
@@ -22,11 +23,19 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These take time, randomness and I/O from nowhere, or from Env alone. */
-const WITHOUT_NODE = ['lib', 'model', 'wire', 'store'];
+const WITHOUT_NODE = ['lib', 'model', 'wire', 'replication', 'store'];
 
 /** Program text never depends on tests, and the simulator only on what it simulates. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
-  sim: ['src/lib', 'src/model', 'src/env', 'src/store', 'src/wire', 'src/engine'],
+  sim: [
+    'src/lib',
+    'src/model',
+    'src/env',
+    'src/store',
+    'src/wire',
+    'src/replication',
+    'src/engine',
+  ],
   bench: ['src/lib', 'src/model', 'src/env', 'src/engine', 'src/control', 'src/cli', 'test/'],
 };
 

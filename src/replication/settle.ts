@@ -1,0 +1,41 @@
+/** What becomes of a change that members failed where others did not, or that all failed (docs/replication.md, "The write path", 5; F15). */
+
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import { ENOSPC } from '../model/errno.ts';
+import type { Head } from './head.ts';
+import type { Operation } from './operations.ts';
+
+const EXTENT_BYTES = 16 * BLOCK_BYTES;
+
+/** The members in `failedSeats` leave S if enough are left; else the range is made as it is on one of them, and the error is true of all. */
+export function settle(head: Head, operation: Operation, failedSeats: number): void {
+  const { path, changer, copier } = head;
+  const { neededSeats } = path;
+  const { id, errno } = operation;
+  const rest = head.members.all().filter(({ seat }) => (seat & neededSeats & ~failedSeats) !== 0);
+  if (rest.length > 0 && rest.length >= changer.known.minimum) {
+    for (const member of head.members) if ((member.seat & failedSeats) !== 0) member.failed = true;
+    operation.isSettling = false;
+    head.review();
+  } else if (errno === ENOSPC && operation.isChange) {
+    const source = failedSeats & -failedSeats;
+    const others = (neededSeats | (operation.tookSeats & head.members.openSeats)) & ~source;
+    const only = { offsetBytes: operation.offsetBytes, lengthBytes: operation.lengthBytes };
+    const plan = { source, seats: others, sizeBytes: changer.known.sizeBytes, only };
+    copier.equalise(extentsOf(operation), plan, (failure) => {
+      const present = path.operations.find(id);
+      if (present === undefined) return;
+      if (failure === 0) path.settled(present, errno);
+      else present.isSettling = false;
+    });
+  } else {
+    // A drive that fails has a new life, or none: that is for a new opening to find out.
+    head.reopen();
+  }
+}
+
+function extentsOf({ offsetBytes, lengthBytes }: Operation): number[] {
+  const first = Math.floor(offsetBytes / EXTENT_BYTES);
+  const end = Math.ceil((offsetBytes + lengthBytes) / EXTENT_BYTES);
+  return Array.from({ length: end - first }, (_, index) => first + index);
+}
