@@ -1,5 +1,5 @@
 /**
- * Runs the canaries: `node sim/canaries/main.ts [--only 3,7] [--seeds N] [--short]`. Each is a patch on a copy of src/ and sim/, on
+ * Runs the canaries: `node sim/canaries/main.ts [--of store|replication] [--only 3,7] [--seeds N] [--short]`. Each is a patch on a copy of src/ and sim/, on
  * which the simulator runs until it reports a violation. Status 1 when one survives or has rotted.
  */
 
@@ -11,9 +11,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { countOption, UsageError } from '../../src/lib/count-option.ts';
 import { readOptions } from '../options.ts';
-import type { Focus } from '../focus.ts';
 import { CANARIES } from './canaries.ts';
 import type { Canary } from './canary.ts';
+import { REPLICATION_CANARIES } from './replication-canaries.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Two at a time: a history keeps one core busy. */
@@ -52,8 +52,11 @@ function plant(canary: Canary, directory: string): string | undefined {
   return undefined;
 }
 
-function simulate(directory: string, focus: Focus, seeds: number): Promise<Result> {
-  const args = ['sim/main.ts', '--seeds', String(seeds), '--focus', focus];
+function simulate(directory: string, focus: Canary['focus'], seeds: number): Promise<Result> {
+  const args =
+    focus === 'replication'
+      ? ['sim/replication/main.ts', '--seeds', String(seeds)]
+      : ['sim/main.ts', '--seeds', String(seeds), '--focus', focus];
   const child = spawn(process.execPath, args, { cwd: directory });
   let output = '';
   child.stdout.on('data', (data: Buffer) => (output += data.toString()));
@@ -87,7 +90,7 @@ function fly(base: string, canary: Canary, seeds: number): Promise<Result> {
 }
 
 /** Without a canary nothing may be found, or what is found with one says nothing. */
-async function control(base: string, focuses: ReadonlySet<Focus>): Promise<void> {
+async function control(base: string, focuses: ReadonlySet<Canary['focus']>): Promise<void> {
   for (const focus of focuses) {
     const result = await simulate(base, focus, CONTROL_SEEDS);
     if (result.kind === 'survived') continue;
@@ -107,19 +110,29 @@ function print(canary: Canary, result: Result): void {
   process.stdout.write(`${start} ${end}\n`);
 }
 
+function listed(of: string | undefined): readonly Canary[] {
+  if (of === 'store') return CANARIES;
+  if (of === 'replication') return REPLICATION_CANARIES;
+  if (of !== undefined)
+    throw new UsageError(`There are no canaries of "${of}": store or replication`);
+  return [...CANARIES, ...REPLICATION_CANARIES];
+}
+
 const { chosen, seeds } = readOptions(() => {
   const { values } = parseArgs({
     options: {
+      of: { type: 'string' },
       only: { type: 'string' },
       seeds: { type: 'string', default: String(SEEDS_MAX) },
       short: { type: 'boolean', default: false },
     },
   });
   const only = values.only?.split(',').map((text) => countOption('only', text));
-  const unknown = only?.find((wanted) => !CANARIES.some(({ number }) => number === wanted));
+  const all = listed(values.of);
+  const unknown = only?.find((wanted) => !all.some(({ number }) => number === wanted));
   if (unknown !== undefined) throw new UsageError(`There is no canary ${unknown}`);
   return {
-    chosen: CANARIES.filter(({ number }) =>
+    chosen: all.filter(({ number }) =>
       only ? only.includes(number) : !values.short || SHORT.has(number),
     ),
     seeds: countOption('seeds', values.seeds),

@@ -266,6 +266,7 @@ export class WritePath {
 
   #send(operation: Operation, member: Member): void {
     operation.sentSeats |= member.seat;
+    if (operation.isChange) operation.failedSeats &= ~member.seat;
     operation.sentAtMs = this.#host.now();
     const request = this.#members.request;
     if (operation.kind === 'hold') return;
