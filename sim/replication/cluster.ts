@@ -2,7 +2,12 @@
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
 import type { HeadEnd } from '../../src/replication/head.ts';
-import { type Record, attached, defaultMinimum } from '../../src/replication/record.ts';
+import {
+  type HeadId,
+  type Record,
+  attached,
+  defaultMinimum,
+} from '../../src/replication/record.ts';
 import { Violation, type World } from '../world.ts';
 import { Checks } from './checks.ts';
 import { Expectations } from './expectations.ts';
@@ -22,7 +27,7 @@ export type ClusterOptions = {
 };
 
 /** How often control looks at the volume. */
-const CONTROL_US = 60_000;
+const CONTROL_US = 20_000;
 
 export class Cluster {
   readonly world: World;
@@ -44,6 +49,10 @@ export class Cluster {
   /** Control does as it is told at the moment, and else keeps the volume where it is. */
   #isAttaching = false;
   #attachCount = 0;
+  #requestCount = 0;
+  #head: HeadId | undefined;
+  /** A head claimed the volume. */
+  onClaim: () => void = () => undefined;
   isQuiet = false;
 
   constructor(world: World, options: ClusterOptions) {
@@ -64,7 +73,12 @@ export class Cluster {
       minimum: defaultMinimum(options.replicaCount),
       sizeBytes: options.blockCount * BLOCK_BYTES,
     };
-    this.store = new SimRecordStore(world, record, (next) => this.checks.onCommit(next));
+    this.store = new SimRecordStore(world, record, (next) => {
+      const isClaim = next.head !== undefined && next.head !== this.#head;
+      this.#head = next.head;
+      this.checks.onCommit(next);
+      if (isClaim) this.onClaim();
+    });
     this.checks = new Checks(this);
     for (let node = 0; node < options.nodeCount; node++) {
       this.engines.push(
@@ -182,6 +196,7 @@ export class Cluster {
       blockCount,
       depth,
       hotPercent,
+      nextId: () => ++this.#requestCount,
       takeTurn: () => {
         if (this.requestsLeft === 0) return false;
         this.requestsLeft--;
@@ -200,7 +215,7 @@ export class Cluster {
 
   /** Attaches the volume where it is wanted, and brings replicas back. */
   #control(): void {
-    this.world.schedule(CONTROL_US, () => {
+    this.world.schedule(1 + this.world.prng.below(CONTROL_US), () => {
       this.#settle();
       this.checks.everySoOften();
       this.#control();

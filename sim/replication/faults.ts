@@ -3,9 +3,14 @@
 import type { Cluster } from './cluster.ts';
 import type { SimEngine } from './sim-engine.ts';
 
+/** What a history is about: everything; replicas that come and go; heads that do. */
+export type Mood = 'any' | 'churn' | 'takeover';
+
 type Fault = {
   readonly name: string;
   readonly weight: number;
+  /** In place of the weight. */
+  readonly moods?: Partial<Record<Mood, number>>;
   readonly happen: (cluster: Cluster) => void;
 };
 
@@ -13,10 +18,11 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'kill an engine',
     weight: 18,
+    moods: { takeover: 60 },
     happen: (cluster) => {
       const engine = draw(cluster);
       cluster.kill(engine);
-      later(cluster, 600_000, () => engine.startProcess());
+      soon(cluster, 600_000, () => engine.startProcess());
     },
   },
   {
@@ -29,8 +35,23 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'a replica is killed for a moment',
+    weight: 8,
+    moods: { churn: 60 },
+    happen: (cluster) => {
+      const others = cluster.engines
+        .slice(0, cluster.options.replicaCount)
+        .filter(({ head }) => head === undefined);
+      if (others.length === 0) return;
+      const engine = cluster.world.prng.pick(others);
+      cluster.kill(engine);
+      soon(cluster, 100_000, () => engine.startProcess());
+    },
+  },
+  {
     name: 'a machine loses power for a moment',
     weight: 8,
+    moods: { churn: 30, takeover: 20 },
     happen: (cluster) => {
       const engine = draw(cluster);
       cluster.losePower(engine);
@@ -140,6 +161,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the volume is moved by force',
     weight: 10,
+    moods: { takeover: 60 },
     happen: (cluster) => {
       cluster.wantedNode = draw(cluster).node;
     },
@@ -158,12 +180,13 @@ export const FAULTS: readonly Fault[] = [
 ];
 
 /** One at random, now. */
-export function inject(cluster: Cluster): void {
+export function inject(cluster: Cluster, mood: Mood): void {
   const { prng } = cluster.world;
-  const sum = FAULTS.reduce((total, fault) => total + fault.weight, 0);
+  const weightOf = (fault: Fault): number => fault.moods?.[mood] ?? fault.weight;
+  const sum = FAULTS.reduce((total, fault) => total + weightOf(fault), 0);
   let at = prng.below(sum);
   for (const fault of FAULTS) {
-    at -= fault.weight;
+    at -= weightOf(fault);
     if (at >= 0) continue;
     cluster.count(`fault: ${fault.name}`);
     cluster.world.trace(`fault: ${fault.name}`);
@@ -190,8 +213,16 @@ export function mend(cluster: Cluster): void {
   }
 }
 
+/** Nodes with a replica more often than others. */
 function draw(cluster: Cluster): SimEngine {
-  return cluster.world.prng.pick(cluster.engines);
+  const { prng } = cluster.world;
+  if (prng.chance(25)) return prng.pick(cluster.engines);
+  return cluster.engines[prng.below(cluster.options.replicaCount)]!;
+}
+
+/** More often than not within some milliseconds. */
+function soon(cluster: Cluster, limitUs: number, run: () => void): void {
+  later(cluster, cluster.world.prng.chance(60) ? 15_000 : limitUs, run);
 }
 
 function later(cluster: Cluster, limitUs: number, run: () => void): void {

@@ -2,7 +2,7 @@
 
 import { Violation, World } from '../world.ts';
 import { Cluster } from './cluster.ts';
-import { inject, mend } from './faults.ts';
+import { type Mood, inject, mend } from './faults.ts';
 
 export type SeedReport = {
   readonly counts: ReadonlyMap<string, number>;
@@ -33,8 +33,16 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     depth: prng.pick([1, 4, 12]),
     hotPercent: prng.pick([0, 30, 70]),
   });
-  const faultCount = options.faultCount ?? 12;
-  scheduleFaults(cluster, { faultCount, requestCount });
+  const mood = prng.pick<Mood>(['any', 'any', 'churn', 'takeover']);
+  const faultCount = options.faultCount ?? (mood === 'any' ? 12 : 24);
+  // Much goes wrong only if something fails in the middle of a takeover.
+  cluster.onClaim = () => {
+    if (cluster.requestsLeft === 0 || !prng.chance(25)) return;
+    world.schedule(prng.below(prng.chance(50) ? 4000 : 1_200_000), () => {
+      if (cluster.requestsLeft > 0) inject(cluster, mood);
+    });
+  };
+  scheduleFaults(cluster, { faultCount, requestCount, mood });
   try {
     await world.run(() => cluster.requestsLeft === 0, 'the requests are asked', 600_000_000);
     mend(cluster);
@@ -53,7 +61,11 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
 /** One each time another part of the requests was asked; and where requests stand still, sooner or later. */
 function scheduleFaults(
   cluster: Cluster,
-  { faultCount, requestCount }: { readonly faultCount: number; readonly requestCount: number },
+  {
+    faultCount,
+    requestCount,
+    mood,
+  }: { readonly faultCount: number; readonly requestCount: number; readonly mood: Mood },
 ): void {
   const { world } = cluster;
   let injected = 0;
@@ -68,9 +80,10 @@ function scheduleFaults(
     const isStill = world.nowUs - stillSinceUs > 700_000;
     if (injected < faultCount && (isDue || (isStill && world.prng.chance(5)))) {
       injected++;
-      inject(cluster);
+      inject(cluster, mood);
       // Some come in company.
-      if (world.prng.chance(30)) world.schedule(world.prng.below(3000), () => inject(cluster));
+      if (world.prng.chance(30))
+        world.schedule(world.prng.below(3000), () => inject(cluster, mood));
     } else if (injected >= faultCount && isStill) {
       mend(cluster);
       stillSinceUs = world.nowUs;

@@ -26,12 +26,13 @@ export type SimClientOptions = {
   readonly depth: number;
   /** Percent of writes to a few blocks that all meet on. */
   readonly hotPercent: number;
+  /** Names a request, for all clients of the volume. */
+  nextId(): number;
   /** Takes one from the requests that are left; false: there are none. */
   takeTurn(): boolean;
 };
 
 export class SimClient {
-  static #nextId = 1;
   readonly #options: SimClientOptions;
   readonly #underWay = new Map<number, ClientRequest>();
   #head: Head | undefined;
@@ -126,7 +127,7 @@ export class SimClient {
       ? 0
       : Math.min(1 + prng.below(prng.chance(20) ? 40 : 4), blockCount - firstBlock);
     const request: ClientRequest = {
-      id: SimClient.#nextId++,
+      id: this.#options.nextId(),
       kind,
       firstBlock: isFlush ? 0 : firstBlock,
       blockCount: count,
