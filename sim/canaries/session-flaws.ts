@@ -186,7 +186,7 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'write-path.ts',
-        'if (isOnlyMember && operation.errno === ENOSPC) {',
+        'if (isAlone && operation.errno === ENOSPC) {',
         'if (operation.errno === ENOSPC) {',
       ),
     ],

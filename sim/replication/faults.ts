@@ -49,6 +49,27 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'the machine of the head vanishes, and another is cut off',
+    weight: 4,
+    moods: { takeover: 25 },
+    happen: (cluster) => {
+      const { serving, world, options } = cluster;
+      if (serving === undefined || options.replicaCount < 3) return;
+      const others = cluster.engines
+        .slice(0, options.replicaCount)
+        .filter((each) => each !== serving);
+      const away = world.prng.pick(others);
+      for (const other of cluster.engines) {
+        cluster.network.cut(away.node, other.node);
+        cluster.network.cut(other.node, away.node);
+      }
+      cluster.losePower(serving);
+      cluster.wantedNode = world.prng.pick(others.filter((each) => each !== away)).node;
+      later(cluster, 3_000_000, () => serving.startProcess());
+      later(cluster, 4_000_000, () => cluster.network.heal());
+    },
+  },
+  {
     name: 'a machine loses power for a moment',
     weight: 8,
     moods: { churn: 30, takeover: 20 },

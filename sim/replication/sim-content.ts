@@ -151,7 +151,9 @@ export class SimContent implements ReplicaContent {
 
   #work(token: number, effect: () => number): void {
     const { world, health } = this.#host;
-    const delayUs = world.prng.below(health.slow ? 20_000 : 150) + 10;
+    // Now and then a request takes much longer than its neighbours.
+    const limitUs = world.prng.chance(3) ? 6000 : 150;
+    const delayUs = world.prng.below(health.slow ? 20_000 : limitUs) + 10;
     const come = (): void => {
       this.#coming.delete(come);
       if (this.#isOver && health.failing) return;

@@ -348,8 +348,9 @@ export class WritePath {
   }
 
   #disagree(operation: Operation, failedSeats: number): void {
-    const isOnlyMember = (this.neededSeats & (this.neededSeats - 1)) === 0;
-    if (isOnlyMember && operation.errno === ENOSPC) {
+    const { neededSeats } = this;
+    const isAlone = (neededSeats & (neededSeats - 1)) === 0 && operation.tookSeats === 0;
+    if (isAlone && operation.errno === ENOSPC) {
       this.#end(operation, operation.errno);
       return;
     }
