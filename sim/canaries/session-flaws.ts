@@ -27,8 +27,8 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'rebuild.ts',
-        'const hold = path.hold(range, (errno) => {',
-        'const hold = path.hold({ ...range, lengthBytes: 0 }, (errno) => {',
+        'hold = path.hold(range, (errno) => {',
+        'hold = path.hold({ ...range, lengthBytes: 0 }, (errno) => {',
       ),
     ],
   },

@@ -3,6 +3,7 @@
  * the start; what it missed is copied under a hold of its range.
  */
 
+import { ECONNRESET } from '../model/errno.ts';
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
 import type { SurveyEntry } from './messages.ts';
@@ -165,20 +166,24 @@ export class Rebuild {
     const { sizeBytes } = changer.known;
     const offsetBytes = extent * EXTENT_BYTES;
     const range = { offsetBytes, lengthBytes: Math.min(EXTENT_BYTES, sizeBytes - offsetBytes) };
-    const hold = path.hold(range, (errno) => {
+    let hold = -1;
+    let isOver = false;
+    const end = (errno: number): void => {
+      isOver = true;
+      if (hold >= 0) path.letGo(hold);
+      onDone(errno);
+    };
+    hold = path.hold(range, (errno) => {
       const source = this.#source();
       if (errno !== 0 || source === undefined) {
-        onDone(errno === 0 ? 1 : errno);
+        end(errno === 0 ? ECONNRESET : errno);
         return;
       }
       this.comparedCount++;
-      const plan = { source: source.seat, seats: this.#member.seat, sizeBytes };
-      // The hold's id is known only after the call.
-      copier.equalise([extent], plan, (failure) => {
-        path.letGo(hold);
-        onDone(failure);
-      });
+      copier.equalise([extent], { source: source.seat, seats: this.#member.seat, sizeBytes }, end);
     });
+    // It may have been over before its id was known.
+    if (isOver) path.letGo(hold);
   }
 
   /** From here on nothing is acknowledged without the target; what was is awaited, or the flush would not cover it there. */
