@@ -196,6 +196,7 @@ export class Head {
   /** Time has passed: called at least every 50 ms. */
   tick(): void {
     if (this.state === 'ended') return;
+    this.path.operations.recycle();
     this.changer.tick();
     this.members.tick();
     const silent = this.path.findSilent();

@@ -47,6 +47,8 @@ export class Operation {
   /** What the head itself asks, past the order of requests, and whom. */
   question: Question | undefined = undefined;
   onlySeats = 0;
+  /** Not over yet. */
+  isActive = false;
   started = false;
   /** Its client knows; a replica outside S did not answer yet. */
   isAcknowledged = false;
@@ -86,6 +88,8 @@ export class Operation {
 export class Operations implements Iterable<Operation> {
   readonly #active: Operation[] = [];
   readonly #spare: Operation[] = [];
+  /** Over, and maybe still in the hands of a caller. */
+  readonly #over: Operation[] = [];
   #nextId = 1;
 
   get size(): number {
@@ -105,6 +109,7 @@ export class Operations implements Iterable<Operation> {
   add(kind: Operation['kind'], token: number, range?: Range): Operation {
     const operation = this.#spare.pop() ?? new Operation();
     operation.id = this.#nextId++;
+    operation.isActive = true;
     operation.kind = kind;
     operation.token = token;
     operation.offsetBytes = range?.offsetBytes ?? 0;
@@ -128,12 +133,18 @@ export class Operations implements Iterable<Operation> {
     return true;
   }
 
-  /** Takes out one that is over; the object may be handed out again. */
+  /** Takes out one that is over. */
   remove(operation: Operation): void {
-    const at = this.#active.indexOf(operation);
-    if (at < 0) return;
-    this.#active.splice(at, 1);
-    this.#spare.push(reset(operation));
+    if (!operation.isActive) return;
+    operation.isActive = false;
+    this.#active.splice(this.#active.indexOf(operation), 1);
+    this.#over.push(operation);
+  }
+
+  /** Those that are over may be handed out again: called when nothing of this is on the stack. */
+  recycle(): void {
+    for (const operation of this.#over) this.#spare.push(reset(operation));
+    this.#over.length = 0;
   }
 }
 

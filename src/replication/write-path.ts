@@ -238,7 +238,8 @@ export class WritePath {
   }
 
   #startIfFree(operation: Operation): void {
-    if (operation.started || !this.isServing || !this.operations.mayStart(operation)) return;
+    if (!operation.isActive || operation.started || !this.isServing) return;
+    if (!this.operations.mayStart(operation)) return;
     operation.started = true;
     if (operation.kind === 'hold') {
       const onHeld = operation.onDone;
@@ -296,7 +297,8 @@ export class WritePath {
   }
 
   #advance(operation: Operation): void {
-    if (!operation.started || operation.kind === 'hold' || operation.isSettling) return;
+    const { isActive, started, isSettling } = operation;
+    if (!isActive || !started || isSettling || operation.kind === 'hold') return;
     if (operation.question !== undefined) this.#advanceQuestion(operation);
     else if (operation.kind === 'read') this.#advanceRead(operation);
     else this.#advanceChange(operation);
@@ -367,6 +369,7 @@ export class WritePath {
   }
 
   #end(operation: Operation, errno: number): void {
+    if (!operation.isActive) return;
     const { token, onDone, question } = operation;
     operation.onDone = undefined;
     operation.question = undefined;
