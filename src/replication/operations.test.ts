@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BLOCK_BYTES } from '../model/block-target.ts';
+import { type Operation, Operations } from './operations.ts';
+
+const range = (firstBlock: number, blockCount: number) => ({
+  offsetBytes: firstBlock * BLOCK_BYTES,
+  lengthBytes: blockCount * BLOCK_BYTES,
+});
+
+test('a change waits for what came before and overlaps it, and so does a read of it', () => {
+  const operations = new Operations();
+  const first = operations.add('write', 1, range(0, 4));
+  const read = operations.add('read', 2, range(3, 2));
+  const beside = operations.add('write', 3, range(5, 1));
+  const over = operations.add('trim', 4, range(4, 1));
+  assert.deepEqual(
+    [first, read, beside, over].map((each) => operations.mayStart(each)),
+    [true, false, true, false],
+  );
+  operations.remove(first);
+  assert.ok(operations.mayStart(read));
+  // The read that came before still holds it.
+  assert.ok(!operations.mayStart(over));
+});
+
+test('reads share, a flush has no range, and parts of one block overlap', () => {
+  const operations = new Operations();
+  operations.add('read', 1, range(0, 4));
+  assert.ok(operations.mayStart(operations.add('read', 2, range(0, 4))));
+  assert.ok(operations.mayStart(operations.add('flush', 3)));
+  operations.add('write', 4, { offsetBytes: 8 * BLOCK_BYTES, lengthBytes: 512 });
+  const other = operations.add('write', 5, {
+    offsetBytes: 8 * BLOCK_BYTES + 512,
+    lengthBytes: 512,
+  });
+  assert.ok(!operations.mayStart(other));
+});
+
+test('one that is over is handed out again only after it was recycled', () => {
+  const operations = new Operations();
+  const over: Operation = operations.add('write', 1, range(0, 1));
+  operations.remove(over);
+  operations.remove(over);
+  const next = operations.add('write', 2, range(0, 1));
+  assert.notEqual(next, over);
+  operations.remove(over);
+  assert.equal(operations.size, 1);
+  operations.recycle();
+  assert.equal(operations.add('read', 3, range(0, 1)), over);
+  assert.equal(over.started, false);
+});
