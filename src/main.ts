@@ -1,6 +1,9 @@
 /** One program, several roles: `engine`, `attacher` and `control` are started by the supervisor; everything else is the CLI. */
 
 const [role, ...rest] = process.argv.slice(2);
+const isRole = role === 'engine' || role === 'attacher' || role === 'control';
+// Lines that the log has no room for are lost. Without a listener the first of them would end the process.
+if (isRole) process.stderr.on('error', () => undefined);
 
 async function main(): Promise<number> {
   switch (role) {
@@ -25,4 +28,4 @@ async function main(): Promise<number> {
 
 process.exitCode = await main();
 // The roles' reactors and sockets are closed by now; what a library still holds must not keep the process.
-if (role === 'engine' || role === 'attacher' || role === 'control') process.exit();
+if (isRole) process.exit();

@@ -298,7 +298,7 @@ export class Drives {
     });
   }
 
-  /** Writes engine.json: the drives that the engine opens by itself at its start. */
+  /** Writes engine.json, where it is another: the drives that the engine opens by itself at its start. */
   async writeList(): Promise<void> {
     const { directory } = this.#parts.installation;
     const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
@@ -307,7 +307,8 @@ export class Drives {
       drives: drives.map(({ id, path: at }) => ({ driveId: id, path: pathFrom(directory, at) })),
     };
     const file = path.join(directory, 'engine.json');
-    replaceFile(file, `${JSON.stringify(list, undefined, 2)}\n`);
+    const text = `${JSON.stringify(list, undefined, 2)}\n`;
+    if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text) replaceFile(file, text);
   }
 }
 

@@ -155,15 +155,21 @@ function refusing<Result>(directory: string, work: () => Result): Result {
   }
 }
 
-/** Replaces a file as a whole, durably: a crash leaves the old or the new one. */
+/** Replaces a file as a whole, durably: a crash, or a disk that is full, leaves the old or the new one. */
 export function replaceFile(file: string, text: string): void {
   const temporary = `${file}.new`;
   const fd = fs.openSync(temporary, 'w', 0o600);
-  fs.writeSync(fd, text);
-  fs.fsyncSync(fd);
-  fs.closeSync(fd);
+  try {
+    fs.writeFileSync(fd, text);
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
   fs.renameSync(temporary, file);
   const directory = fs.openSync(path.dirname(file), 'r');
-  fs.fsyncSync(directory);
-  fs.closeSync(directory);
+  try {
+    fs.fsyncSync(directory);
+  } finally {
+    fs.closeSync(directory);
+  }
 }

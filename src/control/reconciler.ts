@@ -5,6 +5,7 @@
 
 import { mountAt } from '../attacher/mount-table.ts';
 import { sweepLeftovers } from '../attacher/sweep.ts';
+import { Fault } from '../model/errors.ts';
 import type { MountRecord, Subject, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
@@ -45,14 +46,23 @@ export class Reconciler {
       this.#again = true;
       return this.#running;
     }
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#again) {
-        this.#again = false;
-        void this.run();
-      }
-    });
+    this.#running = this.#run()
+      .catch((error: unknown) => this.#retryRefused(error))
+      .finally(() => {
+        this.#running = undefined;
+        if (this.#again) {
+          this.#again = false;
+          void this.run();
+        }
+      });
     return this.#running;
+  }
+
+  /** What a full or failing disk refuses is tried again: control answers meanwhile. A bug ends the process. */
+  #retryRefused(error: unknown): void {
+    if (!(error instanceof Fault) && !(error instanceof Error && 'errno' in error)) throw error;
+    this.#parts.log(FAILED, { error: error.message });
+    this.soon();
   }
 
   /** Reconciles after a pause, unless that is coming anyway. */

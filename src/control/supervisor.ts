@@ -35,7 +35,8 @@ const STOP_MS_MAX = 20_000;
 const ENDING_LOOK_MS = 5;
 /** An attacher that does not answer for so long serves nobody: it is ended, and what it made is swept. */
 const ADOPT_MS_MAX = 3000;
-const LOG_BYTES_MAX = 16 * 1024 * 1024;
+/** While the disk takes no note of the processes. */
+const NOTE_PAUSE_MS = 1000;
 
 type Child = {
   process: SupervisedProcess | undefined;
@@ -71,9 +72,12 @@ export class Supervisor {
   /** The last end of a process, dealt with. */
   #exits: Promise<void> = Promise.resolve();
   #dyingTimer: NodeJS.Timeout | undefined;
+  #noteTimer: NodeJS.Timeout | undefined;
+  readonly #noteFile: string;
 
   private constructor(installation: Installation, lock: HeldLock, log: Log) {
     this.#installation = installation;
+    this.#noteFile = path.join(installation.runDirectory, 'supervisor.json');
     this.#lock = lock;
     this.#log = log;
   }
@@ -195,7 +199,7 @@ export class Supervisor {
       roleWords(role, { root: PROGRAM_ROOT, data: this.#installation.directory }),
       { detached: true, stdio: ['ignore', log, log], env: childEnv() },
     );
-    fs.closeSync(log);
+    if (log !== 'ignore') fs.closeSync(log);
     child.process = started;
     this.#log('process.started', { process: role, pid: started.pid });
     const onExit = (how: Exit): void => void (this.#exits = this.#onExit(role, how));
@@ -204,12 +208,13 @@ export class Supervisor {
     this.#write();
   }
 
-  /** The log of a role, cut to nothing when it has grown too large: the newest is what matters. */
-  #openLog(role: Role): number {
-    const file = path.join(this.#installation.logDirectory, `${role}.log`);
-    if (fs.existsSync(file) && fs.statSync(file).size > LOG_BYTES_MAX)
-      fs.renameSync(file, `${file}.1`);
-    return fs.openSync(file, 'a', 0o600);
+  /** The log of a role. Where none can be opened the role starts without: I/O waits for it. */
+  #openLog(role: Role): number | 'ignore' {
+    try {
+      return fs.openSync(path.join(this.#installation.logDirectory, `${role}.log`), 'a', 0o600);
+    } catch {
+      return 'ignore';
+    }
   }
 
   async #onExit(role: Role, how: Exit = {}): Promise<void> {
@@ -232,8 +237,18 @@ export class Supervisor {
     child.timer = setTimeout(() => this.#startChild(role), child.pauseMs);
   }
 
+  /** Notes the processes. A disk that is full or fails must not end what starts the engine again: they are noted later. */
   #write(): void {
-    const state: SupervisorState = {
+    clearTimeout(this.#noteTimer);
+    try {
+      replaceFile(this.#noteFile, JSON.stringify(this.#note()));
+    } catch {
+      this.#noteTimer = setTimeout(() => this.#write(), NOTE_PAUSE_MS);
+    }
+  }
+
+  #note(): SupervisorState {
+    return {
       ...this.#identity,
       startedAt: this.#startedAt,
       processes: Object.fromEntries(
@@ -249,10 +264,6 @@ export class Supervisor {
       ),
       notes: this.#notes,
     };
-    replaceFile(
-      path.join(this.#installation.runDirectory, 'supervisor.json'),
-      JSON.stringify(state),
-    );
   }
 
   /** From now on nothing is started again. */
@@ -268,7 +279,8 @@ export class Supervisor {
     for (const role of ['control', 'attacher', 'engine'] as const) await this.#stopChild(role);
     clearInterval(this.#dyingTimer);
     await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
-    fs.rmSync(path.join(this.#installation.runDirectory, 'supervisor.json'), { force: true });
+    clearTimeout(this.#noteTimer);
+    fs.rmSync(this.#noteFile, { force: true });
     this.#lock.release();
   }
 

@@ -253,8 +253,10 @@ function askedToEnd(supervisor: Supervisor): Promise<void> {
 /** Runs the supervisor in this process until it is asked to end. */
 async function upHere(context: Context, options: UpOptions): Promise<void> {
   const { installation, output } = context;
-  // A reader of our output that goes away is no reason to end what serves volumes.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  // Neither a reader of our output that goes away nor a full disk below our log is a reason to end what serves volumes.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error').on('error', () => undefined);
+  }
   const log = openLog('supervisor', {
     wallMs: () => Date.now(),
     write: (line) => process.stderr.write(line),
