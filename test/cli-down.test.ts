@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { after, afterEach, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { identify } from '../src/attacher/process-identity.ts';
 import { readMounts } from '../src/attacher/mount-table.ts';
@@ -111,6 +113,27 @@ test(
     assert.equal((await rig.run(['status'])).code, 0, 'it runs as before');
   },
 );
+
+test('down ends what is only starting, and up says so', async () => {
+  const child = rig.start(['up', '--detach', '--sparse', '--drive-size', '1GiB']);
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const up = once(child, 'exit');
+  const supervisor = (): number | undefined =>
+    processesOf(rig.directory).find(({ words }) => words.includes('--supervise'))?.pid;
+  await until(() => supervisor() !== undefined);
+  const pid = supervisor() ?? 0;
+  // So early that it has told nobody that it runs.
+  process.kill(pid, 'SIGSTOP');
+  const ending = rig.run(['down']);
+  await sleep(500);
+  process.kill(pid, 'SIGCONT');
+  const ended = await ending;
+  assert.deepEqual([ended.code, /no longer runs/.test(ended.out)], [0, true], ended.err);
+  assert.deepEqual(await up, [1, null]);
+  assert.match(said, /^Cannot start: it was ended \(holdfast down\) before it was ready/);
+  assert.deepEqual(processesOf(rig.directory), []);
+});
 
 test('down says where there is no installation', async () => {
   const empty = path.join(rig.directory, 'empty');

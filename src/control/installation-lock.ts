@@ -9,23 +9,23 @@ import { type Installation, refuseFull } from './installation.ts';
 
 export type HeldLock = Extract<FileLock, { kind: 'locked' }>;
 
-/** Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
-export function lockInstallation(installation: Installation): HeldLock {
+/** Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. `inherited`: whoever started this process has it. */
+export function lockInstallation(installation: Installation, inherited?: number): HeldLock {
   const note = JSON.stringify({
     pid: process.pid,
     startedAt: new Date().toISOString(),
     command: process.argv.slice(1).join(' '),
   });
-  const lock = lockFile(path.join(installation.directory, 'lock'), note);
+  const lock = lockFile(path.join(installation.directory, 'lock'), note, inherited);
   if (lock.kind === 'held') throw running(installation, lock.note);
   return lock;
 }
 
 /** The same where DIR takes bytes: a start without room fails later, and has no words for it. */
-export function lockWritable(installation: Installation): HeldLock {
+export function lockWritable(installation: Installation, inherited?: number): HeldLock {
   let lock: HeldLock | undefined;
   try {
-    lock = lockInstallation(installation);
+    lock = lockInstallation(installation, inherited);
     refuseFull(installation);
     return lock;
   } catch (error) {

@@ -14,8 +14,8 @@ import { processes } from '../env/node/processes.ts';
 import { assert } from '../lib/assert.ts';
 import type { Log } from '../model/log.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
-import { type HeldLock, lockWritable } from './installation-lock.ts';
-import { type Installation, makeDirectories, replaceFile } from './installation.ts';
+import type { HeldLock } from './installation-lock.ts';
+import { type Installation, replaceFile } from './installation.ts';
 import { LineClient } from './line-client.ts';
 import { PROGRAM_ROOT, ROLES, type Role, compileCache, isMain, roleWords } from './roles.ts';
 import { readSupervisor, type SupervisorState } from './status.ts';
@@ -75,26 +75,23 @@ export class Supervisor {
   #noteTimer: NodeJS.Timeout | undefined;
   readonly #noteFile: string;
 
-  private constructor(installation: Installation, lock: HeldLock, log: Log) {
+  /** `lock`: DIR/lock, which the supervisor keeps to its end. */
+  constructor(installation: Installation, lock: HeldLock, log: Log) {
     this.#installation = installation;
     this.#noteFile = path.join(installation.runDirectory, 'supervisor.json');
     this.#lock = lock;
     this.#log = log;
   }
 
-  /** Takes the lock, sweeps, starts the processes. Throws INSTALLATION_RUNNING, naming the holder, where another has the lock. */
-  static async start(installation: Installation, log: Log): Promise<Supervisor> {
-    makeDirectories(installation);
-    const lock = lockWritable(installation);
-    const supervisor = new Supervisor(installation, lock, log);
-    const attacher = await supervisor.#endOrphans();
+  /** Sweeps, and starts the processes. */
+  async start(): Promise<void> {
+    const attacher = await this.#endOrphans();
     // I/O on what that one has waits for an engine.
-    if (attacher !== undefined) supervisor.#startChild('engine');
-    await supervisor.#sweep(attacher === undefined ? 'run' : 'attacher');
-    if (attacher !== undefined) supervisor.#adopt('attacher', attacher);
-    for (const role of ROLES) if (!supervisor.#children.has(role)) supervisor.#startChild(role);
-    supervisor.#watchDying();
-    return supervisor;
+    if (attacher !== undefined) this.#startChild('engine');
+    await this.#sweep(attacher === undefined ? 'run' : 'attacher');
+    if (attacher !== undefined) this.#adopt('attacher', attacher);
+    for (const role of ROLES) if (!this.#children.has(role)) this.#startChild(role);
+    this.#watchDying();
   }
 
   /**

@@ -15,6 +15,7 @@ import { isServed, stopServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
+const LOOK_MS = 20;
 
 /**
  * Whether an installation is in its directory; false where there is no directory. Throws INSTALLATION_FOREIGN where the directory is
@@ -47,6 +48,20 @@ function unusable(path: string, problem: string): Refusal {
  * mount.
  */
 export async function down(context: Context): Promise<'ended' | 'idle'> {
+  const deadline = Date.now() + DOWN_MS_MAX;
+  for (;;) {
+    try {
+      return await endAll(context);
+    } catch (error) {
+      // Who has the lock without being the supervisor is starting, and soon is, or cleans up, and soon is not.
+      const isHeld = error instanceof Refusal && error.code === 'INSTALLATION_RUNNING';
+      if (!isHeld || Date.now() > deadline) throw error;
+    }
+    await pause(LOOK_MS);
+  }
+}
+
+async function endAll(context: Context): Promise<'ended' | 'idle'> {
   const { installation } = context;
   if (isServed(installation)) {
     const ended = await stopServices(context);
@@ -68,7 +83,7 @@ export async function down(context: Context): Promise<'ended' | 'idle'> {
       const late = `process ${supervisor.pid} has not ended after ${DOWN_MS_MAX / 1000} s`;
       throw unended(installation, late);
     }
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(LOOK_MS);
   }
   const [role] = livingRoles(installation);
   if (role !== undefined) throw unended(installation, `its ${role} outlived the supervisor`);
@@ -112,6 +127,10 @@ async function undoDead(installation: Installation): Promise<'ended' | 'idle'> {
     path: 'path' in made ? made.path : made.device,
     users: reason,
   });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function unended({ directory }: Installation, problem: string): Refusal {

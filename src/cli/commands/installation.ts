@@ -24,7 +24,7 @@ import { down, findInstallation } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
 import { isServed, releaseAll, startServices } from './services.ts';
-import { ready, startDetached } from './start.ts';
+import { LOCK_FD, ready, startDetached } from './start.ts';
 import { takeBack, uninstall } from './uninstall.ts';
 import { upgrade } from './upgrade.ts';
 
@@ -262,12 +262,16 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
     write: (line) => process.stderr.write(line),
     isTerminal: process.stderr.isTTY,
   });
-  const supervisor = await Supervisor.start(installation, log);
-  startLogRotation(installation.logDirectory);
+  makeDirectories(installation);
+  const lock = lockWritable(installation, options.supervise === true ? LOCK_FD : undefined);
+  const supervisor = new Supervisor(installation, lock, log);
   let asked = false;
+  // Before it starts anything: a signal that ended it half-way would leave that running.
   const ended = askedToEnd(supervisor).then(() => {
     asked = true;
   });
+  await supervisor.start();
+  startLogRotation(installation.logDirectory);
   if (options.supervise !== true) {
     try {
       await Promise.race([ended, ready(context, () => undefined, process.pid)]);

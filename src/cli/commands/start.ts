@@ -1,11 +1,12 @@
 /** Starts an installation in the background, and waits until it is ready. */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
 import { type Installation, makeDirectories, refuseFull } from '../../control/installation.ts';
+import { type HeldLock, lockWritable } from '../../control/installation-lock.ts';
 import type { DriveView, StatusView } from '../../control/schemas.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import { readSupervisor } from '../../control/status.ts';
@@ -14,11 +15,33 @@ import { formatSize } from '../../model/sizes.ts';
 import type { Context } from '../context.ts';
 
 const READY_MS_MAX = 60_000;
+/** The descriptor with which a supervisor is started that has the lock of its installation. */
+export const LOCK_FD = 3;
 
-/** Starts a supervisor of its own session, which takes over what a dead one left, and waits until all is ready. */
+/**
+ * Starts a supervisor of its own session, which takes over what a dead one left, and waits until all is ready. The lock is its own from
+ * here on: whoever looks meanwhile finds that Holdfast runs. Throws INSTALLATION_RUNNING where another has it.
+ */
 export async function startDetached(context: Context): Promise<void> {
   const { installation } = context;
   makeDirectories(installation);
+  const lock = lockWritable(installation);
+  let started: ReturnType<typeof spawnSupervisor>;
+  try {
+    started = spawnSupervisor(installation, lock);
+  } finally {
+    lock.release();
+  }
+  const { child, fromBytes } = started;
+  let failure: Error | undefined;
+  child.once('exit', (code) => (failure = startFailure(installation, { code, fromBytes })));
+  await ready(context, () => failure, child.pid);
+}
+
+function spawnSupervisor(
+  installation: Installation,
+  lock: HeldLock,
+): { readonly child: ChildProcess; readonly fromBytes: number } {
   const log = openSupervisorLog(installation);
   const fromBytes = fs.fstatSync(log).size;
   const words = [
@@ -32,13 +55,11 @@ export async function startDetached(context: Context): Promise<void> {
   ];
   const child = spawn(process.execPath, words, {
     detached: true,
-    stdio: ['ignore', log, log],
+    stdio: ['ignore', log, log, lock.fd],
   });
   fs.closeSync(log);
   child.unref();
-  let failure: Error | undefined;
-  child.once('exit', (code) => (failure = startFailure(installation, { code, fromBytes })));
-  await ready(context, () => failure, child.pid);
+  return { child, fromBytes };
 }
 
 /** Waits until control answers, the engine is connected, and what was wanted before is settled: as long as that makes progress. */
@@ -95,7 +116,7 @@ function openSupervisorLog(installation: Installation): number {
   }
 }
 
-/** What the supervisor said before it ended: the log has it from `fromBytes` on, between lines of another that starts just then. */
+/** What the supervisor said before it ended: the log has it from `fromBytes` on. */
 function startFailure(
   installation: Installation,
   { code, fromBytes }: { readonly code: number | null; readonly fromBytes: number },
@@ -110,24 +131,19 @@ function startFailure(
   const log = fs.readFileSync(path.join(installation.logDirectory, 'supervisor.log'));
   const lines = log.subarray(fromBytes).toString().trimEnd().split('\n');
   const problem = lines.map(problemIn).findLast((found) => found !== undefined);
-  if (problem?.code === 'INSTALLATION_RUNNING') {
-    return new Refusal('INSTALLATION_RUNNING', problem.details ?? {});
-  }
-  const said = lines.at(-1) || `the supervisor ended with ${code ?? 'a signal'} and said nothing`;
-  return new Refusal('INSTALLATION_START', { problem: problem?.detail ?? said });
+  const said =
+    code === 0
+      ? 'it was ended (holdfast down) before it was ready'
+      : lines.findLast((line) => !line.startsWith('{')) ||
+        `the supervisor ended with ${code ?? 'a signal'} and said nothing`;
+  return new Refusal('INSTALLATION_START', { problem: problem ?? said });
 }
 
-type Problem = {
-  readonly code?: string;
-  readonly detail?: string;
-  readonly details?: Readonly<Record<string, string | number>>;
-};
-
-/** The problem that a command reported for programs; undefined where the line is something else. */
-function problemIn(line: string): Problem | undefined {
+/** The problem that the command reported; undefined where the line is something else, such as one of the log. */
+function problemIn(line: string): string | undefined {
   try {
-    const problem: Problem = JSON.parse(line);
-    return typeof problem.code === 'string' ? problem : undefined;
+    const { code, detail }: { code?: string; detail?: string } = JSON.parse(line);
+    return code === undefined ? undefined : detail;
   } catch {
     return undefined;
   }

@@ -14,16 +14,18 @@ const MODE = 0o600;
 const NOTE_BYTES_MAX = 65_536;
 
 export type FileLock =
-  | { readonly kind: 'locked'; release(): void }
+  /** A process that is started with `fd` holds the lock too, and keeps it after our release. */
+  | { readonly kind: 'locked'; readonly fd: number; release(): void }
   /** `note` is what the holder wrote, or empty while it has not yet. */
   | { readonly kind: 'held'; readonly note: string };
 
 /**
  * Locks the file at `path`, which is made if it is not there and never removed: removing it would let two processes lock
- * two files of one name. Writes `note` into it. Throws {@link ErrnoError} if the file cannot be opened or written.
+ * two files of one name. Writes `note` into it. `inherited`: the descriptor that a holder started this process with. Throws
+ * {@link ErrnoError} if the file cannot be opened or written.
  */
-export function lockFile(path: string, note: string): FileLock {
-  const fd = openLock(path);
+export function lockFile(path: string, note: string, inherited?: number): FileLock {
+  const fd = inherited ?? openLock(path);
   try {
     const errno = openLibc().lockExclusive(fd);
     if (errno === EAGAIN) {
@@ -35,7 +37,7 @@ export function lockFile(path: string, note: string): FileLock {
     if (errno !== 0) throw new ErrnoError({ errno, syscall: 'flock', path });
     fs.ftruncateSync(fd, 0);
     fs.writeSync(fd, note, 0);
-    return { kind: 'locked', release: () => fs.closeSync(fd) };
+    return { kind: 'locked', fd, release: () => fs.closeSync(fd) };
   } catch (error) {
     fs.closeSync(fd);
     throw toErrnoError(error, 'lock', path);
