@@ -82,6 +82,26 @@ test('each page leads to the next, and the last one nowhere', async () => {
   assert.deepEqual(await namesOf('after=zzz'), []);
 });
 
+test('a create that names another owner, labels or growth than there is changes and tells nothing', async () => {
+  const autoGrow = { stepBytes: GIB, ceilingBytes: 2 * GIB };
+  const known = (await ask('GET', '/v1/volumes/a')).body as VolumeView;
+  const same = { name: 'a', sizeBytes: GIB };
+  for (const [other, says] of [
+    [{ owner: { tenant: 'other', group: 'shop' } }, /with another owner/],
+    [{ owner: { tenant: 'acme' } }, /with another owner/],
+    [{ labels: { app: 'shop' } }, /with other labels/],
+    [{ autoGrow }, /with another way to grow/],
+  ] as const) {
+    const { status, body } = await ask('POST', '/v1/volumes', { ...same, ...other });
+    assert.equal(status, 409);
+    assert.match(JSON.stringify(body), says);
+  }
+  const { owner } = known;
+  for (const again of [{}, { owner, labels: { prod: '', app: 'shop' } }]) {
+    assert.deepEqual((await ask('POST', '/v1/volumes', { ...same, ...again })).body, known);
+  }
+});
+
 test('owner and labels are replaced as wholes, and a size alone leaves them', async () => {
   const made = (await ask('GET', '/v1/volumes/a')).body as VolumeView;
   assert.deepEqual(made.owner, { tenant: 'acme', group: 'shop' });

@@ -2,7 +2,7 @@
 
 import { styleText } from 'node:util';
 
-import { type Column, layOut } from './table.ts';
+import { type Column, layOut, printable } from './table.ts';
 
 export type OutputKind = 'text' | 'json';
 
@@ -80,6 +80,6 @@ function paintState(text: string, state: string): string {
 export function fields(pairs: readonly (readonly [string, string])[]): string {
   const width = Math.max(...pairs.map(([name]) => name.length));
   return pairs
-    .map(([name, value]) => `${colored('bold', name.padEnd(width))}  ${value}`)
+    .map(([name, value]) => `${colored('bold', name.padEnd(width))}  ${printable(value)}`)
     .join('\n');
 }

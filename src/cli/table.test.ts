@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import stringWidth from 'string-width';
 
+import { fields } from './output.ts';
 import { type Column, layOut } from './table.ts';
 
 const COLUMNS: readonly Column[] = ['NAME', 'SIZE', 'STATE', 'WHERE'].map((heading, rank) => ({
@@ -76,4 +77,8 @@ test('what would move the cursor is not printed, and colors take no places', () 
     'NAME      SIZE',
     '\u001B[31ma?[2Jb?c\u001B[39m  x',
   ]);
+});
+
+test('fields show as a question mark what would move the cursor', () => {
+  assert.match(fields([['Owner', 'x\u001B[31m\nOwner']]), /Owner.*  x\?\[31m\?Owner$/);
 });

@@ -103,5 +103,5 @@ type StringWidth = typeof import('string-width');
 let known: StringWidth['default'] | undefined;
 
 /** What would move the cursor, or turn the writing round, is shown as a question mark. */
-const printable = (text: string): string =>
+export const printable = (text: string): string =>
   PLAIN.test(text) ? text : text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '?');

@@ -2,17 +2,19 @@
 
 import { Refusal } from '../model/errors.ts';
 import { checkLabels } from '../model/labels.ts';
+import { checkOwner } from '../model/owner.ts';
 import type { VolumeDescription, VolumeRecord } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 
 /** What is undefined stays as it is. */
 export type VolumeChange = VolumeDescription & { readonly sizeBytes?: number | undefined };
 
-/** What a wish says anew, of a volume of `sizeBytes`; undefined: nothing. Throws LABEL_INVALID, INPUT_INVALID. */
+/** What a wish says anew, of a volume of `sizeBytes`; undefined: nothing. Throws LABEL_INVALID and INPUT_INVALID. */
 export function descriptionIn(
   { owner, labels, autoGrow }: VolumeDescription,
   sizeBytes: number,
 ): VolumeDescription | undefined {
+  if (owner !== undefined) checkOwner(owner);
   if (labels !== undefined) checkLabels(labels);
   if (autoGrow && autoGrow.ceilingBytes < sizeBytes) {
     const problem = `a ceiling of ${formatSizeExact(autoGrow.ceilingBytes)} is below its size of ${formatSizeExact(sizeBytes)}`;

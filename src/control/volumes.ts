@@ -32,6 +32,7 @@ import type { ControlParts } from './parts.ts';
 import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
 import { type VolumeChange, described, descriptionIn } from './volume-change.ts';
+import { differenceOf } from './volume-difference.ts';
 import { VolumeSettler } from './volume-settler.ts';
 
 /** One call asks for no more. */
@@ -69,7 +70,7 @@ export class Volumes {
     throw new Refusal('VOLUME_NOT_FOUND', { volume: name, hint: similar(name, names) });
   }
 
-  /** Creates a volume. The same name, size and drive again is the same volume, with the owner and labels that it has. */
+  /** Creates a volume. The same again is the same volume: one with something other than the wish names is refused. */
   create(wish: VolumeWish): Promise<VolumeRecord> {
     const name = checkName(wish.name);
     return this.#inTurn(name, async () => {
@@ -99,15 +100,7 @@ export class Volumes {
   }
 
   #same(record: VolumeRecord, wish: VolumeWish): VolumeRecord {
-    const { sizeBytes, drive, fsType } = record;
-    const difference =
-      sizeBytes !== wish.sizeBytes
-        ? `a size of ${formatSizeExact(sizeBytes)}`
-        : wish.drive !== undefined && wish.drive !== drive
-          ? `drive "${drive}"`
-          : wish.fsType !== undefined && fsType !== undefined && wish.fsType !== fsType
-            ? `file system ${fsType}`
-            : undefined;
+    const difference = differenceOf(record, wish);
     if (difference !== undefined)
       throw new Refusal('VOLUME_EXISTS', { volume: record.name, difference });
     return record;

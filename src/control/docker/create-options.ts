@@ -19,9 +19,9 @@ const LABEL = 'label.';
 
 /** Reads them. Throws PLUGIN_OPTION or SIZE_INVALID. */
 export function parseCreateOptions(options: Readonly<Record<string, string>>): CreateOptions {
-  const labels: Record<string, string> = {};
+  const labels: [key: string, value: string][] = [];
   for (const [option, value] of Object.entries(options)) {
-    if (option.startsWith(LABEL)) labels[option.slice(LABEL.length)] = value;
+    if (option.startsWith(LABEL)) labels.push([option.slice(LABEL.length), value]);
     else if (!NAMES.includes(option))
       throw invalid(option, `there is none${similar(option, NAMES)}`);
     else if (value === '') throw invalid(option, 'it is empty');
@@ -34,7 +34,8 @@ export function parseCreateOptions(options: Readonly<Record<string, string>>): C
     fsType: fs,
     drive,
     owner: hasOwner ? { tenant, group } : undefined,
-    labels: Object.keys(labels).length > 0 ? labels : undefined,
+    // Not by assignment, which takes "__proto__" for something else than a key.
+    labels: labels.length > 0 ? Object.fromEntries(labels) : undefined,
   };
 }
 
