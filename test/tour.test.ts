@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -112,18 +112,43 @@ test('Ctrl-C ends the tour in order, whatever it is at', { skip }, async () => {
   assertClean();
 });
 
-test('Ctrl-C while the first drive is formatted ends the tour there', async () => {
+/** A tour in its longest step, the format of the first drive. */
+async function startFormatting(): Promise<Run> {
   const run = startTour('--drive-size', '4GiB');
   const api = new ApiClient(installationAt(folder));
   await until(async () => {
     const [drive] = await api.get<DriveView[]>('/v1/drives').catch(() => []);
     return (drive?.progress?.doneBytes ?? 0) > 0;
   });
-  run.process.kill('SIGINT');
-  const { status, output } = await run.ended;
-  assert.equal(status, 130, output);
-  assert.match(output, /^\s*Stopping in order/, 'not even the step that it was in came to its end');
-  assert.deepEqual(processesOf(folder), []);
+  return run;
+}
+
+for (const [signal, what] of [
+  ['SIGINT', 'Ctrl-C'],
+  ['SIGHUP', 'a terminal that closes'],
+] as const) {
+  test(`${what} while the first drive is formatted ends the tour there`, async () => {
+    const run = await startFormatting();
+    if (signal === 'SIGHUP')
+      for (const stream of [run.process.stdout, run.process.stderr]) stream?.destroy();
+    run.process.kill(signal);
+    const { status, output } = await run.ended;
+    assert.equal(status, 130, output);
+    assert.ok(
+      !output.includes('Start Holdfast'),
+      'not even the step that it was in came to its end',
+    );
+    assert.deepEqual(processesOf(folder), []);
+    assertClean();
+  });
+}
+
+test('a tour that is refused its folder leaves that as it is', async () => {
+  writeFileSync(join(folder, 'theirs'), '');
+  const { status, output } = await startTour('--once').ended;
+  assert.equal(status, 1);
+  assert.match(output, /Cannot use ".+": there is "theirs" in it/);
+  assert.deepEqual(readdirSync(folder), ['theirs']);
   assertClean();
 });
 
@@ -154,7 +179,10 @@ test('the tour neither removes a volume that no tour made nor kills the engine u
   await holdfast.run('down');
 });
 
-test('the tour on the NBD socket loses no write', async () => {
+test('the tour on the NBD socket loses no write, after one that was killed at its start', async () => {
+  const killed = await startFormatting();
+  killed.process.kill('SIGKILL');
+  await killed.ended;
   const { status, output } = await startTour('--once', '--without-mount').ended;
   assert.equal(status, 0, output);
   assertNothingLost(output);

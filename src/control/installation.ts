@@ -98,10 +98,16 @@ function isOwnFolder(at: string, name: (typeof FOLDERS)[number]): boolean {
   const stats = statsOf(at);
   if (stats === undefined || stats.isSymbolicLink()) return true;
   if (!stats.isDirectory()) return false;
-  const inside = fs.readdirSync(at).join();
-  if (inside === '') return true;
-  return (name === 'log' && inside === 'supervisor.log') || (name === 'run' && inside === 'nbd');
+  return fs.readdirSync(at).every((inside) => STARTED[name].includes(inside));
 }
+
+/** What is in the folders before the rest: the log that a start begins with, and the note of a tour that is about to start. */
+const STARTED: Readonly<Record<(typeof FOLDERS)[number], readonly string[]>> = {
+  drives: [],
+  mnt: [],
+  log: ['supervisor.log', 'tour'],
+  run: ['nbd'],
+};
 
 const statsOf = (at: string): fs.Stats | undefined => fs.lstatSync(at, { throwIfNoEntry: false });
 

@@ -5,7 +5,6 @@ import { type Static, Type } from 'typebox';
 import { CHANGE_KINDS } from './changes.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { LABEL_COUNT_MAX } from '../model/labels.ts';
-import { OWNER_LENGTH_MAX } from '../model/owner.ts';
 import { SIZE_BYTES_MAX } from '../model/sizes.ts';
 
 /** Entries of one answer. */
@@ -64,11 +63,7 @@ export const DriveBody = Type.Object(
   { additionalProperties: false },
 );
 
-const OwnerName = Type.String({
-  minLength: 1,
-  maxLength: OWNER_LENGTH_MAX,
-  pattern: '^[^\\0-\\x1f\\x7f-\\x9f]+$',
-});
+const OwnerName = Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\0-\\x1f\\x7f]+$' });
 const OwnerBody = Type.Object(
   { tenant: Type.Optional(OwnerName), group: Type.Optional(OwnerName) },
   { additionalProperties: false, description: 'Whose it is, in the words of the platform' },

@@ -38,9 +38,12 @@ const stop = new AbortController();
 let running: DatabaseTour | SocketTour | undefined;
 let firstStopAtMs: number | undefined;
 let isUp = false;
+/** What is in the folder is somebody else's: there is nothing of ours to end. */
+let isOthers = false;
 
-process.on('SIGINT', onStop);
-process.on('SIGTERM', onStop);
+// After a hangup nobody reads what is printed, which is no reason to leave what runs.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onStop);
 process.exitCode = await main();
 
 async function main(): Promise<number> {
@@ -76,7 +79,7 @@ async function takePlace(): Promise<void> {
   if (last.kind === 'dead') {
     await screen.step('End what the last tour left', async () => {
       await endProcessesOf(last.workFolder);
-      if (isRunning) await commandLine.run('down');
+      await down();
       return '';
     });
   }
@@ -92,10 +95,12 @@ async function refuseUsed(): Promise<void> {
 }
 
 async function tourInstallation(): Promise<number> {
+  // Before anything runs: whatever becomes of this tour, the next one knows that it is a tour's.
+  const workFolder = folders.make();
   await screen.step(
     `Start Holdfast, with a file drive (${values['drive-size']} if it is new)`,
     async () => {
-      await commandLine.up(values['drive-size'], stop.signal);
+      await up();
       isUp = true;
       const { ioKind, warnings } = await commandLine.status();
       const more = warnings.length > 0 ? `, ${warnings.length} warnings (holdfast status)` : '';
@@ -106,8 +111,7 @@ async function tourInstallation(): Promise<number> {
   const comparison = await runTour({
     commandLine,
     screen,
-    // Only now: `up` takes a folder with something in it for somebody else's.
-    workFolder: folders.make(),
+    workFolder,
     keptFolder: folders.kept,
     killCount: Number(values.kills),
     signal: stop.signal,
@@ -120,6 +124,16 @@ async function tourInstallation(): Promise<number> {
   if (comparison.lost.length > 0 || comparison.committed === 0) return 1;
   if (!values.once) await waitForCtrlC();
   return 0;
+}
+
+async function up(): Promise<void> {
+  try {
+    await commandLine.up(values['drive-size'], stop.signal);
+  } catch (error) {
+    const { code = '' } = error instanceof CommandFailed ? error : {};
+    isOthers = ['INSTALLATION_FOREIGN', 'INSTALLATION_RUNNING'].includes(code);
+    throw error;
+  }
 }
 
 async function runTour(tour: Tour): ReturnType<DatabaseTour['run']> {
@@ -158,15 +172,19 @@ It runs until Ctrl-C.`);
   clearInterval(awake);
 }
 
+async function down(): Promise<void> {
+  await commandLine.run('down').catch((error: unknown) => {
+    // Asked to end before it had begun.
+    const isNone = error instanceof CommandFailed && error.code === 'INSTALLATION_FOREIGN';
+    if (isUp || !isNone) throw error;
+  });
+}
+
 /** Ends what the tour started, in order. */
 async function close(): Promise<void> {
   try {
     if (running !== undefined) await running.close();
-    await commandLine.run('down').catch((error: unknown) => {
-      // What was refused its folder has nothing to end in it, and has said why.
-      const isOurs = isUp || !(error instanceof CommandFailed);
-      if (isOurs || error.code !== 'INSTALLATION_FOREIGN') throw error;
-    });
+    if (!isOthers) await down();
     folders.remove();
     if (isUp)
       screen.line('Holdfast is down; its data stays. Nothing else is left running or mounted.');

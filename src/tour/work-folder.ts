@@ -6,9 +6,9 @@
 import {
   chmodSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmSync,
   rmdirSync,
   writeFileSync,
@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { makeDirectory } from '../env/node/make-directory.ts';
 import { processes } from '../env/node/processes.ts';
 
 type Note = { readonly pid: number; readonly workFolder: string };
@@ -31,6 +32,8 @@ export class WorkFolders {
   readonly #notePath: string;
   /** Of this tour and of a dead one before it. */
   #made: string[] = [];
+  /** What had to be made for the note, outermost first. */
+  #madeForNote: readonly string[] = [];
 
   constructor(dataFolder: string) {
     this.kept = join(dataFolder, 'log', 'tour');
@@ -48,7 +51,7 @@ export class WorkFolders {
   /** Makes the folder for mount point and sockets. Not below DIR: the database's user may not be let through to there. */
   make(): string {
     const left = this.#readNote()?.workFolder;
-    mkdirSync(this.kept, { recursive: true });
+    this.#madeForNote = makeDirectory(this.kept, 0o700);
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-tour-'));
     this.#made = left === undefined ? [folder] : [left, folder];
     chmodSync(folder, 0o711);
@@ -68,6 +71,9 @@ export class WorkFolders {
       for (const empty of [join(folder, 'volume'), folder]) if (existsSync(empty)) rmdirSync(empty);
     }
     rmSync(this.#notePath, { force: true });
+    // Where Holdfast did not start, nothing of the tour stays either.
+    for (const at of this.#madeForNote.toReversed())
+      if (existsSync(at) && readdirSync(at).length === 0) rmdirSync(at);
   }
 
   #readNote(): Note | undefined {
