@@ -34,9 +34,6 @@ export class Checks {
       [...next.members.keys()].every((replica) => previous.members.has(replica));
     const changed = [...next.members].filter(([id, life]) => previous.members.get(id) !== life);
     if (isSameSet && changed.length === next.members.size) this.#mayHaveLost = true;
-    if (isSameSet && changed.length > 0) cluster.count('lives registered');
-    if (next.members.size > previous.members.size) cluster.count('join');
-    if (next.members.size < previous.members.size) cluster.count('shrink');
   }
 
   #previous: Record | undefined;

@@ -1,7 +1,7 @@
 /** A cluster with one volume, on virtual time: engines, network, store, a client, what control does, and the checks of all of it. */
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
-import type { HeadEnd } from '../../src/replication/head.ts';
+import type { HeadEnd } from '../../src/replication/head-host.ts';
 import {
   type HeadId,
   type Record,
@@ -91,6 +91,7 @@ export class Cluster {
           onDone: (engine, token, errno) => this.#onDone(engine, token, errno),
           onServing: (engine, served) => this.#onServing(engine, served),
           onEnd: (engine, end) => this.#onEnd(engine, end),
+          onEvent: (event) => this.count(`head: ${event}`),
         }),
       );
     }
@@ -100,6 +101,20 @@ export class Cluster {
 
   count(what: string): void {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  }
+
+  /** What the volume is in the middle of. */
+  get situation(): string {
+    const head = this.engines.findLast((engine) => engine.head !== undefined)?.head;
+    if (head === undefined) return 'no head';
+    const { known, pending } = head.changer;
+    if (head.state !== 'serving') return head.state;
+    if (pending !== undefined)
+      return pending.members.size > known.members.size ? 'joining' : 'shrinking';
+    if (head.stalled !== undefined) return 'stalled';
+    if (!head.isRecorded) return 'recording';
+    if (head.rebuilding.length > 0) return 'rebuilding';
+    return known.members.size < this.options.replicaCount ? 'degraded' : 'whole';
   }
 
   engineOf(replica: string): SimEngine {
@@ -167,7 +182,6 @@ export class Cluster {
   }
 
   #onServing(engine: SimEngine, served: Record): void {
-    this.count('serving');
     this.world.trace(`node ${engine.node} serves at epoch ${served.epoch}`);
     this.checks.onServing(engine);
     if (this.serving !== engine || this.clientNode !== engine.node) {

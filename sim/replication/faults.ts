@@ -11,6 +11,8 @@ type Fault = {
   readonly weight: number;
   /** In place of the weight. */
   readonly moods?: Partial<Record<Mood, number>>;
+  /** It makes sense only while a head serves. */
+  readonly needsService?: true;
   readonly happen: (cluster: Cluster) => void;
 };
 
@@ -52,6 +54,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'the machine of the head vanishes, and another is cut off',
     weight: 4,
     moods: { takeover: 25 },
+    needsService: true,
     happen: (cluster) => {
       const { serving, world, options } = cluster;
       if (serving === undefined || options.replicaCount < 3) return;
@@ -190,6 +193,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the volume is detached and attached elsewhere',
     weight: 6,
+    needsService: true,
     happen: (cluster) => {
       const head = cluster.serving?.head;
       cluster.wantedNode = draw(cluster).node;
@@ -209,7 +213,9 @@ export function inject(cluster: Cluster, mood: Mood): void {
   for (const fault of FAULTS) {
     at -= weightOf(fault);
     if (at >= 0) continue;
+    if (fault.needsService === true && cluster.serving?.head?.state !== 'serving') return;
     cluster.count(`fault: ${fault.name}`);
+    cluster.count(`while ${cluster.situation}: ${fault.name}`);
     cluster.world.trace(`fault: ${fault.name}`);
     fault.happen(cluster);
     return;

@@ -2,7 +2,8 @@
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
 import type { Answer, Request } from '../../src/replication/messages.ts';
-import { Head, type HeadEnd } from '../../src/replication/head.ts';
+import { Head } from '../../src/replication/head.ts';
+import type { HeadEnd, HeadEvent } from '../../src/replication/head-host.ts';
 import type { HeadId, Record } from '../../src/replication/record.ts';
 import { Replica } from '../../src/replication/replica.ts';
 import type { World } from '../world.ts';
@@ -23,6 +24,7 @@ export type EngineHost = {
   onDone(engine: SimEngine, token: number, errno: number): void;
   onServing(engine: SimEngine, record: Record): void;
   onEnd(engine: SimEngine, end: HeadEnd): void;
+  onEvent(event: HeadEvent): void;
 };
 
 export function replicaOf(node: number): string {
@@ -121,6 +123,7 @@ export class SimEngine {
         onDone: (token, errno) => this.#host.onDone(this, token, errno),
         onServing: (served) => this.#host.onServing(this, served),
         onEnd: (end) => this.#host.onEnd(this, end),
+        onEvent: (event) => this.#host.onEvent(event),
         borrow: () => memory.allocate(EXTENT_BLOCKS),
         giveBack: (address) => memory.free(address, EXTENT_BLOCKS),
         abandon: () => {

@@ -8,13 +8,14 @@
  *  3. Once another head or attachment is found in the record, nothing is answered any more.
  */
 
-import { type CopyBuffers, Copier } from './copier.ts';
+import { Copier } from './copier.ts';
 import { advanceDetach } from './detach.ts';
 import type { Member } from './member.ts';
+import type { HeadEnd, HeadHost, HeadOptions } from './head-host.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import type { Range } from './operations.ts';
 import { Members } from './members.ts';
-import type { Answer, Change, Request } from './messages.ts';
+import type { Answer, Change } from './messages.ts';
 import { Opening } from './opening.ts';
 import { Rebuild } from './rebuild.ts';
 import {
@@ -30,35 +31,6 @@ import {
 import { settle } from './settle.ts';
 import { SetChanger, type TransactionOutcome } from './set-changer.ts';
 import { WritePath } from './write-path.ts';
-
-/** Why a head ended: another one or another attachment is there; it was detached; or what was acknowledged may be lost. */
-export type HeadEnd = 'overtaken' | 'detached' | 'session lost';
-
-export type HeadHost = CopyBuffers & {
-  /** CLOCK_BOOTTIME, ms. */
-  now(): number;
-  send(replica: ReplicaId, request: Request): void;
-  connect(replica: ReplicaId): void;
-  /** A conditional transaction on the record; ends in {@link Head.onOutcome}. */
-  transact(expected: Record, next: Record): void;
-  /** An id that no other transaction ever had. */
-  newWriter(): string;
-  onDone(token: number, errno: number): void;
-  /** From now on requests are answered. Called again after the members were made equal anew. */
-  onServing(record: Record): void;
-  onEnd(end: HeadEnd): void;
-};
-
-export type HeadOptions = {
-  readonly id: HeadId;
-  /** As read from the store. */
-  readonly record: Record;
-  /** The replica beside the head: read first. */
-  readonly local: ReplicaId;
-  /** The client of the attachment is there; false: it is new, or died with its machine. */
-  readonly clientLives: boolean;
-  readonly host: HeadHost;
-};
 
 export type HeadState = 'claiming' | 'opening' | 'serving' | 'detaching' | 'ended';
 
@@ -119,12 +91,14 @@ export class Head {
 
   /** Claims the volume. */
   start(): void {
+    const { host } = this;
     const { known } = this.changer;
     if (known.attachment === undefined) {
       this.end('overtaken');
       return;
     }
-    this.transact(claimed(known, this.id, this.host.newWriter()), () => {
+    this.transact(claimed(known, this.id, host.newWriter()), () => {
+      host.onEvent('claimed');
       this.#marks.claimEpoch = this.changer.known.epoch;
       for (const replica of this.changer.known.members.keys()) this.members.add(replica);
       this.reopen();
@@ -153,6 +127,7 @@ export class Head {
   rebuild(replica: ReplicaId): void {
     if (this.state !== 'serving' || this.changer.known.members.has(replica)) return;
     if (this.#rebuilds.some((each) => each.replica === replica)) return;
+    this.host.onEvent('rebuild begun');
     this.#rebuilds.push(new Rebuild(this, this.members.add(replica)));
   }
 
@@ -190,7 +165,9 @@ export class Head {
   }
 
   onOutcome(writer: string, outcome: TransactionOutcome): void {
-    if (this.state !== 'ended') this.changer.onOutcome(writer, outcome);
+    if (this.state === 'ended') return;
+    if (outcome.kind === 'unknown') this.host.onEvent('outcome unknown');
+    this.changer.onOutcome(writer, outcome);
   }
 
   /** Time has passed: called at least every 50 ms. */
@@ -234,6 +211,7 @@ export class Head {
 
   /** Sessions with all members anew, and everything that depends on them. */
   reopen(): void {
+    if (this.path.isServing) this.host.onEvent('members opened anew');
     if (this.state !== 'detaching') this.state = 'opening';
     for (const rebuild of this.#rebuilds.splice(0)) rebuild.abort();
     this.path.suspend();
@@ -247,6 +225,7 @@ export class Head {
     if (this.state === 'opening') this.state = 'serving';
     this.stalled = undefined;
     this.#marks.onEqual();
+    this.host.onEvent('serving');
     this.host.onServing(this.changer.known);
     this.clientLives = true;
     this.path.serve();
@@ -292,6 +271,7 @@ export class Head {
     }
     if (this.path.isServing) {
       if (registered === member.life) {
+        this.host.onEvent('member reconnected');
         this.members.tell(known, member.seat);
         this.path.onOpened(member);
       } else {
@@ -313,6 +293,7 @@ export class Head {
 
   /** A replica saw a newer record than ours, or has a newer session: then this head is not the head. */
   #onRefused(member: Member, seen: Record | undefined): void {
+    this.host.onEvent('refused by a replica');
     const { known, pending } = this.changer;
     const isOurs = seen !== undefined && pending?.writer === seen.writer;
     if (seen !== undefined && isNewer(seen, known) && !isOurs && !isHeadOf(this.id, seen)) {
@@ -372,16 +353,26 @@ export class Head {
       else if (member === undefined || member.failed || member.isGone(now)) lost++;
       else sound.push(replica);
     }
+    if (lost + damaged > 0 && sound.length < known.minimum && damaged === 0) {
+      this.stall(`${sound.length} of at least ${known.minimum} in-sync replicas are reached`);
+      return;
+    }
     this.stalled = undefined;
     if (lost + damaged === 0) return;
     if (sound.length >= known.minimum) this.#shrinkTo(sound);
-    else if (damaged > 0) this.reopen();
-    else this.stalled = `${sound.length} of at least ${known.minimum} in-sync replicas are reached`;
+    else this.reopen();
+  }
+
+  /** I/O stands still. */
+  stall(reason: string): void {
+    if (this.stalled === undefined) this.host.onEvent('stalled');
+    this.stalled = reason;
   }
 
   #shrinkTo(replicas: readonly ReplicaId[]): void {
     const { known } = this.changer;
     this.transact(withMembers(known, replicas, { writer: this.host.newWriter() }), () => {
+      this.host.onEvent('member lost');
       for (const replica of known.members.keys()) this.#earlier.add(replica);
       for (const replica of replicas) this.#earlier.delete(replica);
       this.updateNeeded();

@@ -76,7 +76,7 @@ export class Opening {
     const isComplete = reached.length === all.length;
     if (!isComplete && head.host.now() - this.#sinceMs < REACH_MS) return;
     if (reached.length < known.minimum) {
-      head.stalled = `${reached.length} of at least ${known.minimum} in-sync replicas are reached`;
+      head.stall(`${reached.length} of at least ${known.minimum} in-sync replicas are reached`);
       return;
     }
     const intact = reached.filter((member) => member.life === known.members.get(member.replica));
@@ -96,6 +96,7 @@ export class Opening {
     const round = this.#round;
     const replicas = reached.map((member) => member.replica);
     head.transact(withMembers(known, replicas, { writer: head.host.newWriter() }), () => {
+      head.host.onEvent('member left out');
       if (round === this.#round) this.#record();
     });
   }
@@ -120,7 +121,8 @@ export class Opening {
   }
 
   #equalise(extents: readonly number[]): void {
-    const { path, copier, changer } = this.#head;
+    const { path, copier, changer, host } = this.#head;
+    if (extents.length > 0) host.onEvent('extents made equal');
     const source = this.#source?.seat ?? 0;
     const seats = path.neededSeats & ~source;
     const { sizeBytes } = changer.known;
@@ -157,6 +159,7 @@ export class Opening {
     const round = this.#round;
     const writer = head.host.newWriter();
     head.transact(withMembers(known, known.members.keys(), { writer, lives }), () => {
+      head.host.onEvent('lives registered');
       if (round === this.#round) this.advance();
     });
   }

@@ -72,6 +72,7 @@ export class Rebuild {
   abort(): void {
     if (this.#phase === 'submitted' || this.#phase === 'over') return;
     this.#phase = 'over';
+    this.#head.host.onEvent('rebuild given up');
     this.#head.removeRebuild(this);
     this.#member.isTarget = false;
     this.#member.isJoining = false;
@@ -227,6 +228,7 @@ export class Rebuild {
       }),
       () => {
         this.#phase = 'over';
+        head.host.onEvent('member joined');
         this.#member.isJoining = false;
         head.removeRebuild(this);
       },

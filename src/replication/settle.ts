@@ -16,8 +16,10 @@ export function settle(head: Head, operation: Operation, failedSeats: number): v
   if (rest.length > 0 && rest.length >= changer.known.minimum) {
     for (const member of head.members) if ((member.seat & failedSeats) !== 0) member.failed = true;
     operation.isSettling = false;
+    head.host.onEvent('failed member leaves');
     head.review();
   } else if (errno === ENOSPC && operation.isChange) {
+    head.host.onEvent('refusal copied to all');
     const source = failedSeats & -failedSeats;
     const others = (neededSeats | (operation.tookSeats & head.members.openSeats)) & ~source;
     const only = { offsetBytes: operation.offsetBytes, lengthBytes: operation.lengthBytes };

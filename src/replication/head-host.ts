@@ -1,0 +1,54 @@
+/** What a head is given, and what it tells: everything outside of it. */
+
+import type { CopyBuffers } from './copier.ts';
+import type { Request } from './messages.ts';
+import type { HeadId, Record, ReplicaId } from './record.ts';
+
+/** What happens to a volume and its replicas, for logs, events and the coverage of the simulator. */
+export type HeadEvent =
+  | 'claimed'
+  | 'member left out'
+  | 'extents made equal'
+  | 'lives registered'
+  | 'serving'
+  | 'member lost'
+  | 'member reconnected'
+  | 'members opened anew'
+  | 'rebuild begun'
+  | 'rebuild given up'
+  | 'member joined'
+  | 'failed member leaves'
+  | 'refusal copied to all'
+  | 'stalled'
+  | 'outcome unknown'
+  | 'refused by a replica';
+
+/** Why a head ended: another one or another attachment is there; it was detached; or what was acknowledged may be lost. */
+export type HeadEnd = 'overtaken' | 'detached' | 'session lost';
+
+export type HeadHost = CopyBuffers & {
+  /** CLOCK_BOOTTIME, ms. */
+  now(): number;
+  send(replica: ReplicaId, request: Request): void;
+  connect(replica: ReplicaId): void;
+  /** A conditional transaction on the record; ends in {@link Head.onOutcome}. */
+  transact(expected: Record, next: Record): void;
+  /** An id that no other transaction ever had. */
+  newWriter(): string;
+  onDone(token: number, errno: number): void;
+  /** From now on requests are answered. Called again after the members were made equal anew. */
+  onServing(record: Record): void;
+  onEnd(end: HeadEnd): void;
+  onEvent(event: HeadEvent): void;
+};
+
+export type HeadOptions = {
+  readonly id: HeadId;
+  /** As read from the store. */
+  readonly record: Record;
+  /** The replica beside the head: read first. */
+  readonly local: ReplicaId;
+  /** The client of the attachment is there; false: it is new, or died with its machine. */
+  readonly clientLives: boolean;
+  readonly host: HeadHost;
+};
