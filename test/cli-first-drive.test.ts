@@ -85,6 +85,26 @@ test('up after a refused one makes the drive that is asked for now', async () =>
   assert.match(drives.out, /default +1 GiB/);
 });
 
+test('up tells of a drive that it cannot open, and of a size that it does not give', async () => {
+  await rig.json('down');
+  const other = await rig.run(['up', '--detach', '--drive-size', '2GiB']);
+  assert.equal(other.code, 0, other.err);
+  assert.match(
+    other.err,
+    /--drive-size 2GiB is for a first drive, and drive "default" of 1 GiB is/,
+  );
+  await rig.json('down');
+  const image = path.join(rig.data, 'drives', 'default.img');
+  fs.renameSync(image, `${image}.away`);
+  const up = await rig.run(['up', '--detach', '--drive-size', '1GiB']);
+  assert.match(up.err, /^Warning: drive "default" is faulted: .*there is no such file/);
+  assert.equal(up.code, 0, up.err);
+  await rig.json('down');
+  fs.renameSync(`${image}.away`, image);
+  const well = await rig.run(['up', '--detach']);
+  assert.deepEqual([well.code, /Warning/.test(well.err)], [0, false], well.err);
+});
+
 test('a file system that there is not is a usage error that names those there are', async () => {
   const refused = await rig.run(['volume', 'mount', 'v', '--fs', 'ntfs']);
   assert.equal(refused.code, 2);

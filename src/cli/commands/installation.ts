@@ -13,6 +13,7 @@ import {
 } from '../../control/installation.ts';
 import { lockWritable } from '../../control/installation-lock.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
+import { BLOCK_BYTES } from '../../model/block-target.ts';
 import { Refusal } from '../../model/errors.ts';
 import { openLog } from '../../model/log.ts';
 import { formatSize, parseSize } from '../../model/sizes.ts';
@@ -46,7 +47,7 @@ export function addInstallationCommands(program: Command): void {
     isLocal: true,
   })
     .option('--detach', 'return when it is ready, and leave it running')
-    .option('--drive-size <size>', 'size of the first drive', DRIVE_SIZE)
+    .option('--drive-size <size>', `size of the first drive (default: ${DRIVE_SIZE})`)
     .option('--sparse', 'let the first drive grow as it fills')
     .option(
       '--listen <address>',
@@ -210,19 +211,41 @@ async function firstView(
     const problem = status.warnings.find((warning) => warning.includes('TCP')) ?? 'no API on TCP';
     throw new Refusal('INSTALLATION_START', { problem });
   }
+  // It runs, but the volumes on such a drive cannot be had.
+  for (const { name, path: at, state, reason } of status.drives) {
+    if (state !== 'open')
+      context.output.note(`Warning: drive "${name}" is ${state}: ${reason ?? at}`);
+  }
   return { ...status, driveViews };
 }
 
 /** Makes the first drive where there is none; resolves with the drives. */
 async function firstDrive(context: Context, options: UpOptions): Promise<DriveView[]> {
   const drives = await context.api.get<DriveView[]>('/v1/drives');
-  if (drives.length > 0) return drives;
+  const [first] = drives;
+  if (first !== undefined) {
+    tellOtherSize(context, options, first);
+    return drives;
+  }
   const size = options.driveSize ?? DRIVE_SIZE;
   context.output.note(`Making a file drive of ${formatSize(parseSize(size))}`);
   const wish = { name: 'default', size, sparse: options.sparse === true };
   const view = await addDrive(context, wish);
   if (view.warning !== null) context.output.note(`Warning: ${view.warning}`);
   return [view];
+}
+
+/** `--drive-size` makes a first drive, and leaves one that is there as it is. */
+function tellOtherSize(
+  { output }: Context,
+  { driveSize }: UpOptions,
+  { name, sizeBytes }: DriveView,
+): void {
+  if (driveSize === undefined || sizeBytes === null) return;
+  if (Math.abs(parseSize(driveSize) - sizeBytes) < BLOCK_BYTES) return;
+  output.note(
+    `Warning: --drive-size ${driveSize} is for a first drive, and drive "${name}" of ${formatSize(sizeBytes)} is there already: holdfast drive add makes another`,
+  );
 }
 
 /** A terminal signals the whole group, and a program between may pass the signal on: both are one Ctrl-C. */
