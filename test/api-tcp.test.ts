@@ -12,6 +12,7 @@ import { findToken, rotateToken } from '../src/control/api-token.ts';
 import type { ProblemView } from '../src/control/schemas.ts';
 import { TcpApi } from '../src/control/tcp-api.ts';
 import { Prng } from '../src/lib/prng.ts';
+import { until } from './rigs/attach-rig.ts';
 import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
@@ -103,6 +104,28 @@ test('a token that was rotated opens at once, and the one before no longer', asy
   assert.equal((await get('/v1/status', bearer(earlier))).status, 401);
   assert.equal((await get('/v1/status', bearer(now))).status, 200);
   assert.equal(fs.statSync(double.installation.tokenFile).mode & 0o777, 0o600);
+});
+
+test('a watch tells nothing more once its token was rotated', async () => {
+  let text = '';
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const headers = bearer(findToken(double.installation));
+  const request = http.get({ host: '127.0.0.1', port, path: '/v1/watch', headers }, (answer) => {
+    answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    answer.on('close', resolve);
+  });
+  request.on('error', () => undefined);
+  await until(() => text.includes('watching'));
+  const tell = (what: string): Promise<void> =>
+    double.records.change({
+      puts: [{ key: `event/${what}`, record: { id: what, atMs: 1, what } }],
+    });
+  await tell('before');
+  await until(() => text.includes('before'));
+  rotateToken(double.installation);
+  await tell('after');
+  await ended;
+  assert.doesNotMatch(text, /after/);
 });
 
 test('without its file no token opens anything, not even an empty one', async () => {
@@ -223,7 +246,6 @@ test(
     assert.equal(late.address, undefined);
     assert.match(late.problem ?? '', /EADDRINUSE/);
     await new Promise<void>((resolve) => holder.close(() => resolve()));
-    const { until } = await import('./rigs/attach-rig.ts');
     await until(() => late.address === `127.0.0.1:${taken}`);
     assert.equal(late.problem, undefined);
     late.stop();

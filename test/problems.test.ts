@@ -55,6 +55,7 @@ test('names are refused by their rule, with the name, in bodies and in paths', a
       /^Cannot use name "x{64}": it has 64 characters, and at most 63/,
     ],
     [{ body: `{"name":"v","drive":"${LONG}",${size}}` }, /^Cannot use name "x{64}": it has 64/],
+    [{ method: 'GET', url: '/v1/volumes/%00' }, /^Cannot use name "\?": it must begin with/],
     [{ method: 'GET', url: `/v1/volumes/${LONG}` }, /^Cannot use name "x{64}": it has 64/],
     [
       { method: 'DELETE', url: `/v1/drives/${'y'.repeat(300)}` },
@@ -96,6 +97,21 @@ test('anything else names the field and what it is', async () => {
       { method: 'GET', url: '/v1/volumes?limit=many' },
       /: "limit" is "many", and it must be integer/,
     ],
+    [
+      { method: 'GET', url: '/v1/operations?bogus=1' },
+      /: there is no "bogus" in its query: it may have state, limit$/,
+    ],
+    [
+      {
+        body: '{"name":"v","sizeBytes":4096,"autoGrow":{"stepBytes":4096,"ceilingBytes":4096,"x":1}}',
+      },
+      /: there is no "autoGrow.x" in its body/,
+    ],
+    [
+      { method: 'GET', url: '/v1/operations?state=foo' },
+      /: "state" is "foo", and it must be "running" or "done" or "failed"$/,
+    ],
+    [{ method: 'GET', url: '/v1/trash/%00' }, /: "id" is "\\u0000", and it must match/],
     [{ body: '{"name":"v",' }, /: .*JSON/],
     [{ body: '' }, /: .*empty/i],
   ] as const) {
@@ -103,6 +119,23 @@ test('anything else names the field and what it is', async () => {
     assert.equal(problem.code, 'INPUT_INVALID', problem.detail);
     assert.match(problem.detail, detail);
   }
+});
+
+test('a name is like another that has something of it', async () => {
+  await double.app.inject({
+    method: 'POST',
+    url: '/v1/drives',
+    payload: { name: 'ab', sizeBytes: 2 ** 26, sparse: true },
+  });
+  const hint = async (name: string) =>
+    (await problemOf({ method: 'GET', url: `/v1/drives/${name}` })).detail;
+  assert.match(await hint('a'), /did you mean "ab"/);
+  assert.doesNotMatch(await hint('xy'), /did you mean/);
+});
+
+test('a body of which nothing is needed may be left out', async () => {
+  const problem = await problemOf({ url: '/v1/trash/x/restore' });
+  assert.equal(problem.code, 'TRASH_NOT_FOUND');
 });
 
 test('what no route knows is a problem, and so is what HTTP does not know', async () => {

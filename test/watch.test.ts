@@ -147,6 +147,19 @@ test('a watcher who was away for too long is told so', async () => {
   assert.match(late.text, /STORE_COMPACTED/);
 });
 
+test('a watcher whose last change is none of this installation yet is told so', async () => {
+  const revision = await double.records.revision();
+  for (const [last, status] of [
+    [`${revision + 1}.0`, 410],
+    ['99999999.0', 410],
+    [`${revision}.9`, 200],
+  ] as const) {
+    const watcher = new Watcher({ after: last });
+    assert.equal(await watcher.status(), status, last);
+    watcher.close();
+  }
+});
+
 test('the end of control ends the watch', async () => {
   const watcher = new Watcher();
   await watcher.status();

@@ -181,7 +181,9 @@ export class Drives {
     const known = statuses.get(record.id)?.['sizeBytes'] ?? record.sizeBytes;
     const sizeBytes = Number(known ?? Number.POSITIVE_INFINITY);
     let promisedBytes = 0;
-    for (const volume of await records.volumes()) {
+    // Those in the trash too: a volume is restored without being asked whether there is room for it.
+    const [volumes, trash] = await Promise.all([records.volumes(), records.trash()]);
+    for (const volume of [...volumes, ...trash.map((each) => each.volume)]) {
       if (volume.drive !== drive) continue;
       promisedBytes += Math.max(volume.sizeBytes, volume.resizeToBytes ?? 0);
     }

@@ -21,7 +21,7 @@ export function refusalOfInput(error: Error, request: FastifyRequest): Refusal |
   const { validation, validationContext } = error as Partial<FastifyError>;
   const [first] = validation ?? [];
   if (first === undefined || validationContext === undefined) return undefined;
-  const { instancePath, message = 'is not valid' } = first;
+  const { instancePath, keyword } = first;
   const path = instancePath.split('/').slice(1).map(unescapePointer);
   const value = valueAt(request[PARTS[validationContext]], path);
   const field = path.at(-1);
@@ -30,9 +30,26 @@ export function refusalOfInput(error: Error, request: FastifyRequest): Refusal |
     if (refusal !== undefined) return refusal;
   }
   if (field === 'sizeBytes' && typeof value === 'number') return refusalOfSize(value);
+  // Of a schema that allows no other properties: TypeBox says "schema is false".
+  if (keyword === 'boolean') {
+    const problem = `there is no "${path.join('.')}" in its ${PARTS[validationContext]}${knownIn(request, validationContext)}`;
+    return new Refusal('INPUT_INVALID', { problem });
+  }
+  const choices = (validation ?? []).filter((each) => each.keyword === 'const');
+  const message =
+    keyword === 'const'
+      ? `must be ${choices.map(({ params }) => JSON.stringify(params['allowedValue'])).join(' or ')}`
+      : (first.message ?? 'is not valid');
   const where = path.length === 0 ? `its ${PARTS[validationContext]}` : `"${path.join('.')}"`;
   const shown = path.length === 0 || value === undefined ? '' : ` is ${inWords(value)}, and it`;
   return new Refusal('INPUT_INVALID', { problem: `${where}${shown} ${message}` });
+}
+
+/** What that part of a request may have, as the end of a sentence. */
+function knownIn({ routeOptions }: FastifyRequest, context: keyof typeof PARTS): string {
+  const schema = routeOptions.schema?.[context] as { readonly properties?: object } | undefined;
+  const names = Object.keys(schema?.properties ?? {});
+  return names.length === 0 ? '' : `: it may have ${names.join(', ')}`;
 }
 
 /** JSON Pointer, RFC 6901. */

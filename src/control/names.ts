@@ -4,7 +4,8 @@ export function similar(name: string, names: readonly string[]): string {
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of names) {
     const distance = editDistance(name, candidate);
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+    const isLike = distance < Math.max(name.length, candidate.length);
+    if (isLike && distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best === undefined ? '' : `, did you mean "${best}"?`;
 }

@@ -78,13 +78,17 @@ export async function endInterrupted(
     if (operation.state !== 'running' || parts.progress.isUnderWay(operation.id)) continue;
     const failure = failureOf(operation, failures);
     if (isPassing(failure)) continue;
-    const undone = new Fault('OPERATION_UNDONE', { operation: operation.kind });
-    await end(
-      parts,
-      operation,
-      failure ?? ((await isReached(parts, operation)) ? undefined : undone),
-    );
+    await end(parts, operation, failure ?? (await howItEnded(parts, operation)));
   }
+}
+
+/** The error of an operation that nothing is wanted of any more; undefined: it was carried out. */
+async function howItEnded(parts: ControlParts, operation: OperationRecord): Promise<unknown> {
+  const { kind } = operation;
+  // It leaves nothing to tell it by, and does no harm where it is done once more.
+  if (kind === 'volume.trim') return new Refusal('OPERATION_INTERRUPTED', { operation: kind });
+  if (await isReached(parts, operation)) return undefined;
+  return new Fault('OPERATION_UNDONE', { operation: kind });
 }
 
 /** Why what it wants could not be done just now; emptying the trash wants something of all that is in it. */

@@ -13,6 +13,7 @@ export const PAGE_COUNT_MAX = 1000;
 const Name = Type.String({
   minLength: 1,
   maxLength: 63,
+  pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]*$',
   description: 'Letters, digits, "_", "." and "-"',
 });
 const Bytes = Type.Integer({
@@ -48,7 +49,9 @@ export const ChangeHeaders = Type.Object({
     }),
   ),
 });
-export const IdParams = Type.Object({ id: Type.String() });
+export const IdParams = Type.Object({
+  id: Type.String({ pattern: '^[A-Za-z0-9_.-]+$', maxLength: 63 }),
+});
 
 export const DriveBody = Type.Object(
   {

@@ -3,7 +3,7 @@
 import http from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 
 import type { Log } from '../model/log.ts';
 import { Refusal } from '../model/errors.ts';
@@ -81,17 +81,24 @@ export class TcpApi {
   }
 }
 
+/** Whether a request has the token that is the one now, or came by the socket and needs none. */
+export function isLetIn(
+  { raw, headers }: Pick<FastifyRequest, 'raw' | 'headers'>,
+  { installation }: TcpApiOptions,
+): boolean {
+  return !needToken.has(raw.socket) || isAuthorized(headers.authorization, installation);
+}
+
 /** Adds the check. To be called before anything else answers. */
 export function addTokenCheck(app: FastifyInstance, options: TcpApiOptions): void {
   const refused = countRefused(options.log);
-  app.addHook('onRequest', async ({ raw, headers }, reply) => {
-    if (!needToken.has(raw.socket) || isAuthorized(headers.authorization, options.installation)) {
-      return;
-    }
+  app.addHook('onRequest', async (request, reply) => {
+    if (isLetIn(request, options)) return;
     refused();
     // RFC 6750, section 3.
     void reply.header('www-authenticate', 'Bearer realm="holdfast"');
-    const problem = headers.authorization === undefined ? 'it has no token' : 'it has another one';
+    const problem =
+      request.headers.authorization === undefined ? 'it has no token' : 'it has another one';
     throw new Refusal('TOKEN_REFUSED', { problem });
   });
 }

@@ -146,7 +146,11 @@ export class SqliteStore implements ClusterStore {
       this.#database.prepare('SELECT min(revision) AS oldest FROM history').get()?.['oldest'] ?? 0,
     );
     if (oldest > afterRevision + 1 && oldest > 1 && afterRevision < this.#revision) {
-      throw new Refusal('STORE_COMPACTED', { revision: afterRevision, oldest });
+      throw new Refusal('STORE_COMPACTED', {
+        revision: afterRevision,
+        oldest,
+        newest: this.#revision,
+      });
     }
     let seen = afterRevision;
     while (!signal.aborted) {

@@ -60,6 +60,9 @@ const INPUT = {
     },
   ),
   OPERATION_UNDONE: row(500, 'later', 'Could not carry out {operation}: it was refused and undone'),
+  OPERATION_INTERRUPTED: row(503, 'now', 'Could not end {operation}: control ended in it', {
+    wayOut: 'Ask for it again',
+  }),
   OPERATION_RUNNING: row(503, 'later', 'Still under way: {operation}', {
     wayOut:
       'GET /v1/operations/{id} tells how it goes; the same request then answers with its result',
@@ -101,12 +104,12 @@ const DRIVE = {
     'Cannot use "{path}": {size} is less than the {minimum} that a drive needs',
   ),
   DRIVE_PROMISED: row(
-    507,
+    409,
     'later',
-    'Cannot give volume "{volume}" {wanted}: the volumes of drive "{drive}" would have {promised} together, more than {percent} % of its {size}',
+    'Cannot give volume "{volume}" {wanted}: the volumes of drive "{drive}", and those of it in the trash, would have {promised} together, more than {percent} % of its {size}',
     {
       wayOut:
-        'Add a drive (holdfast drive add NAME), remove volumes, or raise the limit (holdfast settings set overprovision=PERCENT)',
+        'Add a drive (holdfast drive add NAME), remove volumes for good (holdfast volume rm NAME --now; holdfast trash empty), or raise the limit (holdfast settings set overprovision=PERCENT)',
     },
   ),
   DRIVE_FULL: row(507, 'later', 'Cannot place {size}: drive "{drive}" has {free} free', {
@@ -326,7 +329,8 @@ const INSTALLATION = {
   STORE_COMPACTED: row(
     410,
     'never',
-    'Cannot watch from revision {revision}: history begins at {oldest}',
+    'Cannot watch from revision {revision}: history reaches from {oldest} to {newest}',
+    { wayOut: 'List anew, and watch from there' },
   ),
   STORE_FAILED: row(500, 'later', 'The cluster store failed: {problem}'),
   DIAGNOSTICS_FAILED: row(500, 'later', 'Cannot make "{path}": {problem}', {

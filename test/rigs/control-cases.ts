@@ -30,6 +30,8 @@ export type UseCase = {
   readonly answer?: object;
   /** Whether all is as the request wants it. */
   readonly isAsked: (rig: ControlRig) => Promise<boolean>;
+  /** Nothing is left to tell whether it came to its end: its operation is said to have failed. */
+  readonly isUntold?: boolean;
   /** The code with which the request is refused, where it is one that must be. Then `isAsked` tells that nothing has changed. */
   readonly refusal?: string;
 };
@@ -265,6 +267,13 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
         const volume = await volumeOf(rig);
         return volume?.mount === null && volume.attachment === null;
       },
+    },
+    {
+      name: 'volume trim',
+      prepare,
+      act: ({ api }, key) => api.post('/v1/volumes/v/trim', {}, key),
+      isUntold: true,
+      isAsked: async (rig) => hasWitness(rig),
     },
     {
       name: 'volume resize while mounted',

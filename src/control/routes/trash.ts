@@ -6,6 +6,7 @@ import type { TrashRecord } from '../../model/records.ts';
 import type { App, RestParts } from '../rest.ts';
 import {
   IdParams,
+  Nullable,
   Purged,
   Removed,
   RestoreBody,
@@ -59,11 +60,12 @@ export function trashRoutes(app: App, parts: RestParts): void {
       schema: {
         summary: 'Restores a removed volume as it was',
         params: IdParams,
-        body: RestoreBody,
+        body: Nullable(RestoreBody),
         response: { 200: Volume, ...problems },
       },
     },
-    async ({ params, body }) => volumeView(parts, (await trash.restore(params.id, body.name)).name),
+    async ({ params, body }) =>
+      volumeView(parts, (await trash.restore(params.id, body?.name)).name),
   );
   app.delete(
     '/v1/trash/:id',

@@ -16,6 +16,7 @@ import { problemOf } from '../problem.ts';
 import type { ProgressBoard } from '../progress.ts';
 import type { App, RestParts } from '../rest.ts';
 import { Event, EventQuery, WatchQuery, problems } from '../schemas.ts';
+import { isLetIn } from '../tcp-api.ts';
 import { viewEvent, viewOperation } from '../views.ts';
 import { driveView } from './drives.ts';
 import { trashedView } from './trash.ts';
@@ -57,13 +58,20 @@ export function watchRoutes(app: App, parts: RestParts): void {
         },
       },
     },
-    async ({ query, headers }, reply) => {
+    async (request, reply) => {
+      const { query, headers } = request;
       const last = headers['last-event-id'];
-      const after =
-        typeof last === 'string'
-          ? placeOf(last)
-          : { revision: (await parts.records.revision()) + 1, count: 0 };
+      const newest = await parts.records.revision();
+      const after = typeof last === 'string' ? placeOf(last) : { revision: newest + 1, count: 0 };
+      // Of another installation, or of this one before it was put back to an older state.
+      if (typeof last === 'string' && after.revision > newest) {
+        throw new Refusal('STORE_COMPACTED', { revision: after.revision, oldest: 1, newest });
+      }
       const gone = new AbortController();
+      const mayTell = (): boolean => {
+        if (!isLetIn(request, parts.tcp)) gone.abort();
+        return !gone.signal.aborted;
+      };
       reply.raw.once('close', () => gone.abort());
       const signal = AbortSignal.any([gone.signal, ending.signal]);
       const kinds: readonly ChangeKind[] = query.kind ?? CHANGE_KINDS;
@@ -76,7 +84,7 @@ export function watchRoutes(app: App, parts: RestParts): void {
       // What is refused at once is refused as any request is.
       await Promise.race([first, new Promise(setImmediate)]);
       const progress = kinds.includes('operation') ? parts.progress : undefined;
-      await stream(reply, { first, rest: changes, signal, progress });
+      await stream(reply, { first, rest: changes, signal, mayTell, progress });
     },
   );
 }
@@ -96,13 +104,15 @@ type Stream = {
   readonly first: Promise<IteratorResult<Change, unknown>>;
   readonly rest: AsyncGenerator<Change>;
   readonly signal: AbortSignal;
+  /** False, and the signal aborts, when the token with which the client came is no longer the one. */
+  readonly mayTell: () => boolean;
   /** To be told as well. */
   readonly progress: ProgressBoard | undefined;
 };
 
 /** Sends changes as fast as the client takes them, until it goes or the API ends. */
 async function stream(reply: FastifyReply, parts: Stream): Promise<void> {
-  const { first, rest, signal, progress } = parts;
+  const { first, rest, signal, mayTell, progress } = parts;
   reply.hijack();
   const { raw } = reply;
   raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
@@ -110,11 +120,15 @@ async function stream(reply: FastifyReply, parts: Stream): Promise<void> {
   // Without an id, since no later watch can go on after it; of a client that is slow to take it, the next one will do.
   const forget = progress?.watch((operation, at) => {
     const object = viewOperation(operation, at);
-    if (!raw.writableNeedDrain) raw.write(eventText('operation', { name: operation.id, object }));
+    if (!raw.writableNeedDrain && mayTell())
+      raw.write(eventText('operation', { name: operation.id, object }));
   });
-  const comments = setInterval(() => raw.write(': still here\n\n'), COMMENT_EVERY_MS);
+  const comments = setInterval(() => {
+    if (mayTell()) raw.write(': still here\n\n');
+  }, COMMENT_EVERY_MS);
   try {
     for (let next = await first; next.done !== true; next = await rest.next()) {
+      if (!mayTell()) break;
       const { id, kind, name, object } = next.value;
       const hasRoom = raw.write(`id: ${id}\n${eventText(kind, { name, object })}`);
       if (!hasRoom) await drained(reply, signal);
