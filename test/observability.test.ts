@@ -6,7 +6,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import type { EventView, ExplanationView, StatusView } from '../src/control/schemas.ts';
+import type { EventView } from '../src/control/event-schemas.ts';
+import type { ExplanationView, StatusView } from '../src/control/schemas.ts';
 import { CMD_FLUSH, CMD_READ, CMD_WRITE } from '../src/wire/nbd/constants.ts';
 import type { NbdRawClient } from './nbd-raw-client.ts';
 import { CliRig } from './rigs/cli-rig.ts';

@@ -2,7 +2,6 @@
 
 import { type Static, Type } from 'typebox';
 
-import { CHANGE_KINDS } from './changes.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { LABEL_COUNT_MAX } from '../model/labels.ts';
 import { SIZE_BYTES_MAX } from '../model/sizes.ts';
@@ -345,17 +344,6 @@ export const ProblemDetails = Type.Object({
 /** What every route may answer instead. */
 export const problems = { '4xx': ProblemDetails, '5xx': ProblemDetails };
 
-export const Event = Type.Object({
-  id: Type.String(),
-  at: Type.String(),
-  kind: Nullable(Type.String({ description: 'One of docs/events.md; null: of an old version' })),
-  subject: Nullable(
-    Type.String({ description: 'What it is about: volume/NAME, drive/NAME or process/ROLE' }),
-  ),
-  what: Type.String({ description: 'Something that happened by itself' }),
-  cause: Nullable(Type.String({ description: 'Why, as far as it is known' })),
-});
-
 export const Explanation = Type.Object({
   volume: Name,
   isWell: Type.Boolean({ description: 'Nothing is found: all is as it should be' }),
@@ -369,28 +357,6 @@ export const Explanation = Type.Object({
   ),
 });
 
-export const EventQuery = Type.Object(
-  {
-    subject: Type.Optional(
-      Type.String({ maxLength: 100, description: 'Of this alone: volume/NAME, for example' }),
-    ),
-  },
-  { additionalProperties: false },
-);
-
-export const WatchQuery = Type.Object(
-  {
-    kind: Type.Optional(
-      Type.Array(Type.Union(CHANGE_KINDS.map((kind) => Type.Literal(kind))), {
-        maxItems: CHANGE_KINDS.length,
-        description: 'Of these alone; all without it',
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
-
-export type EventView = Static<typeof Event>;
 export type ExplanationView = Static<typeof Explanation>;
 export type DriveView = Static<typeof Drive>;
 export type TrashedView = Static<typeof Trashed>;

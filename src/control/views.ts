@@ -13,7 +13,8 @@ import type { JsonObject } from '../wire/line-protocol.ts';
 import { holdersOf } from './mount-holders.ts';
 import type { Progress } from './progress.ts';
 import type { OperationView } from './operation-schemas.ts';
-import type { DriveView, EventView, SettingsView, TrashedView, VolumeView } from './schemas.ts';
+import type { EventView } from './event-schemas.ts';
+import type { DriveView, SettingsView, TrashedView, VolumeView } from './schemas.ts';
 import { volatileWarning } from './volatile.ts';
 
 /** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */

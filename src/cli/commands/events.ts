@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 
-import type { EventView } from '../../control/schemas.ts';
+import type { EventView } from '../../control/event-schemas.ts';
 import { addCommand, contextOf } from '../context.ts';
 import type { Output } from '../output.ts';
 

@@ -15,7 +15,8 @@ import {
 import { problemOf } from '../problem.ts';
 import type { ProgressBoard } from '../progress.ts';
 import type { App, RestParts } from '../rest.ts';
-import { Event, EventQuery, WatchQuery, problems } from '../schemas.ts';
+import { Event, EventQuery, WatchQuery } from '../event-schemas.ts';
+import { problems } from '../schemas.ts';
 import { isLetIn } from '../tcp-api.ts';
 import { viewEvent, viewOperation } from '../views.ts';
 import { driveView } from './drives.ts';
