@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { identify } from '../src/attacher/process-identity.ts';
 import { readMounts } from '../src/attacher/mount-table.ts';
+import type { StatusView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig, NOBODY, device, root } from './rigs/cli-rig.ts';
 import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
@@ -133,6 +134,35 @@ test('down ends what is only starting, and up says so', async () => {
   assert.deepEqual(await up, [1, null]);
   assert.match(said, /^Cannot start: it was ended \(holdfast down\) before it was ready/);
   assert.deepEqual(processesOf(rig.directory), []);
+});
+
+test('control that is there and does not answer is told of, and down ends nothing under it', async () => {
+  await rig.up();
+  const { processes } = (await rig.json('status')) as unknown as StatusView;
+  const pid = processes['control']?.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    const commands = [
+      ['status'],
+      ['volume', 'ls'],
+      ['volume', 'create', 'v', '--size', '1MiB'],
+      ['down'],
+    ];
+    const ended = await Promise.all(
+      commands.map((words) => rig.run([...words, '--output', 'json'])),
+    );
+    for (const { code, err } of ended) {
+      assert.equal(code, 3, err);
+      assert.match(
+        err,
+        new RegExp(`"CONTROL_SILENT".*its control, process ${pid}, has been silent`),
+      );
+    }
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await rig.json('volume', 'ls');
+  await rig.json('down');
 });
 
 test('down says where there is no installation', async () => {

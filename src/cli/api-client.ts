@@ -5,6 +5,7 @@ import http from 'node:http';
 import type { Installation } from '../control/installation.ts';
 import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import type { ProblemView } from '../control/schemas.ts';
+import { readSupervisor } from '../control/status.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { type ErrorCode, Refusal, errorRow, isErrorCode } from '../model/errors.ts';
 
@@ -50,6 +51,9 @@ type Request = {
 
 /** Seconds after which a change is an operation to follow. */
 const WAIT_S = 1;
+/** Control answers within a second or two, but for changes that take longer: then it is asked whether it answers at all. */
+const SILENCE_MS = 10_000;
+const PROBE_MS = 5000;
 /** After a watch broke off. */
 const WATCH_AGAIN_MS = 500;
 
@@ -166,16 +170,53 @@ export class ApiClient {
       ...(lastId === undefined ? {} : { 'last-event-id': lastId }),
       ...(this.#tcp?.token === undefined ? {} : { authorization: `Bearer ${this.#tcp.token}` }),
     };
-    const { hostname, port } = this.#tcp?.url ?? {};
-    const where =
-      hostname === undefined
-        ? { socketPath: this.#installation.apiSocket }
-        : { host: hostname.replaceAll(/^\[|\]$/g, ''), port };
     return new Promise((resolve, reject) => {
-      const call = http.request({ ...where, method, path, headers }, resolve);
-      call.on('error', (error) => reject(this.#unreachable(error)));
+      const options = { ...this.#where(), method, path, headers, timeout: SILENCE_MS };
+      let response: http.IncomingMessage | undefined;
+      const call = http.request(options, (begun) => resolve((response = begun)));
+      call.on('timeout', () => {
+        void this.#probe().then((answers) => {
+          if (answers) call.setTimeout(SILENCE_MS);
+          else (response ?? call).destroy(this.#silent());
+        });
+      });
+      call.on('error', (error) =>
+        reject(error instanceof Refusal ? error : this.#unreachable(error)),
+      );
       call.end(sent);
     });
+  }
+
+  #where(): http.RequestOptions {
+    if (this.#tcp === undefined) return { socketPath: this.#installation.apiSocket };
+    const { hostname, port } = this.#tcp.url;
+    return { host: hostname.replaceAll(/^\[|\]$/g, ''), port };
+  }
+
+  /** Whether anything is answered at all. */
+  #probe(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const options = { ...this.#where(), path: '/', agent: false, timeout: PROBE_MS };
+      const call = http.get(options, (response) => {
+        response.resume();
+        resolve(true);
+      });
+      call.on('timeout', () => call.destroy());
+      call.on('error', () => resolve(false));
+      call.on('close', () => resolve(false));
+    });
+  }
+
+  #silent(): Refusal {
+    const silence = `for ${(SILENCE_MS + PROBE_MS) / 1000} s`;
+    if (this.#tcp !== undefined) {
+      const problem = `it took the request, and has been silent ${silence}`;
+      return new Refusal('API_UNREACHABLE', { url: this.#tcp.url.origin, problem });
+    }
+    const { directory: dataDir, runDirectory } = this.#installation;
+    const pid = readSupervisor(runDirectory)?.processes['control']?.pid;
+    const what = pid == null ? 'its control' : `its control, process ${pid},`;
+    return new Refusal('CONTROL_SILENT', { dataDir, what, silence });
   }
 
   #unreachable({ message: problem }: Error): Refusal {

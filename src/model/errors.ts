@@ -281,6 +281,16 @@ const INSTALLATION = {
     exit: 3,
     wayOut: 'holdfast status tells more, holdfast up starts it',
   }),
+  CONTROL_SILENT: row(
+    503,
+    'later',
+    'Holdfast runs in "{dataDir}" and does not answer: {what} has been silent {silence}',
+    {
+      exit: 3,
+      wayOut:
+        'DIR/log/control.log may tell why. Volumes are served without it; after kill -9 of that process another is started',
+    },
+  ),
   API_UNREACHABLE: row(503, 'now', 'Holdfast does not answer at {url}: {problem}', {
     exit: 3,
     wayOut: 'holdfast up --listen 127.0.0.1:PORT starts its API there',

@@ -81,7 +81,7 @@ export class CommandLine {
       await this.run('status');
       return true;
     } catch (error) {
-      if (error instanceof CommandFailed && error.exitStatus === 3) return false;
+      if (error instanceof CommandFailed && error.code === 'INSTALLATION_DOWN') return false;
       throw error;
     }
   }

@@ -72,7 +72,11 @@ async function endAll(context: Context): Promise<'ended' | 'idle'> {
   if (supervisor === undefined) return undoDead(installation);
   const mounted = await context.api
     .post<{ problems: string[] }>('/v1/release', {})
-    .catch(() => ({ problems: [] as string[] }));
+    .catch((error: unknown) => {
+      // One that is there may unmount yet: to end the rest under what is mounted would cut off what was not synced.
+      if (error instanceof Refusal && error.code === 'CONTROL_SILENT') throw error;
+      return { problems: [] as string[] };
+    });
   const [problem] = mounted.problems;
   if (problem !== undefined)
     throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
