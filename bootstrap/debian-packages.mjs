@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { run } from './node24.mjs';
+import { runStep } from './node24.mjs';
 
 /** By package: a file, one of which is there where the package (or another that does its work) is installed. */
 const FILES = {
@@ -138,7 +138,7 @@ async function aptGet([command, ...args]) {
   const options = command === 'install' ? ['-y', '--no-install-recommends'] : [];
   // Waits for another apt at most this long, instead of failing at once.
   const all = ['-qq', '-o', 'DPkg::Lock::Timeout=60', '-o', 'Dpkg::Use-Pty=0', command, ...options];
-  return await run('apt-get', [...all, ...args], {
+  return await runStep('apt-get', [...all, ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', UCF_FORCE_CONFFOLD: '1' },
     stdio: ['ignore', 'ignore', 'inherit'],
   });

@@ -70,3 +70,40 @@ export async function run(program, args, options = {}) {
     for (const signal of FORWARDED_SIGNALS) process.off(signal, forward);
   }
 }
+
+/** The user has asked to stop, or a signal has ended a step of the setup. */
+export class Interrupted extends Error {
+  name = 'Interrupted';
+  /** 128 + n after signal n. */
+  exitStatus;
+
+  constructor(exitStatus) {
+    super('Stopped');
+    this.exitStatus = exitStatus;
+  }
+}
+
+/** As {@link run}, for a step that others follow: throws {@link Interrupted} where those are no longer wanted, whatever the program made of the signal. */
+export async function runStep(program, args, options) {
+  let status = 0;
+  const note = (signal) => (status = 128 + osConstants.signals[signal]);
+  for (const signal of FORWARDED_SIGNALS) process.on(signal, note);
+  try {
+    const ended = await run(program, args, options);
+    if (ended > 128) status ||= ended;
+    if (status !== 0) throw new Interrupted(status);
+    return ended;
+  } finally {
+    for (const signal of FORWARDED_SIGNALS) process.off(signal, note);
+  }
+}
+
+/** Says why a setup could not be done, in a line; returns the exit status. */
+export function explainEnd(error) {
+  if (error instanceof Interrupted) {
+    process.stderr.write('\nStopped; the same command goes on from here\n');
+    return error.exitStatus;
+  }
+  process.stderr.write(`Cannot set up: ${error.message}. The same command goes on from here\n`);
+  return 1;
+}

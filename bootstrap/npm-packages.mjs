@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { HOME, findNode, run } from './node24.mjs';
+import { HOME, findNode, runStep } from './node24.mjs';
 
 /** What `npm ci` downloads and then holds on disk, rounded up (linux-x64: 104 and 315 MB). */
 export const NPM_DOWNLOAD_MB = 110;
@@ -32,7 +32,7 @@ function packagesOf(path) {
 export async function install() {
   process.stdout.write('Installing npm packages: npm ci --ignore-scripts\n');
   const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  const status = await run('npm', args, { cwd: HOME });
+  const status = await runStep('npm', args, { cwd: HOME });
   if (status !== 0) throw new Error(`npm ci ended with status ${status}`);
   if (!isInstalled()) {
     throw new Error(

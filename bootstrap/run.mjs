@@ -4,14 +4,18 @@
  */
 
 import { installMissing } from './debian-packages.mjs';
-import { runScript } from './node24.mjs';
+import { explainEnd, runScript } from './node24.mjs';
 import { install, isInstalled } from './npm-packages.mjs';
 
-const words = process.argv.slice(2);
-const packages = words[0]?.startsWith('--packages=')
-  ? words.shift().slice('--packages='.length)
-  : '';
-const [script, ...args] = words;
-if (packages !== '' && !args.includes('--help')) await installMissing(packages.split(','));
-if (!isInstalled()) await install();
-process.exitCode = await runScript(script, args);
+async function main() {
+  const words = process.argv.slice(2);
+  const packages = words[0]?.startsWith('--packages=')
+    ? words.shift().slice('--packages='.length)
+    : '';
+  const [script, ...args] = words;
+  if (packages !== '' && !args.includes('--help')) await installMissing(packages.split(','));
+  if (!isInstalled()) await install();
+  return await runScript(script, args);
+}
+
+process.exitCode = await main().catch(explainEnd);

@@ -16,7 +16,7 @@ import {
   sizes,
 } from './debian-packages.mjs';
 import { deviceKind, mountProblem } from './mounting.mjs';
-import { HOME, runScript } from './node24.mjs';
+import { HOME, explainEnd, runScript } from './node24.mjs';
 import {
   NPM_DISK_MB,
   NPM_DOWNLOAD_MB,
@@ -184,6 +184,5 @@ function explain(error) {
     process.stderr.write(`${error.message}\n\n${HELP}`);
     return 2;
   }
-  process.stderr.write(`Cannot set up: ${error.message}. npm start goes on from here\n`);
-  return 1;
+  return explainEnd(error);
 }

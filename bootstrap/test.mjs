@@ -5,9 +5,13 @@
  */
 
 import { TEST_PACKAGES, installMissing } from './debian-packages.mjs';
-import { runScript } from './node24.mjs';
+import { explainEnd, runScript } from './node24.mjs';
 import { install as installNpm, isInstalled } from './npm-packages.mjs';
 
-await installMissing(TEST_PACKAGES);
-if (!isInstalled()) await installNpm();
-process.exitCode = await runScript('tools/check.ts', ['--all', ...process.argv.slice(2)]);
+async function main() {
+  await installMissing(TEST_PACKAGES);
+  if (!isInstalled()) await installNpm();
+  return await runScript('tools/check.ts', ['--all', ...process.argv.slice(2)]);
+}
+
+process.exitCode = await main().catch(explainEnd);

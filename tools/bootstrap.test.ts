@@ -31,6 +31,20 @@ test('Node 24.15 and newer will do', () => {
   ]);
 });
 
+test('a step of the setup that is interrupted is the last one, whatever its program made of it', () => {
+  const module = join(ROOT, 'bootstrap/node24.mjs');
+  const step = (script: string): string => {
+    const program = `import { explainEnd, runStep } from ${JSON.stringify(module)};
+      runStep('sh', ['-c', ${JSON.stringify(script)}]).then((status) => console.log('went on', status),
+        (error) => console.log('ended', explainEnd(error)));`;
+    return spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' })
+      .stdout;
+  };
+  assert.equal(step('exit 100'), 'went on 100\n');
+  assert.equal(step('exit 130'), 'ended 130\n');
+  assert.equal(step('trap : INT; kill -INT $PPID; sleep 1'), 'ended 130\n');
+});
+
 test('packages are installed when each that is not optional has the version of the lock file', () => {
   inFolder((folder) => {
     const installed = (version: string): boolean => {
