@@ -20,7 +20,9 @@ import { SimRecordStore } from './sim-record-store.ts';
 export type ClusterOptions = {
   readonly nodeCount: number;
   readonly replicaCount: number;
+  /** The most that the volume grows to. */
   readonly blockCount: number;
+  readonly sizeBlocks: number;
   readonly requestCount: number;
   readonly depth: number;
   readonly hotPercent: number;
@@ -46,6 +48,8 @@ export class Cluster {
   /** The engine whose head serves. */
   serving: SimEngine | undefined;
   requestsLeft: number;
+  /** What the client was told. */
+  sizeBlocks: number;
   /** Control does as it is told at the moment, and else keeps the volume where it is. */
   #isAttaching = false;
   #attachCount = 0;
@@ -59,6 +63,7 @@ export class Cluster {
     this.world = world;
     this.options = options;
     this.requestsLeft = options.requestCount;
+    this.sizeBlocks = options.sizeBlocks;
     this.network = new SimNetwork(world);
     this.expectations = new Expectations(options.blockCount);
     const members = new Map<string, number>();
@@ -71,7 +76,7 @@ export class Cluster {
       attachment: undefined,
       members,
       minimum: defaultMinimum(options.replicaCount),
-      sizeBytes: options.blockCount * BLOCK_BYTES,
+      sizeBytes: options.sizeBlocks * BLOCK_BYTES,
     };
     this.store = new SimRecordStore(world, record, (next) => {
       const isClaim = next.head !== undefined && next.head !== this.#head;
@@ -82,7 +87,7 @@ export class Cluster {
     this.checks = new Checks(this);
     for (let node = 0; node < options.nodeCount; node++) {
       this.engines.push(
-        new SimEngine(node, options.blockCount, {
+        new SimEngine(node, options, {
           world,
           memory: this.memory,
           network: this.network,
@@ -151,6 +156,16 @@ export class Cluster {
     return lines;
   }
 
+  /** Somebody asks for a larger volume; whether it comes to it depends on the head's life. */
+  grow(): void {
+    const head = this.serving?.head;
+    const { blockCount } = this.options;
+    const wanted = Math.min(blockCount, this.sizeBlocks + 1 + this.world.prng.below(40));
+    head?.grow(wanted * BLOCK_BYTES, () => {
+      this.sizeBlocks = Math.max(this.sizeBlocks, wanted);
+    });
+  }
+
   /** The machine is gone, and with it the client. */
   losePower(engine: SimEngine): void {
     if (this.clientNode === engine.node) this.#endClient();
@@ -202,12 +217,12 @@ export class Cluster {
   }
 
   #newClient(): SimClient {
-    const { blockCount, depth, hotPercent } = this.options;
+    const { depth, hotPercent } = this.options;
     return new SimClient({
       world: this.world,
       memory: this.memory,
       expectations: this.expectations,
-      blockCount,
+      sizeBlocks: () => this.sizeBlocks,
       depth,
       hotPercent,
       nextId: () => ++this.#requestCount,

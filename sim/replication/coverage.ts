@@ -19,6 +19,7 @@ const HEAD_EVENTS: Record<HeadEvent, true> = {
   'failed member leaves': true,
   'refusal copied to all': true,
   stalled: true,
+  grown: true,
   'outcome unknown': true,
   'refused by a replica': true,
 };

@@ -191,6 +191,12 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'the volume is grown',
+    weight: 8,
+    needsService: true,
+    happen: (cluster) => cluster.grow(),
+  },
+  {
     name: 'the volume is detached and attached elsewhere',
     weight: 6,
     needsService: true,

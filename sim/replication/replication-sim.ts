@@ -28,7 +28,8 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   const cluster = new Cluster(world, {
     nodeCount,
     replicaCount: Math.min(nodeCount, prng.pick([1, 2, 2, 3, 3, 3, 3, 4, 5])),
-    blockCount: prng.pick([24, 40, 136]),
+    blockCount: 200,
+    sizeBlocks: prng.pick([24, 40, 136]),
     requestCount,
     depth: prng.pick([1, 4, 12]),
     hotPercent: prng.pick([0, 30, 70]),

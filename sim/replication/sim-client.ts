@@ -22,7 +22,8 @@ export type SimClientOptions = {
   readonly world: World;
   readonly memory: SimMemory;
   readonly expectations: Expectations;
-  readonly blockCount: number;
+  /** As the client knows it. */
+  sizeBlocks(): number;
   readonly depth: number;
   /** Percent of writes to a few blocks that all meet on. */
   readonly hotPercent: number;
@@ -118,7 +119,8 @@ export class SimClient {
   }
 
   #issue(): void {
-    const { world, memory, expectations, blockCount, hotPercent } = this.#options;
+    const { world, memory, expectations, hotPercent } = this.#options;
+    const blockCount = this.#options.sizeBlocks();
     const { prng } = world;
     const kind = drawKind(prng.below(100));
     const isFlush = kind === 'flush';
@@ -155,9 +157,9 @@ export class SimClient {
       address: request.address,
     };
     const { id, kind, fua } = request;
-    if (kind === 'flush') this.#head?.flush(id);
-    else if (kind === 'read') this.#head?.read(id, range);
-    else this.#head?.change(id, { kind, ...range, fua });
+    if (kind === 'flush') this.#head?.path.flush(id);
+    else if (kind === 'read') this.#head?.path.read(id, range);
+    else this.#head?.path.change(id, { kind, ...range, fua });
   }
 }
 

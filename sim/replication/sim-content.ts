@@ -5,7 +5,7 @@ import { ENOSPC } from '../../src/model/errno.ts';
 import type { Digest, Mark, Request, SurveyEntry } from '../../src/replication/messages.ts';
 import type { ReplicaContent, ReplicaState } from '../../src/replication/replica.ts';
 import { SURVEY_EXTENTS } from '../../src/replication/rebuild.ts';
-import type { World } from '../world.ts';
+import { Violation, type World } from '../world.ts';
 import { EXTENT_BLOCKS, type Piece, type SimMedia } from './sim-media.ts';
 import type { SimMemory } from './sim-memory.ts';
 
@@ -86,6 +86,7 @@ export class SimContent implements ReplicaContent {
   keep(token: number, state: ReplicaState): void {
     this.#work(token, () => {
       this.#media.state = state;
+      if (state.seen !== undefined) this.#media.resize(state.seen.sizeBytes / BLOCK_BYTES);
       return 0;
     });
   }
@@ -188,6 +189,9 @@ export class SimContent implements ReplicaContent {
   #pieces(request: Request): Piece[] {
     const first = request.offsetBytes / BLOCK_BYTES;
     const end = first + request.lengthBytes / BLOCK_BYTES;
+    if (end > this.#media.sizeBlocks) {
+      throw new Violation('size', `a change up to block ${end} of ${this.#media.sizeBlocks}`);
+    }
     const hasBytes = request.kind === 'write' || request.kind === 'copy';
     const { epoch, number } = request;
     const stamp = request.kind === 'copy' ? request.stamp : epoch;

@@ -54,9 +54,13 @@ export class SimEngine {
     { readonly connection: Connection; readonly onReset: () => void }
   >();
 
-  constructor(node: number, blockCount: number, host: EngineHost) {
+  constructor(
+    node: number,
+    { blockCount, sizeBlocks }: { readonly blockCount: number; readonly sizeBlocks: number },
+    host: EngineHost,
+  ) {
     this.node = node;
-    this.media = new SimMedia(blockCount);
+    this.media = new SimMedia(blockCount, sizeBlocks);
     this.#host = host;
   }
 

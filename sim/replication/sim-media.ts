@@ -73,9 +73,13 @@ export class SimMedia {
   readonly #volatile: Piece[] = [];
   state: ReplicaState = { seen: undefined, base: undefined };
   life = 1;
+  /** Durable as soon as it is answered. */
+  sizeBlocks: number;
 
-  constructor(blockCount: number) {
+  /** `blockCount`: the most that the volume may grow to. */
+  constructor(blockCount: number, sizeBlocks: number) {
     this.blockCount = blockCount;
+    this.sizeBlocks = sizeBlocks;
     this.taken = new Image(blockCount);
     this.durable = new Image(blockCount);
   }
@@ -89,6 +93,12 @@ export class SimMedia {
   flush(): void {
     this.durable.copyFrom(this.taken);
     this.#volatile.length = 0;
+  }
+
+  /** What is cut off is gone. */
+  resize(sizeBlocks: number): void {
+    for (const image of [this.taken, this.durable]) image.blocks.fill(0, sizeBlocks);
+    this.sizeBlocks = sizeBlocks;
   }
 
   /** Marks stamped with an epoch stay so. */

@@ -20,6 +20,7 @@ export type HeadEvent =
   | 'failed member leaves'
   | 'refusal copied to all'
   | 'stalled'
+  | 'grown'
   | 'outcome unknown'
   | 'refused by a replica';
 

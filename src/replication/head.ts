@@ -13,9 +13,8 @@ import { advanceDetach } from './detach.ts';
 import type { Member } from './member.ts';
 import type { HeadEnd, HeadHost, HeadOptions } from './head-host.ts';
 import { MarkKeeper } from './mark-keeper.ts';
-import type { Range } from './operations.ts';
 import { Members } from './members.ts';
-import type { Answer, Change } from './messages.ts';
+import type { Answer } from './messages.ts';
 import { Opening } from './opening.ts';
 import { Rebuild } from './rebuild.ts';
 import {
@@ -26,6 +25,7 @@ import {
   detached,
   isHeadOf,
   isNewer,
+  resized,
   withMembers,
 } from './record.ts';
 import { settle } from './settle.ts';
@@ -35,6 +35,7 @@ import { WritePath } from './write-path.ts';
 export type HeadState = 'claiming' | 'opening' | 'serving' | 'detaching' | 'ended';
 
 export class Head {
+  /** Takes the requests of the client, also before the head serves. */
   readonly path: WritePath;
   readonly members: Members;
   readonly copier: Copier;
@@ -52,6 +53,7 @@ export class Head {
   /** Members of earlier sets that are needed until the present one has its record. */
   readonly #earlier = new Set<ReplicaId>();
   readonly #marks: MarkKeeper;
+  #growth: { readonly sizeBytes: number; readonly onDone: () => void } | undefined;
   /** Why I/O stands still, for people. */
   stalled: string | undefined;
 
@@ -105,22 +107,16 @@ export class Head {
     });
   }
 
-  change(token: number, change: Change): void {
-    this.path.change(token, change);
-  }
-
-  read(token: number, range: Range): void {
-    this.path.read(token, range);
-  }
-
-  flush(token: number): void {
-    this.path.flush(token);
-  }
-
   /** The client has no more requests: drains, flushes, lets go of the volume. Ends in {@link HeadHost.onEnd}. */
   detach(): void {
     if (this.state === 'serving') this.state = 'detaching';
     advanceDetach(this, this.#marks);
+  }
+
+  /** Grows the volume; `onDone` when the store knows its size, and the client may. A later call takes the place of an unfinished one. */
+  grow(sizeBytes: number, onDone: () => void): void {
+    this.#growth = { sizeBytes, onDone };
+    this.#advanceGrowth();
   }
 
   /** Starts to make `replica`, which is not in S, equal and a member. */
@@ -182,6 +178,7 @@ export class Head {
     this.review();
     for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
     this.#marks.tick();
+    this.#advanceGrowth();
     advanceDetach(this, this.#marks);
   }
 
@@ -246,6 +243,20 @@ export class Head {
     }
     this.path.neededSeats = seats;
     this.path.targetSeats = targets;
+  }
+
+  /** The store first: a replica that does not hear of it does when it is opened. The client last. */
+  #advanceGrowth(): void {
+    const { known, pending } = this.changer;
+    const growth = this.#growth;
+    if (growth === undefined || this.state !== 'serving' || pending !== undefined) return;
+    if (known.sizeBytes < growth.sizeBytes) {
+      this.host.onEvent('grown');
+      this.transact(resized(known, growth.sizeBytes, this.host.newWriter()), () => undefined);
+    } else if (this.members.all().every((each) => !each.isOpen || each.keptEpoch >= known.epoch)) {
+      this.#growth = undefined;
+      growth.onDone();
+    }
   }
 
   get isRecorded(): boolean {

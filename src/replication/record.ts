@@ -72,6 +72,11 @@ export function withMembers(
   return { ...next(record, writer), members: set };
 }
 
+/** The volume has another size: each replica takes it with the record, before any client hears of it. */
+export function resized(record: Record, sizeBytes: number, writer: string): Record {
+  return { ...next(record, writer), sizeBytes };
+}
+
 /** The volume is attached anew, or by force elsewhere: whoever is its head finds another attachment and stops. */
 export function attached(record: Record, attachment: Attachment, writer: string): Record {
   return { ...next(record, writer), head: undefined, attachment };

@@ -39,7 +39,7 @@ export type ReplicaContent = {
   /** A write, zero, trim or copy, and its mark with it. Done: SIGKILL cannot lose either; with `fua`: power loss cannot. */
   change(token: number, request: Request): void;
   flush(token: number): void;
-  /** Makes `state` durable. */
+  /** Makes `state` durable, and the content as large as its record says: what is cut off is gone, what is new reads as zeros. */
   keep(token: number, state: ReplicaState): void;
   /** Gives all marked extents this epoch as that of their last change, durably before a later `keep`. */
   stamp(token: number, epoch: number): void;
