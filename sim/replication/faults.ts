@@ -69,7 +69,11 @@ export const FAULTS: readonly Fault[] = [
       cluster.losePower(serving);
       cluster.wantedNode = world.prng.pick(others.filter((each) => each !== away)).node;
       later(cluster, 3_000_000, () => serving.startProcess());
-      later(cluster, 4_000_000, () => cluster.network.heal());
+      // Back shortly after the takeover it brings with it what was on its way, before much was written over that.
+      const afterwardsUs = 900_000 + world.prng.below(250_000);
+      world.schedule(world.prng.chance(60) ? afterwardsUs : 4_000_000, () =>
+        cluster.network.heal(),
+      );
     },
   },
   {
