@@ -103,6 +103,22 @@ test('a full disk, and one that is read-only', canMount, async () => {
   }
 });
 
+test('up without its records is refused, and forgets no drive', async () => {
+  const data = path.join(rig.directory, 'lost');
+  const make = ['up', '--detach', '--sparse', '--drive-size', '256MiB', '--data', data];
+  assert.equal((await rig.run(make)).code, 0);
+  assert.equal((await rig.run(['down', '--data', data])).code, 0);
+  const list = fs.readFileSync(path.join(data, 'engine.json'), 'utf8');
+  const records = path.join(data, 'state.db');
+  fs.renameSync(records, `${records}.away`);
+  await refusesUp(data, /^Cannot start: ".*state\.db" is gone, and the drive ".*default\.img" is/);
+  assert.equal(fs.readFileSync(path.join(data, 'engine.json'), 'utf8'), list);
+  fs.renameSync(`${records}.away`, records);
+  const up = await rig.run(make);
+  assert.equal(up.code, 0, up.err);
+  assert.equal((await rig.run(['uninstall', '--yes', '--data', data])).code, 0);
+});
+
 test('damaged records are told at once, by up and by uninstall', async () => {
   const data = path.join(rig.directory, 'damaged');
   const up = await rig.run([

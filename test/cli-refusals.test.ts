@@ -112,7 +112,7 @@ test('drives: with volumes, twice, too large, on what is something, in use', asy
   assert.deepEqual(fs.readdirSync(path.join(rig.data, 'drives')), ['default.img']);
   await refused(['drive', 'check', 'default'], {
     code: 'DRIVE_BUSY',
-    says: /another process holds it/,
+    says: /a process holds it/,
   });
 });
 

@@ -27,6 +27,7 @@ import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
 import { SpaceKeeper } from './space.ts';
+import { refuseLost } from './lost-records.ts';
 import { StatusReader } from './status.ts';
 import { Trash } from './trash.ts';
 import { UsageKeeper } from './usage.ts';
@@ -51,6 +52,7 @@ export async function controlMain(argv: readonly string[]): Promise<number> {
 }
 
 async function run(installation: Installation, log: Log): Promise<number> {
+  refuseLost(installation.directory);
   const file = path.join(installation.directory, 'state.db');
   // SQLite would make it readable for all, and makes its log as readable as it.
   fs.closeSync(fs.openSync(file, 'a', 0o600));

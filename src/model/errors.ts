@@ -66,7 +66,7 @@ const DRIVE = {
     wayOut: 'Remove these volumes first (holdfast volume rm NAME --now; holdfast trash empty)',
   }),
   DRIVE_NOT_READY: row(409, 'later', 'Cannot use drive "{drive}": it is {state}'),
-  DRIVE_BUSY: row(409, 'later', 'Cannot open "{path}": another process holds it'),
+  DRIVE_BUSY: row(409, 'later', 'Cannot open "{path}": a process holds it, or the file below it'),
   DRIVE_SIGNATURE: row(409, 'never', 'Cannot format "{path}": it holds {found}', {
     wayOut: '--force formats it and destroys what it holds',
   }),

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import type { Installation } from '../../control/installation.ts';
+import { refuseLost } from '../../control/lost-records.ts';
 import { RecordsStore } from '../../control/records-store.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
@@ -27,6 +28,7 @@ export async function openRecords(
 
 /** Throws INSTALLATION_START where the records are damaged: control could only fail again and again. */
 export async function refuseDamaged({ directory }: Installation): Promise<void> {
+  refuseLost(directory);
   try {
     await readDrives(directory);
   } catch (error) {

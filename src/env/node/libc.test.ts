@@ -67,6 +67,19 @@ suite('libc', () => {
   after(() => device !== undefined && execFileSync('losetup', ['-d', device]));
   const skip = device === undefined && 'no loop devices here';
 
+  test('a loop device over a file that is taken is taken, too', { skip }, async () => {
+    const setup = await realSetups({ io: 'auto', memoryBytes: 65_536 })();
+    await new Trial(setup).run(async ({ env: { files } }) => {
+      const { fd } = await files.open(path.join(folder, 'image'), { exclusive: true });
+      const taken = (error: unknown) => error instanceof ErrnoError && error.errno === EAGAIN;
+      await assert.rejects(files.open(device!, { exclusive: true }), taken);
+      await files.close(fd);
+      const { fd: again } = await files.open(device!, { exclusive: true });
+      await files.close(again);
+    });
+    await setup.cleanUp();
+  });
+
   test('a block device tells its size and sector, and is taken once', { skip }, async () => {
     const setup = await realSetups({ io: 'auto', memoryBytes: 65_536 })();
     await new Trial(setup).run(async (trial) => {

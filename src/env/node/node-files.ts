@@ -89,13 +89,30 @@ export class NodeFiles implements Files {
       throw new ErrnoError({ errno: ENOTBLK, syscall: 'open', path });
     }
     const kind = stat.isFile() ? 'file' : 'block';
-    if (options.exclusive === true && kind === 'file') {
-      const errno = this.#c().lockExclusive(fd);
-      if (errno !== 0) throw new ErrnoError({ errno, syscall: 'flock', path });
+    if (options.exclusive === true) {
+      if (kind === 'file') this.#lock(fd, path);
+      else this.#refuseUsedBelow(stat.rdev);
     }
     const sectorBytes =
       options.direct === true ? this.#sectorBytes(fd, kind, path) : SECTOR_SMALL_BYTES;
     return { fd, kind, sizeBytes: await this.sizeBytes(fd), sectorBytes };
+  }
+
+  #lock(fd: number, path: string): void {
+    const errno = this.#c().lockExclusive(fd);
+    if (errno !== 0) throw new ErrnoError({ errno, syscall: 'flock', path });
+  }
+
+  /** A loop device is as much in use as the file below it, which has a lock of its own. */
+  #refuseUsedBelow(rdev: number): void {
+    const path = fileBelow(rdev);
+    if (path === undefined) return;
+    const fd = fs.openSync(path, 'r');
+    try {
+      this.#lock(fd, path);
+    } finally {
+      fs.closeSync(fd);
+    }
   }
 
   #sectorBytes(fd: number, kind: OpenFile['kind'], path: string): number {
@@ -130,6 +147,16 @@ async function isBlockDevice(path: string): Promise<boolean> {
     if (failure.errno === ENOENT) return false;
     throw failure;
   }
+}
+
+/** The file below a loop device, or below the one that it is a partition of; undefined where there is none to be seen. */
+function fileBelow(rdev: number): string | undefined {
+  const device = `/sys/dev/block/${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
+  const file = ['loop', '../loop']
+    .map((folder) => `${device}/${folder}/backing_file`)
+    .find((at) => fs.existsSync(at));
+  const path = file === undefined ? undefined : fs.readFileSync(file, 'utf8').trimEnd();
+  return path !== undefined && fs.existsSync(path) ? path : undefined;
 }
 
 function openDescriptor(path: string, flags: number): Promise<number> {
