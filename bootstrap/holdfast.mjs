@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { HOME, runScript } from './node24.mjs';
-import { isInstalled } from './npm-packages.mjs';
+import { isInstalled, tellMissing } from './npm-packages.mjs';
 
 /** The npm package has JavaScript, and is installed as a whole. */
 const isPackage = existsSync(join(HOME, 'src/main.js'));
@@ -13,8 +13,5 @@ if (isPackage || isInstalled()) {
   const script = isPackage ? 'src/main.js' : 'src/main.ts';
   process.exitCode = await runScript(script, process.argv.slice(2));
 } else {
-  process.stderr.write(
-    'holdfast: nothing is installed in this clone yet; run: npm ci --ignore-scripts   (npm start and npm test do it by themselves)\n',
-  );
-  process.exitCode = 1;
+  process.exitCode = tellMissing(process.argv.slice(2));
 }

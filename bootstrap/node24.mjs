@@ -10,7 +10,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The clone that this file is in. */
-export const HOME = join(dirname(fileURLToPath(import.meta.url)), '..');
+export const HOME = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** From 24.15 on node:sqlite prints no warning. */
 const NODE_VERSION_MIN = [24, 15];

@@ -28,6 +28,18 @@ function packagesOf(path) {
   }
 }
 
+/** Says on standard error, in JSON where the words of the command ask for it, that packages are missing. Returns the exit status. */
+export function tellMissing(words) {
+  // PACKAGES_MISSING in src/model/errors.ts.
+  const detail = `Not all npm packages of Holdfast are installed in "${HOME}"`;
+  const wayOut =
+    'npm ci --ignore-scripts there installs them; npm start and npm test do it by themselves';
+  const json = words.includes('--output=json') || words[words.indexOf('--output') + 1] === 'json';
+  const problem = { code: 'PACKAGES_MISSING', detail, wayOut, details: { home: HOME } };
+  process.stderr.write(json ? `${JSON.stringify(problem)}\n` : `${detail}\n${wayOut}\n`);
+  return 1;
+}
+
 /** Runs `npm ci`; throws when it fails. No package's own scripts run. */
 export async function install() {
   process.stdout.write('Installing npm packages: npm ci --ignore-scripts\n');

@@ -26,6 +26,18 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+/** Packages that are not there: an `npm ci` that was interrupted, or a pull that wants others. */
+async function tellMissing(error: unknown): Promise<number> {
+  const isMissing =
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'ERR_MODULE_NOT_FOUND' || error.code === 'MODULE_NOT_FOUND') &&
+    /^Cannot find (package|module '[^']*\/node_modules\/)/.test(error.message);
+  if (!isMissing) throw error;
+  const npmPackages = await import('../bootstrap/npm-packages.mjs');
+  return npmPackages.tellMissing(process.argv.slice(2));
+}
+
+process.exitCode = await main().catch(tellMissing);
 // The roles' reactors and sockets are closed by now; what a library still holds must not keep the process.
 if (isRole) process.exit();

@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { TEST_PACKAGES, missing } from '../bootstrap/debian-packages.mjs';
 import { isNewEnough } from '../bootstrap/node24.mjs';
 import { isInstalled } from '../bootstrap/npm-packages.mjs';
+import { ERRORS, fillTemplate } from '../src/model/errors.ts';
 import { ROOT } from './tidy/sources.ts';
 
 function inFolder(run: (folder: string) => void): void {
@@ -61,16 +70,31 @@ test('packages are installed when each that is not optional has the version of t
   });
 });
 
-test('bin/holdfast says in one line what to do where nothing is installed', () => {
+/** Runs `bin/holdfast status` in a copy of this clone that has these parts, and says what it must say where packages are missing. */
+function assertTellsMissing(folder: string, parts: readonly string[]): void {
+  for (const part of parts) cpSync(join(ROOT, part), join(folder, part), { recursive: true });
+  const link = join(folder, 'link');
+  symlinkSync('bin/holdfast', link);
+  const { PACKAGES_MISSING } = ERRORS;
+  const detail = fillTemplate(PACKAGES_MISSING.message, { home: realpathSync(folder) });
+  const inWords = spawnSync(link, ['status'], { encoding: 'utf8' });
+  assert.equal(inWords.status, 1);
+  assert.equal(inWords.stderr, `${detail}\n${PACKAGES_MISSING.wayOut}\n`);
+  const { stderr } = spawnSync(link, ['status', '--output', 'json'], { encoding: 'utf8' });
+  const problem: unknown = JSON.parse(stderr);
+  assert.partialDeepStrictEqual(problem, { code: 'PACKAGES_MISSING', detail });
+}
+
+test('bin/holdfast says what to do where nothing is installed', () => {
+  inFolder((folder) => assertTellsMissing(folder, ['bin', 'bootstrap', 'package-lock.json']));
+});
+
+test('bin/holdfast says what to do where packages are missing beside its Node', () => {
   inFolder((folder) => {
-    for (const part of ['bin', 'bootstrap', 'package-lock.json']) {
-      cpSync(join(ROOT, part), join(folder, part), { recursive: true });
-    }
-    const link = join(folder, 'link');
-    symlinkSync('bin/holdfast', link);
-    const { status, stderr } = spawnSync(link, ['status'], { encoding: 'utf8' });
-    assert.equal(status, 1);
-    assert.match(stderr, /^holdfast: nothing is installed .* npm ci --ignore-scripts .*\n$/);
+    const name = `node-${process.platform}-${process.arch}`;
+    mkdirSync(join(folder, 'node_modules'));
+    symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
+    assertTellsMissing(folder, ['bin', 'bootstrap', 'package.json', 'src']);
   });
 });
 

@@ -282,6 +282,16 @@ const INSTALLATION = {
     exit: 3,
     wayOut: 'holdfast up starts it',
   }),
+  // What says so may not import this table: bootstrap/npm-packages.mjs.
+  PACKAGES_MISSING: row(
+    500,
+    'later',
+    'Not all npm packages of Holdfast are installed in "{home}"',
+    {
+      wayOut:
+        'npm ci --ignore-scripts there installs them; npm start and npm test do it by themselves',
+    },
+  ),
   INSTALLATION_START: row(500, 'later', 'Cannot start: {problem}'),
   INSTALLATION_STOP: row(500, 'later', 'Cannot end Holdfast in "{dataDir}": {problem}', {
     wayOut: 'holdfast down once more, as the user who started it; DIR/log tells what it did',
