@@ -92,7 +92,27 @@ test('canary: a truncated, a missing and a torn record are reported', () => {
     truncateSync(path, 11 * 4096);
     assert.equal(checkWitness(folder, 20).losses.at(-1)?.lastNumber, 20);
     rmSync(path);
-    assert.deepEqual(checkWitness(folder, 20).losses, [{ firstNumber: 1, lastNumber: 20 }]);
+    // Lost, or of a run that was elsewhere: that it is gone is told, and no verdict on the drive.
+    const { losses, kind, summary } = checkWitness(folder, 20);
+    assert.deepEqual([losses, kind], [[{ firstNumber: 1, lastNumber: 20 }], 'unknown']);
+    assert.match(
+      summary,
+      /no records of a run in .* If a run was there, the drive lost the whole file/,
+    );
+  });
+});
+
+test('checkWitness asks whether a number far above all that is there was printed', () => {
+  inFolder((folder) => {
+    const writer = new WitnessWriter(folder);
+    writer.next(20);
+    writer.close();
+    const { kind, summary } = checkWitness(folder, 2000);
+    assert.equal(kind, 'lost');
+    assert.match(
+      summary,
+      /records 21\.\.2000\. The highest that is there is 20: was 2000 printed by this run\?/,
+    );
   });
 });
 

@@ -39,7 +39,7 @@ const MISSING = -1;
 export type Loss = { readonly firstNumber: number; readonly lastNumber: number };
 
 export type CheckResult = {
-  /** `unknown`: none of the records up to the last number can be looked for, so nothing was checked. */
+  /** `unknown`: none of the records up to the last number can be looked for, or there is no file of a run: then only the user knows whether there was one. */
   readonly kind: 'kept' | 'lost' | 'unknown';
   readonly runId?: string;
   /** Records that had to be there: as many as the ring holds, up to the last number seen. */
@@ -99,7 +99,7 @@ export class WitnessWriter {
  * highest number found.
  */
 export function checkWitness(folder: string, lastNumber: number): CheckResult {
-  const { numbers, ...run } = readSlots(join(folder, WITNESS_FILE_NAME));
+  const { numbers, hasFile, ...run } = readSlots(join(folder, WITNESS_FILE_NAME));
   const highestNumber = Math.max(0, ...numbers);
   const newestNumber = Math.max(lastNumber, highestNumber) + BATCH_COUNT_MAX;
   const firstNumber = Math.max(1, newestNumber - SLOT_COUNT + 1);
@@ -113,7 +113,12 @@ export function checkWitness(folder: string, lastNumber: number): CheckResult {
     else losses.push({ firstNumber: number, lastNumber: number });
   }
   const expectedCount = Math.max(0, lastNumber - firstNumber + 1);
-  return conclude({ expectedCount, losses, highestNumber, lastNumber, ...run });
+  const found = { expectedCount, losses, highestNumber, ...run };
+  if (!hasFile) {
+    const summary = `Cannot say: there are no records of a run in "${folder}". If a run was there, the drive lost the whole file, which was flushed with its directory before the first number was printed`;
+    return { ...found, kind: 'unknown', summary };
+  }
+  return conclude({ ...found, lastNumber });
 }
 
 function conclude(
@@ -133,11 +138,17 @@ function conclude(
   }
   const ranges = found.losses.slice(0, 10).map((each) => `${each.firstNumber}..${each.lastNumber}`);
   const more = found.losses.length > 10 ? ` and ${found.losses.length - 10} more ranges` : '';
-  const summary = `The drive lost flushed data: records ${ranges.join(', ')}${more}`;
+  const { highestNumber } = found;
+  const beyond =
+    highestNumber < lastNumber
+      ? `. The highest that is there is ${highestNumber}: was ${lastNumber} printed by this run?`
+      : '';
+  const summary = `The drive lost flushed data: records ${ranges.join(', ')}${more}${beyond}`;
   return { ...rest, kind: 'lost', summary };
 }
 
 type Slots = {
+  readonly hasFile: boolean;
   /** The number in each slot; {@link MISSING} where it is damaged, of another run, or beyond the end of the file. */
   readonly numbers: readonly number[];
   readonly runId?: string;
@@ -147,8 +158,10 @@ function readSlots(path: string): Slots {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
-  } catch {
-    return { numbers: [] };
+  } catch (error) {
+    // What is there and cannot be read is lost.
+    const hasFile = !(error instanceof Error && 'code' in error && error.code === 'ENOENT');
+    return { hasFile, numbers: [] };
   }
   let id: Buffer | undefined;
   const numbers = Array.from({ length: SLOT_COUNT }, (_, slot) => {
@@ -157,7 +170,7 @@ function readSlots(path: string): Slots {
     id ??= record.id;
     return record.id.equals(id) ? record.number : MISSING;
   });
-  return { numbers, ...(id === undefined ? {} : { runId: id.toString('hex') }) };
+  return { hasFile: true, numbers, ...(id === undefined ? {} : { runId: id.toString('hex') }) };
 }
 
 function formatRecord(block: Buffer, id: Buffer, number: number): void {

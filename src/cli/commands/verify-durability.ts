@@ -27,7 +27,7 @@ export function addVerifyDurability(program: Command): void {
     .action((options: { path: string }, command: Command) => judge(options.path, command));
   addCommand(verify, 'run', {
     purpose:
-      'Writes numbered records, flushes, and prints each number that is promised. Watch it from another machine (ssh), then cut the power.',
+      'Writes numbered records, flushes, and prints each number that is promised, a line for each. Watch it from another machine (ssh), then cut the power.',
     example: 'holdfast verify-durability run --path . --records 64',
     isLocal: true,
   })
@@ -91,11 +91,11 @@ async function run(
   while (!stopped && last < limit) {
     last = writer.next(Math.min(batch, limit - last));
     // Straight to the descriptor: a number must not wait in a buffer behind the next flush.
-    if (output.kind === 'text') fs.writeSync(1, `${last}\n`);
+    const promise = output.kind === 'text' ? last : JSON.stringify({ last, runId: writer.runId });
+    fs.writeSync(1, `${promise}\n`);
     await new Promise((resolve) => setImmediate(resolve));
   }
   writer.close();
-  if (output.kind === 'json') output.result({ last, runId: writer.runId }, '');
 }
 
 function folderOf(folder: string): string {
