@@ -18,6 +18,7 @@ import { ProgressBoard } from '../src/control/progress.ts';
 import { Metrics } from '../src/control/metrics.ts';
 import { RecordsStore } from '../src/control/records-store.ts';
 import { openRest } from '../src/control/rest.ts';
+import { changeSettings } from '../src/control/settings.ts';
 import { StatusReader } from '../src/control/status.ts';
 import { packageVersion } from '../src/env/node/package-version.ts';
 import { Trash } from '../src/control/trash.ts';
@@ -84,6 +85,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     plugins: new VolumePlugins(parts, { volumes, directory }),
     trash: new Trash(parts),
     status: () => status.read(),
+    changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),
     explainer: new Explainer(parts, { volumes, usage: { lookedAtMs: parts.wallMs() } }),
     wallMs: parts.wallMs,

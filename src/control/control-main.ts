@@ -26,6 +26,7 @@ import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
+import { changeSettings } from './settings.ts';
 import { SpaceKeeper } from './space.ts';
 import { refuseLost } from './lost-records.ts';
 import { StatusReader } from './status.ts';
@@ -91,6 +92,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     explainer: new Explainer(parts, { volumes, usage }),
     wallMs: parts.wallMs,
     status: () => status.read(),
+    changeSettings: (changed) => changeSettings(parts, changed),
     release: () => reconciler.release(),
     tcp: { installation, log },
   });

@@ -35,6 +35,12 @@ export function newOperation(parts: ControlParts, kind: string, target: string):
   };
 }
 
+/** An operation that one transaction carries out, and that has ended with it. */
+export function endedOperation(parts: ControlParts, kind: string, target: string): OperationRecord {
+  const operation = newOperation(parts, kind, target);
+  return { ...operation, state: 'done', endedAtMs: operation.startedAtMs };
+}
+
 /**
  * Runs `settle` for an operation that is recorded, and records how it ended. Throws what `settle` throws. After a passing error the
  * operation goes on running: the reconciler ends it.

@@ -24,7 +24,7 @@ import { RecordPaths } from './record-paths.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
 
-const SETTINGS_KEY = 'settings/installation';
+export const SETTINGS_KEY = 'settings/installation';
 /** Operations and events kept: the newest. */
 const KEPT_MAX = 500;
 /** How long the answer to a request with an idempotency key is kept. */
@@ -99,12 +99,6 @@ export class RecordsStore {
   async settings(): Promise<Settings> {
     const changed = kept<Partial<Settings>>(await this.#store.get(SETTINGS_KEY))?.record;
     return { ...DEFAULT_SETTINGS, ...changed };
-  }
-
-  /** Keeps those that are given. */
-  async putSettings(changed: Partial<Settings>): Promise<void> {
-    const record = { ...(await this.settings()), ...changed };
-    await this.change({ puts: [{ key: SETTINGS_KEY, record }] });
   }
 
   async operations(): Promise<OperationRecord[]> {

@@ -7,6 +7,7 @@ import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/typ
 import fastify, { type FastifyInstance } from 'fastify';
 
 import { Refusal } from '../model/errors.ts';
+import type { Settings } from '../model/settings.ts';
 import type { VolumePlugins } from './docker/plugins.ts';
 import type { Drives } from './drives.ts';
 import type { Explainer } from './explainer.ts';
@@ -45,6 +46,7 @@ export type RestParts = {
   readonly explainer: Explainer;
   readonly wallMs: () => number;
   readonly status: () => Promise<StatusView>;
+  readonly changeSettings: (changed: Partial<Settings>) => Promise<Settings>;
   /** Unmounts and releases devices, for an orderly end. Resolves with what stood in the way. */
   readonly release: () => Promise<string[]>;
   readonly tcp: TcpApiOptions;

@@ -4,7 +4,7 @@ import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
 import type { TrashRecord, VolumeRecord } from '../model/records.ts';
 import { similar } from './names.ts';
-import { isPassing, newOperation, runOperation } from './operations.ts';
+import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
@@ -15,21 +15,18 @@ export async function throwAway(
   { record: volume, version }: Kept<VolumeRecord>,
   retentionMs: number,
 ): Promise<TrashRecord> {
-  const nowMs = parts.wallMs();
+  const key = `volume/${volume.name}`;
+  const operation = endedOperation(parts, 'volume.remove', key);
+  const nowMs = operation.startedAtMs;
   const trashed: TrashRecord = {
     volume,
     state: 'kept',
     removedAtMs: nowMs,
     purgeAtMs: nowMs + retentionMs,
   };
-  const key = `volume/${volume.name}`;
-  const operation = { ...newOperation(parts, 'volume.remove', key), endedAtMs: nowMs };
   await parts.records.change({
     conditions: [{ key, version }],
-    puts: [
-      { key: `trash/${volume.id}`, record: trashed },
-      ...operationPuts({ ...operation, state: 'done' }),
-    ],
+    puts: [{ key: `trash/${volume.id}`, record: trashed }, ...operationPuts(operation)],
     deletes: [key],
   });
   parts.onStep('volume.remove: in the trash');
@@ -76,8 +73,7 @@ export class Trash {
         }
         const volume: VolumeRecord = { ...kept.record.volume, name };
         const key = `volume/${name}`;
-        const operation = newOperation(this.#parts, 'volume.restore', key);
-        const ended = { ...operation, state: 'done' as const, endedAtMs: operation.startedAtMs };
+        const ended = endedOperation(this.#parts, 'volume.restore', key);
         await records.change({
           conditions: [
             { key, version: 0 },

@@ -27,7 +27,7 @@ import {
 } from './mount-holders.ts';
 import { refuseMountPoint } from './mounts.ts';
 import { similar } from './names.ts';
-import { isPassing, newOperation, runOperation } from './operations.ts';
+import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
@@ -335,8 +335,7 @@ export class Volumes {
   /** Records a change that needs no settling, with its operation. */
   async #putAtOnce(kind: string, record: VolumeRecord): Promise<void> {
     const key = `volume/${record.name}`;
-    const operation = newOperation(this.#parts, kind, key);
-    const ended = { ...operation, state: 'done' as const, endedAtMs: operation.startedAtMs };
+    const ended = endedOperation(this.#parts, kind, key);
     await this.#parts.records.change({ puts: [{ key, record }, ...operationPuts(ended)] });
     this.#parts.onStep(`${kind}: done`);
   }

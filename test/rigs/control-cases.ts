@@ -5,7 +5,12 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
 import { readMounts } from '../../src/attacher/mount-table.ts';
-import type { DriveView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
+import type {
+  DriveView,
+  SettingsView,
+  TrashedView,
+  VolumeView,
+} from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
 import { PluginClient } from './plugin-client.ts';
 
@@ -77,6 +82,7 @@ const foreignFile = (rig: ControlRig): string => path.join(rig.directory, 'forei
 /** The use cases, with file systems of one type. */
 export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
   return [
+    settingsCase,
     ...driveCases(),
     ...volumeCases(),
     ...attachCases(),
@@ -84,6 +90,14 @@ export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
     ...pluginCases(fsType),
   ];
 }
+
+const settingsCase: UseCase = {
+  name: 'settings set',
+  needsDevice: false,
+  act: ({ api }, key) => api.patch('/v1/settings', { overprovisionPercent: 900 }, key),
+  isAsked: async ({ api }) =>
+    (await api.get<SettingsView>('/v1/settings')).overprovisionPercent === 900,
+};
 
 function driveCases(): UseCase[] {
   const addDrive = ({ api }: ControlRig, key?: string): Promise<unknown> =>
@@ -372,5 +386,6 @@ export async function clean(rig: ControlRig): Promise<void> {
   }
   await api.delete('/v1/trash');
   await api.delete('/v1/drives/extra');
+  await api.patch('/v1/settings', { overprovisionPercent: 1000 });
   fs.rmSync(foreignFile(rig), { force: true });
 }

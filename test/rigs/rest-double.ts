@@ -19,6 +19,7 @@ import { ProgressBoard } from '../../src/control/progress.ts';
 import { Metrics } from '../../src/control/metrics.ts';
 import { RecordsStore } from '../../src/control/records-store.ts';
 import { openRest } from '../../src/control/rest.ts';
+import { changeSettings } from '../../src/control/settings.ts';
 import { StatusReader } from '../../src/control/status.ts';
 import { Trash } from '../../src/control/trash.ts';
 import { Volumes } from '../../src/control/volumes.ts';
@@ -120,10 +121,10 @@ export class RestDouble {
     this.#close = made.close;
   }
 
-  /** Everything that a request could change, apart from epochs (a refused attach uses one up) and the operations' records. */
+  /** Everything that a request could change, apart from the operations' records. */
   async state(): Promise<string> {
     const drives = await this.records.drives();
-    const volumes = (await this.records.volumes()).map((volume) => ({ ...volume, epoch: 0 }));
+    const volumes = await this.records.volumes();
     const folder = path.join(this.installation.directory, 'drives');
     return JSON.stringify([
       drives,
@@ -234,6 +235,7 @@ function openApp(
     progress: parts.progress,
     trash: new Trash(parts),
     status: () => status.read(),
+    changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '0', watch: new ProcessWatch(() => undefined) }),
     explainer: new Explainer(parts, {
       volumes: uses.volumes,

@@ -7,7 +7,7 @@ import type { OperationRecord } from '../../model/records.ts';
 import type { App, RestParts } from '../rest.ts';
 import { Operation, OperationQuery, OperationResult } from '../operation-schemas.ts';
 import { IdParams, PAGE_COUNT_MAX, problems } from '../schemas.ts';
-import { viewOperation } from '../views.ts';
+import { viewOperation, viewSettings } from '../views.ts';
 import { driveView } from './drives.ts';
 import { trashedView } from './trash.ts';
 import { volumeView } from './volumes.ts';
@@ -17,6 +17,7 @@ export async function outcomeOf(parts: RestParts, operation: OperationRecord): P
   const { kind, target, startedAtMs, count = 0 } = operation;
   const name = target.slice(target.indexOf('/') + 1);
   if (kind === 'drive.remove' || kind === 'trash.purge') return { removed: true };
+  if (kind === 'settings.change') return viewSettings(await parts.records.settings());
   if (kind === 'trash.empty') return { purged: count };
   if (kind === 'volume.remove') {
     const trash = await parts.records.trash();

@@ -1,12 +1,11 @@
 /** Routes of the settings of the installation. */
 
-import { checkSettings } from '../../model/settings.ts';
 import type { App, RestParts } from '../rest.ts';
 import { Settings, SettingsChange, problems } from '../schemas.ts';
 import { viewSettings } from '../views.ts';
 
 /** Adds them to the API. */
-export function settingsRoutes(app: App, { records }: RestParts): void {
+export function settingsRoutes(app: App, { records, changeSettings }: RestParts): void {
   app.get(
     '/v1/settings',
     {
@@ -23,10 +22,6 @@ export function settingsRoutes(app: App, { records }: RestParts): void {
         response: { 200: Settings, ...problems },
       },
     },
-    async ({ body }) => {
-      checkSettings(body);
-      await records.putSettings(body);
-      return viewSettings(await records.settings());
-    },
+    async ({ body }) => viewSettings(await changeSettings(body)),
   );
 }
