@@ -271,7 +271,13 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
       },
       act: (rig, key) => mount(rig, fsType === 'ext4' ? 'xfs' : 'ext4', key),
       refusal: 'MOUNT_FOREIGN',
-      isAsked: async (rig) => (await volumeOf(rig))?.attachment === null,
+      isAsked: async (rig) => {
+        const isAtRest = (await volumeOf(rig))?.attachment === null;
+        await mount(rig, fsType);
+        const isKept = hasWitness(rig);
+        await rig.api.delete('/v1/volumes/v/mount');
+        return isAtRest && isKept;
+      },
     },
     {
       name: 'volume unmount',

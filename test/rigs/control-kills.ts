@@ -65,8 +65,8 @@ export async function killAtEachStep(
       await rig.kill('control');
       await rig.startControl();
     }
-    await check(rig, useCase, `after a kill at step ${step}`);
     if (killed) await checkOperation(rig, useCase, step);
+    await check(rig, useCase, `after a kill at step ${step}`);
     for (const againWith of [key, undefined]) {
       const when = `the request again ${againWith === undefined ? 'without' : 'with'} its key, step ${step}`;
       const again = await attempt(rig, useCase, againWith);
