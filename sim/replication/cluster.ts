@@ -48,6 +48,9 @@ export class Cluster {
   /** The engine whose head serves. */
   serving: SimEngine | undefined;
   requestsLeft: number;
+  /** The longest time between two answers to clients, since it was set to 0. */
+  longestGapUs = 0;
+  #answeredAtUs = 0;
   /** What the client was told. */
   sizeBlocks: number;
   /** Control does as it is told at the moment, and else keeps the volume where it is. */
@@ -191,6 +194,8 @@ export class Cluster {
     const request = this.clientNode === engine.node ? this.client?.find(token) : undefined;
     if (request === undefined || this.client === undefined) return;
     this.count(`answer ${request.kind} ${errno === 0 ? 'ok' : 'error'}`);
+    this.longestGapUs = Math.max(this.longestGapUs, this.world.nowUs - this.#answeredAtUs);
+    this.#answeredAtUs = this.world.nowUs;
     if (errno === 0) this.checks.onAcknowledged(engine, request);
     this.client.onDone(request, errno);
     if (errno === 0 && request.kind === 'flush') this.checks.onFlushed();

@@ -1,0 +1,122 @@
+/** How long I/O stands still after each failure of ../shared/design.md, section 5: in virtual time, so that the figures are the protocol's own. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { World } from '../world.ts';
+import { Cluster } from './cluster.ts';
+
+const SEEDS = 4;
+
+type Case = {
+  readonly name: string;
+  readonly limitMs: number;
+  readonly happen: (cluster: Cluster) => void;
+  /** What must have become of it. */
+  readonly isOver: (cluster: Cluster) => boolean;
+};
+
+const memberCount = (cluster: Cluster): number => cluster.store.record.members.size;
+
+const cutOff = (cluster: Cluster, node: number): void => {
+  for (const other of cluster.engines) {
+    cluster.network.cut(node, other.node);
+    cluster.network.cut(other.node, node);
+  }
+};
+
+/** The volume is attached on node 0; replicas are on nodes 0 to 2. */
+const CASES: readonly Case[] = [
+  {
+    name: "a replica's process is killed",
+    limitMs: 250,
+    happen: (cluster) => cluster.kill(cluster.engines[1]!),
+    isOver: (cluster) => memberCount(cluster) === 2,
+  },
+  {
+    name: 'a replica is cut off',
+    limitMs: 2000,
+    happen: (cluster) => cutOff(cluster, 1),
+    isOver: (cluster) => memberCount(cluster) === 2,
+  },
+  {
+    name: 'the drive of a replica hangs',
+    limitMs: 2000,
+    happen: (cluster) => {
+      cluster.engines[1]!.health.hung = true;
+    },
+    isOver: (cluster) => memberCount(cluster) === 2,
+  },
+  {
+    name: "the head's engine is killed and starts again",
+    limitMs: 2000,
+    happen: (cluster) => {
+      cluster.kill(cluster.engines[0]!);
+      cluster.world.schedule(300_000, () => cluster.engines[0]!.startProcess());
+    },
+    isOver: (cluster) => cluster.serving?.node === 0 && memberCount(cluster) === 3,
+  },
+  {
+    name: "the head's machine vanishes, and the volume is attached elsewhere at once",
+    limitMs: 3000,
+    happen: (cluster) => {
+      cutOff(cluster, 0);
+      cluster.losePower(cluster.engines[0]!);
+      cluster.wantedNode = 1;
+    },
+    isOver: (cluster) => cluster.serving?.node === 1,
+  },
+  {
+    name: 'the head is cut off, and the volume is attached elsewhere at once',
+    limitMs: 3000,
+    happen: (cluster) => {
+      cutOff(cluster, 0);
+      cluster.wantedNode = 1;
+    },
+    isOver: (cluster) => cluster.serving?.node === 1,
+  },
+  {
+    name: 'the store is away',
+    limitMs: 100,
+    happen: (cluster) => {
+      cluster.store.isAway = true;
+    },
+    isOver: () => true,
+  },
+  {
+    name: 'an engine stops for 200 ms',
+    limitMs: 300,
+    happen: (cluster) => {
+      cluster.engines[1]!.pause();
+      cluster.world.schedule(200_000, () => cluster.engines[1]!.resume());
+    },
+    isOver: (cluster) => memberCount(cluster) === 3,
+  },
+];
+
+for (const { name, limitMs, happen, isOver } of CASES) {
+  test(`${name}: I/O stands still for at most ${limitMs} ms`, async (context) => {
+    let worstMs = 0;
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const world = new World(seed);
+      const cluster = new Cluster(world, {
+        nodeCount: 3,
+        replicaCount: 3,
+        blockCount: 200,
+        sizeBlocks: 200,
+        requestCount: Infinity,
+        depth: 4,
+        hotPercent: 0,
+      });
+      await world.run(() => cluster.serving !== undefined, 'the volume is served');
+      await world.sleep(1_000_000);
+      cluster.longestGapUs = 0;
+      happen(cluster);
+      await world.sleep(4_000_000);
+      const gapMs = cluster.longestGapUs / 1000;
+      assert.ok(isOver(cluster), `seed ${seed}: ${cluster.describe().join('\n')}`);
+      worstMs = Math.max(worstMs, gapMs);
+      assert.ok(gapMs > 0 && gapMs <= limitMs, `seed ${seed}: ${gapMs} ms`);
+    }
+    context.diagnostic(`longest of ${SEEDS} seeds: ${worstMs.toFixed(0)} ms`);
+  });
+}
