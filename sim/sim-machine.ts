@@ -105,6 +105,11 @@ export class SimMachine {
       open: (path, options) => call(() => this.#open(io, path, options)),
       allocate: (fd, options) => call(() => this.#allocate(diskOf(io, fd), options.sizeBytes)),
       sizeBytes: (fd) => call(() => diskOf(io, fd).sizeBytes),
+      nextData: (fd, fromBytes) =>
+        call(() => {
+          const toBytes = diskOf(io, fd).sizeBytes;
+          return fromBytes < toBytes ? { fromBytes, toBytes } : undefined;
+        }),
       close: (fd) =>
         call(() => {
           if (!io.closeHandle(fd)) throw new ErrnoError({ errno: EBADF, syscall: 'close' });

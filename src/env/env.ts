@@ -48,6 +48,8 @@ export type OpenFile = {
   readonly sectorBytes: number;
 };
 
+export type DataRange = { readonly fromBytes: number; readonly toBytes: number };
+
 /** Cold file calls. Each rejects with an {@link import('../model/errno.ts').ErrnoError}. */
 export type Files = {
   open(path: string, options: OpenFileOptions): Promise<OpenFile>;
@@ -57,6 +59,8 @@ export type Files = {
     options: { readonly sizeBytes: number; readonly sparse: boolean },
   ): Promise<void>;
   sizeBytes(fd: number): Promise<number>;
+  /** The first range of a regular file, at or after `fromBytes`, that is no hole; undefined: only holes follow. It may hold zeros all the same. */
+  nextData(fd: number, fromBytes: number): Promise<DataRange | undefined>;
   /** Closes a file that has nothing in flight. Sockets and files with operations in flight go through `io.close`. */
   close(fd: number): Promise<void>;
   /** Listens on a unix socket, replacing a stale one; mode 0600. The descriptor is for `io.accept`. */

@@ -36,6 +36,19 @@ export function filesCompliance(name: string, makeSetup: MakeTrialSetup): void {
       await files.close(opened.fd);
     });
 
+    check('nextData finds what was written, and nothing behind it', async (trial) => {
+      const { files } = trial.env;
+      const { fd } = await files.open(trial.path('holes'), { create: true });
+      await files.allocate(fd, { sizeBytes: SIZE_BYTES, sparse: true });
+      trial.bytes.fill(5, 0, 4096);
+      assert.equal(await trial.write(fd, SIZE_BYTES / 2, 0, 4096), 4096);
+      const found = await files.nextData(fd, 0);
+      assert.ok(found !== undefined && found.fromBytes <= SIZE_BYTES / 2);
+      assert.ok(found.toBytes >= SIZE_BYTES / 2 + 4096);
+      assert.equal(await files.nextData(fd, SIZE_BYTES), undefined);
+      await files.close(fd);
+    });
+
     check('open refuses by errno', async (trial) => {
       const { files } = trial.env;
       await refuses(ENOENT, files.open(trial.path('none'), {}));

@@ -42,7 +42,8 @@ test('what lies at the end of a device counts too', async () => {
 });
 
 test('data that nothing names is not formatted either, wherever it lies', async () => {
-  const places = [0, 511, 200_000, DEVICE_BYTES / 16, DEVICE_BYTES / 2, DEVICE_BYTES - 1];
+  const between = DEVICE_BYTES / 2 + 2 ** 20 + 5;
+  const places = [0, 511, 200_000, DEVICE_BYTES / 16, between, DEVICE_BYTES - 1];
   for (const at of places) {
     const rig = new DriveRig();
     const sector = Math.floor(at / 512) * 512;

@@ -56,7 +56,7 @@ export type FormatOptions = {
 const ZERO_BYTES = 1024 * 1024;
 /** Writes of zeros at once. */
 const ZERO_DEPTH = 8;
-/** Places looked at for data, the beginning not counted: every sixteenth of the size, {@link SIGNATURE_BYTES} each, the end last. */
+/** Places of a device looked at for data, the beginning not counted: every sixteenth of the size, {@link SIGNATURE_BYTES} each, the end last. */
 const SAMPLE_COUNT = 16;
 export const FORMAT_BYTES: number = ZERO_BYTES + 2 * SIGNATURE_BYTES + BLOCK_BYTES;
 
@@ -74,7 +74,7 @@ export async function formatDrive(
       return { driveUuid: wordsHex(before.driveUuid), sizeBytes: before.layout.sizeBytes };
     }
     if (!created && options.force !== true)
-      await refuseForeign(file, { options, ioAsync, address });
+      await refuseForeign(env, file, { options, ioAsync, address });
     const sizeBytes = Math.floor((options.sizeBytes ?? file.sizeBytes) / BLOCK_BYTES) * BLOCK_BYTES;
     const layout = planLayout({ ...options.geometry, sizeBytes });
     if (layout === undefined) {
@@ -177,10 +177,10 @@ async function ownBefore(file: OpenFile, work: Work): Promise<Superblock | undef
 }
 
 /**
- * Refuses what holds anything at all: a known signature by its name, else data by the place of its first byte that was found. A file
- * of zeros is free to take, and a drive of ours that was half formatted is one: its superblock comes last.
+ * Refuses what holds anything: a known signature by its name, else data by the place of its first byte that was found; a device is only
+ * sampled. A file of zeros is free to take, and a drive of ours that was half formatted is one: its superblock comes last.
  */
-async function refuseForeign(file: OpenFile, work: Work): Promise<void> {
+async function refuseForeign(env: Env, file: OpenFile, work: Work): Promise<void> {
   const { u8 } = work.options.arena;
   const { path } = work.options;
   const length = Math.min(SIGNATURE_BYTES, Math.floor(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES);
@@ -194,26 +194,53 @@ async function refuseForeign(file: OpenFile, work: Work): Promise<void> {
     const found = findSignature(u8.subarray(start, start + length), u8.subarray(end, end + length));
     if (found !== undefined) throw new Refusal('DRIVE_SIGNATURE', { path, found });
   }
-  const at = await findData(file, work);
+  const at = await findData(env, file, work);
   if (at === undefined) return;
   throw new Refusal('DRIVE_SIGNATURE', { path, found: `data (byte ${at} is not zero)` });
 }
 
-/** Looks at the beginning, at the end and at places between; returns where the first byte is that is not zero. */
-async function findData(file: OpenFile, work: Work): Promise<number | undefined> {
-  const { ioAsync, address } = work;
-  const { u8 } = work.options.arena;
+/** Where the first byte is that is not zero: of a file the first of all, of a device the first of those that were looked at. */
+async function findData(env: Env, file: OpenFile, work: Work): Promise<number | undefined> {
+  return file.kind === 'file' ? findInFile(env, file, work) : findInSamples(file, work);
+}
+
+/** Holes are passed over, so that a large file that was only made costs nothing. */
+async function findInFile(env: Env, file: OpenFile, work: Work): Promise<number | undefined> {
+  const { ioAsync, address, options } = work;
+  for (let at = 0; ;) {
+    const data = await env.files.nextData(file.fd, at);
+    if (data === undefined) return undefined;
+    at = Math.max(at, Math.floor(data.fromBytes / BLOCK_BYTES) * BLOCK_BYTES);
+    for (; at < data.toBytes; at += ZERO_BYTES) {
+      const count = await ioAsync.read(file.fd, at, { address, lengthBytes: ZERO_BYTES });
+      const found = firstByte(options.arena, address, address + count);
+      if (found !== undefined) return at + found - address;
+      options.onProgress?.({ doneBytes: 0, totalBytes: file.sizeBytes });
+    }
+  }
+}
+
+/** Looks at the beginning, at the end and at places between: reading a device takes hours. */
+async function findInSamples(file: OpenFile, work: Work): Promise<number | undefined> {
+  const { ioAsync, address, options } = work;
   const lastAt = Math.ceil(file.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES - SIGNATURE_BYTES;
   const lengthBytes = SIGNATURE_BYTES;
   for (let sample = 0; sample <= SAMPLE_COUNT; sample += 1) {
     const place = (Math.max(0, lastAt) / SAMPLE_COUNT) * sample;
     const at = Math.floor(place / BLOCK_BYTES) * BLOCK_BYTES;
-    // The last block of a file may be a part of one: what is read ends with the file.
     const count = await ioAsync.read(file.fd, at, { address, lengthBytes });
-    const found = u8.subarray(address, address + count).findIndex((byte) => byte !== 0);
-    if (found >= 0) return at + found;
+    const found = firstByte(options.arena, address, address + count);
+    if (found !== undefined) return at + found - address;
   }
   return undefined;
+}
+
+/** The address of the first byte from `address` (a multiple of 4) to `end` that is not zero. */
+function firstByte({ u8, u32 }: Arena, address: number, end: number): number | undefined {
+  let word = address >>> 2;
+  while (word < end >>> 2 && u32[word] === 0) word += 1;
+  const rest = u8.subarray(word * 4, end).findIndex((byte) => byte !== 0);
+  return rest < 0 ? undefined : word * 4 + rest;
 }
 
 /** Writes zeros: over everything, so that later writes change no metadata of the host's file system, or over metadata alone. */

@@ -6,8 +6,10 @@
 import process from 'node:process';
 
 import { ENOSYS } from '../../model/errno.ts';
-import { openFfi } from '../ffi.ts';
+import { type Ffi, openFfi } from '../ffi.ts';
 
+// The two bear each other's numbers on macOS.
+const [SEEK_DATA, SEEK_HOLE] = process.platform === 'darwin' ? [4, 3] : [3, 4];
 const LOCK_EX_NB = 2 | 4;
 const BLKGETSIZE64 = 0x8008_1272;
 const BLKSSZGET = 0x1268;
@@ -27,6 +29,9 @@ const WORD_RANGE = 2 ** 32;
 export type Libc = {
   /** flock(LOCK_EX | LOCK_NB); EAGAIN when another holds it. Freed with the last descriptor of the open file. */
   lockExclusive(fd: number): number;
+  /** Where data begins, or a hole, at or after `fromBytes` of a regular file; or a negative errno: ENXIO where there is none. */
+  seekData(fd: number, fromBytes: number): number;
+  seekHole(fd: number, fromBytes: number): number;
   /** Bytes of a block device, or a negative errno. */
   blockSizeBytes(fd: number): number;
   /** Logical sector of a block device in bytes, or a negative errno. */
@@ -60,6 +65,7 @@ export function openLibc(): Libc {
   const errnoOf = (result: number): number => (result < 0 ? ffi.errno() : 0);
 
   return {
+    ...seeksOf(ffi),
     lockExclusive: (fd) => errnoOf(flock(fd, LOCK_EX_NB)),
     blockSizeBytes: (fd) => {
       const out = new Uint32Array(2);
@@ -107,5 +113,19 @@ export function openLibc(): Libc {
       );
       return errnoOf(fcntl(fd, F_NOCACHE, 'int', 1));
     },
+  };
+}
+
+function seeksOf(ffi: Ffi): Pick<Libc, 'seekData' | 'seekHole'> {
+  const lseek = ffi.func<(fd: number, offset: number, whence: number) => number>(
+    'int64_t lseek(int fd, int64_t offset, int whence)',
+  );
+  const seek = (fd: number, fromBytes: number, whence: number): number => {
+    const at = lseek(fd, fromBytes, whence);
+    return at < 0 ? -ffi.errno() : at;
+  };
+  return {
+    seekData: (fd, fromBytes) => seek(fd, fromBytes, SEEK_DATA),
+    seekHole: (fd, fromBytes) => seek(fd, fromBytes, SEEK_HOLE),
   };
 }

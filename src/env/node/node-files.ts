@@ -3,8 +3,8 @@
 import fs from 'node:fs';
 import process from 'node:process';
 
-import { EINVAL, EISDIR, ENOENT, ENOTBLK, ErrnoError } from '../../model/errno.ts';
-import type { Files, OpenFile, OpenFileOptions } from '../env.ts';
+import { EINVAL, EISDIR, ENOENT, ENOTBLK, ENXIO, ErrnoError } from '../../model/errno.ts';
+import type { DataRange, Files, OpenFile, OpenFileOptions } from '../env.ts';
 import { toErrnoError } from './errno-of.ts';
 import { type Libc, openLibc } from './libc.ts';
 
@@ -58,6 +58,15 @@ export class NodeFiles implements Files {
     const sizeBytes = this.#c().blockSizeBytes(fd);
     if (sizeBytes < 0) throw new ErrnoError({ errno: -sizeBytes, syscall: 'BLKGETSIZE64' });
     return sizeBytes;
+  }
+
+  async nextData(fd: number, fromBytes: number): Promise<DataRange | undefined> {
+    const start = this.#c().seekData(fd, fromBytes);
+    if (start === -ENXIO) return undefined;
+    if (start < 0) throw new ErrnoError({ errno: -start, syscall: 'SEEK_DATA' });
+    const end = this.#c().seekHole(fd, start);
+    if (end < 0) throw new ErrnoError({ errno: -end, syscall: 'SEEK_HOLE' });
+    return { fromBytes: start, toBytes: end };
   }
 
   async close(fd: number): Promise<void> {
