@@ -49,11 +49,11 @@ export async function controlMain(argv: readonly string[]): Promise<number> {
   }
   const installation = installationAt(values.data);
   makeDirectories(installation);
+  refuseLost(installation.directory);
   return run(installation, log);
 }
 
 async function run(installation: Installation, log: Log): Promise<number> {
-  refuseLost(installation.directory);
   const file = path.join(installation.directory, 'state.db');
   // SQLite would make it readable for all, and makes its log as readable as it.
   fs.closeSync(fs.openSync(file, 'a', 0o600));
