@@ -13,10 +13,11 @@ import type { FileOutcome } from './test-file.ts';
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 /** 50 of each focus: about a minute of CPU, on two processors at once. */
 const SIMULATION_SEEDS = 900;
-/** What `npm test` may take on 2 quiet cores, everything being installed. */
-const BUDGET_SECONDS = 660;
-/** A machine with other work may take longer, and is told; past this it fails. */
-const BUDGET_SECONDS_HARD = 1200;
+/**
+ * What `npm test` may take on 2 quiet cores, everything being installed: 6 min for the drive and its clients, 5 more for the control plane,
+ * 6 for replication. CI fails past it; a machine with other work is told.
+ */
+const BUDGET_SECONDS = 1020;
 
 const { values } = parseArgs({ options: { all: { type: 'boolean', default: false } } });
 
@@ -78,8 +79,8 @@ if (values.all) {
 const seconds = Math.round((performance.now() - startedAt) / 1000);
 const verdict = seconds > BUDGET_SECONDS ? 'MORE THAN' : 'of';
 print(`${seconds} s, ${verdict} the ${BUDGET_SECONDS} s that npm test may take on 2 quiet cores`);
-if (process.env['CI'] === 'true' && seconds > BUDGET_SECONDS_HARD) {
-  failures.push(`it took more than ${BUDGET_SECONDS_HARD} s`);
+if (process.env['CI'] === 'true' && seconds > BUDGET_SECONDS) {
+  failures.push(`it took more than ${BUDGET_SECONDS} s`);
 }
 for (const failure of failures) print(`failed: ${failure}`);
 const summary = summarize(outcomes, failures.length);
