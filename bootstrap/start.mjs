@@ -120,9 +120,12 @@ function describe(plan) {
   lines.push('  listen   on unix sockets only, no port');
   if (withoutMount === undefined) lines.push(`  use      ${deviceKind()}`);
   lines.push('  take     about a minute, and a third of a gigabyte of memory');
-  lines.push(`  undo     bin/holdfast uninstall --data ${data}`);
+  lines.push(`  undo     bin/holdfast uninstall --data ${quoted(data)}`);
   return lines;
 }
+
+/** `path` as a word of a shell. */
+const quoted = (path) => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);
 
 /** What is too small here, or undefined. */
 function spaceProblem(plan) {

@@ -154,7 +154,7 @@ async function runTour(tour: Tour): ReturnType<DatabaseTour['run']> {
 }
 
 async function waitForCtrlC(): Promise<void> {
-  const holdfast = `HOLDFAST_DATA=${commandLine.dataFolder} bin/holdfast`;
+  const holdfast = `HOLDFAST_DATA=${quoted(commandLine.dataFolder)} bin/holdfast`;
   screen.line(`
 Try next, in another terminal:
   ${holdfast} status
@@ -180,6 +180,11 @@ async function down(): Promise<void> {
   });
 }
 
+/** `path` as a word of a shell. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 /** Ends what the tour started, in order. */
 async function close(): Promise<void> {
   try {
@@ -203,7 +208,7 @@ function onStop(): void {
   } else if (nowMs - firstStopAtMs > SAME_CTRL_C_MS) {
     running?.kill();
     screen.line(
-      `Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down --data ${commandLine.dataFolder}`,
+      `Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down --data ${quoted(commandLine.dataFolder)}`,
     );
     process.exit(EXIT_INTERRUPTED);
   }
