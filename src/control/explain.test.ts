@@ -147,6 +147,20 @@ test('what is under way, with what stood in its way', () => {
   }
 });
 
+test('what was there and could not be put back, with what ends it', () => {
+  const failure = { id: '', atMs: 7, what: '', cause: 'the directory is not empty' };
+  const remounting = { ...volume, attachment, mount: { ...mount, state: 'remounting' as const } };
+  const facts = { ...mounted, volume: remounting, mounted: undefined, failure };
+  assert.deepEqual(kinds(facts), ['volume.not_restored']);
+  assert.match(
+    textOf(facts),
+    /not mounted at \/mnt, as it was\nthe directory is not empty\n.*volume unmount db gives it up/,
+  );
+  const reattaching = { ...attachment, state: 'reattaching' as const, device: undefined };
+  const lost = { ...mounted, volume: { ...volume, attachment: reattaching }, device: undefined };
+  assert.match(textOf(lost), /not attached as a block device, as it was\n.*volume detach db gives/);
+});
+
 test('a dead supervisor and stale usage are told behind what stops I/O', () => {
   const facts = { ...well, isSupervised: false, nowMs: well.usageAtMs + USAGE_STALE_MS };
   assert.deepEqual(kinds(facts), ['supervisor.dead', 'usage.stale']);

@@ -4,7 +4,13 @@
  */
 
 import type { MountEntry } from '../attacher/mount-table.ts';
-import type { DriveRecord, EventRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
+import {
+  type DriveRecord,
+  type EventRecord,
+  type OperationRecord,
+  type VolumeRecord,
+  isLost,
+} from '../model/records.ts';
 import { formatSize } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
@@ -59,6 +65,7 @@ export function explain(facts: VolumeFacts): Finding[] {
     ...lost(facts),
     ...deviceFindings(facts),
     ...mountFindings(facts),
+    ...waiting(facts),
     ...badBlocks(facts),
     ...changing(facts),
     ...attacherAway(facts),
@@ -269,9 +276,28 @@ function badBlocks({ volume, driveStatus, volumeStatus }: VolumeFacts): Finding[
   );
 }
 
+/** What was there and could not be put back. */
+function waiting({ volume, running, failure }: VolumeFacts): Finding[] {
+  const { name, mount } = volume;
+  if (running !== undefined || !isLost(volume)) return [];
+  const [seen, again, end] =
+    mount === undefined
+      ? ['attached as a block device', 'attach', 'detach']
+      : [`mounted at ${mount.path}`, 'mount', 'unmount'];
+  return finding(
+    'volume.not_restored',
+    [`Volume "${name}" is not ${seen}, as it was`, failure?.cause],
+    {
+      sinceMs: failure?.atMs,
+      ends: `What stands in its way: it is tried every half minute, and at once by holdfast volume ${again} ${name}. holdfast volume ${end} ${name} gives it up`,
+    },
+  );
+}
+
 /** What is wanted and not there yet. */
 function changing({ volume, running, failure }: VolumeFacts): Finding[] {
   const { name, state, attachment, mount, resizeToBytes } = volume;
+  if (running === undefined && isLost(volume)) return [];
   const step =
     state !== 'ready'
       ? state

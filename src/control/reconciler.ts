@@ -5,8 +5,8 @@
 
 import { mountAt } from '../attacher/mount-table.ts';
 import { sweepLeftovers } from '../attacher/sweep.ts';
-import { Fault } from '../model/errors.ts';
-import type { MountRecord, Subject, VolumeRecord } from '../model/records.ts';
+import { Fault, Refusal } from '../model/errors.ts';
+import { type MountRecord, type Subject, type VolumeRecord, isLost } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
@@ -18,6 +18,8 @@ import type { Volumes } from './volumes.ts';
 
 /** While an engine or attacher is away, what is wanted of it is tried again this often. */
 const RETRY_MS = 1000;
+/** What was mounted or attached and cannot be again waits for somebody who clears its way; a try checks a file system. */
+const RESTORE_MS = 30_000;
 const FAILED = 'reconcile.failed';
 
 export class Reconciler {
@@ -67,9 +69,16 @@ export class Reconciler {
 
   /** Reconciles after a pause, unless that is coming anyway. */
   soon(): void {
+    this.#after(RETRY_MS);
+  }
+
+  #after(pauseMs: number): void {
     if (this.#stopped) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.run(), RETRY_MS);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.run();
+    }, pauseMs);
   }
 
   stop(): void {
@@ -101,11 +110,14 @@ export class Reconciler {
     await endInterrupted(this.#parts, failures);
     await records.trim(this.#parts.wallMs());
     if ([...failures.values()].some((error) => isPassing(error))) this.soon();
+    else if (this.#timer === undefined && (await records.volumes()).some(isLost)) {
+      this.#after(RESTORE_MS);
+    }
   }
 
   /** One that fails for the same reason each time is told once. */
   async #tellFailed(key: Subject, error: unknown): Promise<void> {
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = inWords(error);
     const events = await this.#parts.records.events();
     const last = events.find(({ kind, subject }) => kind === FAILED && subject === key);
     if (last?.cause === cause) return;
@@ -149,10 +161,25 @@ export class Reconciler {
       const { mount } = kept.record;
       await this.#parts.records.putVolume({
         ...kept.record,
-        mount: { ...mount, state: 'mounting' },
+        mount: { ...mount, state: 'remounting' },
       });
     }
-    await this.#volumes.settler.settle(name);
+    const isBack = kept !== undefined && isLost(kept.record);
+    await this.#volumes.settler.settle(name, 'all');
+    if (isBack) await this.#tellRestored(name);
+  }
+
+  /** Only where somebody was told that it could not be. */
+  async #tellRestored(name: string): Promise<void> {
+    const subject: Subject = `volume/${name}`;
+    const events = await this.#parts.records.events();
+    const last = events.find(
+      (event) =>
+        event.subject === subject && (event.kind === FAILED || event.kind === 'volume.restored'),
+    );
+    if (last?.kind !== FAILED) return;
+    const what = `Volume "${name}" is attached and mounted again as it was`;
+    await tell(this.#parts, 'volume.restored', { subject, what });
   }
 
   /** The device is gone with its attacher: attach again, check the file system, mount it where it was, and tell. */
@@ -161,10 +188,10 @@ export class Reconciler {
     if (attachment === undefined) return;
     await this.#parts.records.putVolume({
       ...volume,
-      attachment: { ...attachment, state: 'attaching', device: undefined },
-      mount: mount?.state === 'mounted' ? { ...mount, state: 'mounting' } : mount,
+      attachment: { ...attachment, state: 'reattaching', device: undefined },
+      mount: toRemount(mount),
     });
-    await this.#volumes.settler.settle(volume.name);
+    await this.#volumes.settler.settle(volume.name, 'all');
     const check = this.#volumes.settler.checks.get(volume.name);
     const mounted =
       mount === undefined ? '' : ` and mounted again at "${mount.path}" (${check ?? 'new'})`;
@@ -225,8 +252,8 @@ export class Reconciler {
       if (attachment !== undefined) {
         await this.#parts.records.putVolume({
           ...volume,
-          attachment: { ...attachment, state: 'attaching', device: undefined },
-          mount: mount === undefined ? undefined : { ...mount, state: 'mounting' },
+          attachment: { ...attachment, state: 'reattaching', device: undefined },
+          mount: toRemount(mount),
         });
       }
       return undefined;
@@ -234,6 +261,16 @@ export class Reconciler {
       return `volume "${volume.name}": ${error instanceof Error ? error.message : String(error)}`;
     }
   }
+}
+
+const toRemount = (mount: MountRecord | undefined): MountRecord | undefined =>
+  mount?.state === 'mounted' ? { ...mount, state: 'remounting' } : mount;
+
+/** What went wrong, with the way out. */
+function inWords(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const wayOut = error instanceof Refusal || error instanceof Fault ? error.wayOut : undefined;
+  return wayOut === undefined ? error.message : `${error.message} (${wayOut})`;
 }
 
 /** A volume whose record says mounted, and which is not: control died in a release, or somebody else unmounted it. */

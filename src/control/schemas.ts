@@ -227,7 +227,7 @@ export const Volume = Type.Object({
     Type.Object({
       path: Type.String(),
       fs: Type.String(),
-      state: Type.String(),
+      state: Type.String({ description: 'mounting, mounted, remounting or unmounting' }),
       growsAtNextMount: Type.Boolean({
         description:
           'The file system is smaller than the volume: the kernel grows a mounted ext4 only for those who have CAP_SYS_RESOURCE',

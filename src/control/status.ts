@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
-import type { DriveRecord } from '../model/records.ts';
+import { type DriveRecord, type VolumeRecord, isLost } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
@@ -67,6 +67,7 @@ export class StatusReader {
     const known = await this.#drives(drives);
     const warnings = [
       ...known.flatMap(warningsOfDrive),
+      ...(this.settled ? warningsOfVolumes(volumes) : []),
       ...warningsOf('engine', engineHello),
       ...warningsOf('attacher', attacherHello),
       ...(supervisor?.notes ?? []),
@@ -169,6 +170,19 @@ function warningsOfDrive(drive: DriveStatus): string[] {
     );
   }
   return warnings;
+}
+
+const VOLUMES_SHOWN_MAX = 5;
+
+/** Volumes that could not be attached or mounted again. */
+function warningsOfVolumes(volumes: readonly VolumeRecord[]): string[] {
+  const lost = volumes.filter(isLost);
+  const warnings = lost.slice(0, VOLUMES_SHOWN_MAX).map(({ name, mount }) => {
+    const seen = mount === undefined ? 'attached' : `mounted at ${mount.path}`;
+    return `volume "${name}" is not ${seen}, as it was: holdfast explain volume ${name}`;
+  });
+  const more = lost.length - warnings.length;
+  return more > 0 ? [...warnings, `so are ${more} volumes more`] : warnings;
 }
 
 function deadSupervisor({ pid }: SupervisorState): string {

@@ -28,6 +28,9 @@ import { described } from './volume-change.ts';
 
 const RESIZE_ENDED = { resizeToBytes: undefined, describeAs: undefined };
 
+/** What of a volume that was there before, and is gone, is to be put back: that is tried only when somebody wants it tried. */
+export type Restore = 'nothing' | 'attachment' | 'all';
+
 export class VolumeSettler {
   readonly #parts: ControlParts;
   /** What fsck said of volumes that were mounted again by themselves. */
@@ -38,12 +41,12 @@ export class VolumeSettler {
   }
 
   /** Returns when nothing is wanted any more. The caller holds the volume's turn. */
-  async settle(name: string): Promise<void> {
+  async settle(name: string, restore: Restore = 'nothing'): Promise<void> {
     try {
       for (;;) {
         const kept = await this.#parts.records.volume(name);
         if (kept === undefined) return;
-        const step = this.#next(kept.record);
+        const step = this.#next(kept.record, restore);
         if (step === undefined) return;
         await step();
         this.#parts.onStep(`volume "${name}"`);
@@ -58,14 +61,20 @@ export class VolumeSettler {
   }
 
   /** The step that the record asks for, or undefined when it is at rest. */
-  #next(volume: VolumeRecord): (() => Promise<void>) | undefined {
+  #next(volume: VolumeRecord, restore: Restore): (() => Promise<void>) | undefined {
     const { attachment, mount } = volume;
     if (volume.state === 'creating') return () => this.#create(volume);
     if (volume.state === 'removing') return () => this.#remove(volume);
     if (mount?.state === 'unmounting') return () => this.#unmount(volume, mount);
     if (attachment?.state === 'detaching') return () => this.#detach(volume, attachment);
-    if (attachment?.state === 'attaching') return () => this.#attach(volume, attachment);
-    if (mount?.state === 'mounting') return () => this.#mount(volume, mount);
+    const isLost = attachment?.state === 'reattaching';
+    const isWantedBack = isLost && (restore !== 'nothing' || mount?.state === 'mounting');
+    if (attachment?.state === 'attaching' || (attachment !== undefined && isWantedBack)) {
+      return () => this.#attach(volume, attachment);
+    }
+    if (mount?.state === 'mounting' || (mount?.state === 'remounting' && restore === 'all')) {
+      return () => this.#mount(volume, mount);
+    }
     const { resizeToBytes } = volume;
     if (resizeToBytes !== undefined) return () => this.#resize(volume, resizeToBytes);
     return undefined;
@@ -128,7 +137,8 @@ export class VolumeSettler {
         ...(volume.mount?.attached === true ? {} : { lastAttachedAtMs: this.#parts.wallMs() }),
       });
     } catch (error) {
-      if (!isPassing(error)) {
+      // What was there before stays wanted.
+      if (!isPassing(error) && attachment.state !== 'reattaching') {
         await this.#put({
           ...volume,
           attachment: { ...attachment, state: 'detaching' },
@@ -158,7 +168,9 @@ export class VolumeSettler {
       });
     } catch (error) {
       if (!isPassing(error) && wasAttached) {
-        await this.#put({ ...volume, attachment: { ...attachment, state: 'attached' } });
+        const isGone = attachment.wanted === 'device' && attachment.device === undefined;
+        const state = isGone ? 'reattaching' : 'attached';
+        await this.#put({ ...volume, attachment: { ...attachment, state } });
       }
       throw error;
     }
@@ -207,7 +219,8 @@ export class VolumeSettler {
       });
     } catch (error) {
       const told = await this.#withRoom(volume, error);
-      if (!isPassing(error)) await this.#undoMount(volume, mount);
+      // What was there before stays wanted.
+      if (!isPassing(error) && mount.state !== 'remounting') await this.#undoMount(volume, mount);
       throw told;
     }
   }

@@ -33,7 +33,7 @@ import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
 import { type VolumeChange, described, descriptionIn } from './volume-change.ts';
 import { differenceOf } from './volume-difference.ts';
-import { VolumeSettler } from './volume-settler.ts';
+import { type Restore, VolumeSettler } from './volume-settler.ts';
 
 /** One call asks for no more. */
 const STATUS_COUNT_MAX = 128;
@@ -182,7 +182,9 @@ export class Volumes {
       const record = await this.get(name);
       if (record.attachment !== undefined) {
         if (record.attachment.wanted !== wanted) throw attachedOtherwise(record, wanted);
-        return record;
+        if (record.attachment.state !== 'reattaching') return record;
+        await this.#want('volume.attach', record, { restore: 'attachment' });
+        return this.get(name);
       }
       await this.#want('volume.attach', this.#attaching(record, wanted));
       return this.get(name);
@@ -233,8 +235,13 @@ export class Volumes {
       }
       const { bootId } = this.#parts;
       const { attachment, mount: known } = record;
-      if (known !== undefined)
-        return this.#putMount(record, withHolder(record, known, { ...wish, bootId }));
+      if (known !== undefined) {
+        const held = withHolder(record, known, { ...wish, bootId });
+        if (known.state !== 'remounting') return this.#putMount(record, held);
+        await this.#want('volume.mount', record, { restore: 'all' });
+        const again = await this.get(name);
+        return this.#putMount(again, withHolder(again, again.mount ?? held, { ...wish, bootId }));
+      }
       if (attachment !== undefined && attachment.wanted !== 'device')
         throw attachedOtherwise(record, 'device');
       await refuseMountPoint(at, { volume: name, device: attachment?.device ?? '' });
@@ -313,7 +320,7 @@ export class Volumes {
   async #want(
     kind: string,
     record: VolumeRecord,
-    options: { readonly isNew?: boolean } = {},
+    options: { readonly isNew?: boolean; readonly restore?: Restore } = {},
   ): Promise<void> {
     const key = `volume/${record.name}`;
     const { resizeToBytes: sizeBytes } = record;
@@ -329,7 +336,9 @@ export class Volumes {
         puts: [{ key, record }, ...operationPuts(operation)],
       });
     }
-    await runOperation(this.#parts, operation, () => this.settler.settle(record.name));
+    await runOperation(this.#parts, operation, () =>
+      this.settler.settle(record.name, options.restore),
+    );
   }
 
   /** Records a change that needs no settling, with its operation. */

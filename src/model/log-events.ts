@@ -49,6 +49,7 @@ export const LOG_EVENTS = {
   'volume.grown': info('A volume grew by itself'),
   'volume.not_grown': warning('A volume is nearly full and cannot grow'),
   'volume.unmounted_unclean': warning('A file system had stopped writing before it was unmounted'),
+  'volume.restored': info('A volume that could not be mounted or attached again is, at last'),
   'volume.reattached': warning('A volume had lost its block device, and has it again'),
 
   'attacher.ready': info('The attacher serves'),

@@ -62,6 +62,10 @@ export type VolumeDescription = {
   readonly autoGrow?: AutoGrow | null | undefined;
 };
 
+/** Whether a volume was attached or mounted, is to be so still, and is not. */
+export const isLost = ({ attachment, mount }: VolumeRecord): boolean =>
+  attachment?.state === 'reattaching' || mount?.state === 'remounting';
+
 /** A volume that grows by a step whenever it is nearly full, up to a ceiling. */
 export type AutoGrow = { readonly stepBytes: number; readonly ceilingBytes: number };
 
@@ -96,7 +100,8 @@ export type AttachmentRecord = {
   readonly attachId: string;
   /** nbd: the socket alone; device: a block device through the attacher as well. */
   readonly wanted: 'nbd' | 'device';
-  readonly state: 'attaching' | 'attached' | 'detaching';
+  /** `reattaching`: it was attached, is wanted still, and its device is gone. */
+  readonly state: 'attaching' | 'attached' | 'reattaching' | 'detaching';
   /** Kept as its name alone: where it is, the installation knows. */
   readonly socketPath: string | undefined;
   readonly device: string | undefined;
@@ -107,7 +112,8 @@ export type MountRecord = {
   readonly fsType: 'ext4' | 'xfs';
   /** The file system is to be made, whatever the volume holds: somebody said so, or it was blank. */
   readonly force: boolean;
-  readonly state: 'mounting' | 'mounted' | 'unmounting';
+  /** `remounting`: it was mounted, is wanted still, and is not there. */
+  readonly state: 'mounting' | 'mounted' | 'remounting' | 'unmounting';
   /** The mount attached the volume, and an unmount detaches it. */
   readonly attached: boolean;
   /** The volume has grown, and its mounted file system was not allowed to follow. */

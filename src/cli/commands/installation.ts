@@ -196,6 +196,9 @@ async function upReady(
     if (!isLeft) await down(context);
     throw error;
   });
+  for (const warning of view.warnings.filter((text) => text.startsWith('volume '))) {
+    output.note(`${colored('yellow', 'Warning:')} ${warning}`);
+  }
   output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
 }
 

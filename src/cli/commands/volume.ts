@@ -156,7 +156,9 @@ function inUse(volumes: readonly VolumeView[]): string {
     view.allocatedBytes === null ? '?' : formatSize(view.allocatedBytes),
     view.drive,
     view.state,
-    view.mount?.path ?? view.attachment?.device ?? view.attachment?.uri ?? '',
+    view.mount?.state === 'remounting'
+      ? `not at ${view.mount.path}`
+      : (view.mount?.path ?? view.attachment?.device ?? view.attachment?.uri ?? ''),
   ]);
   return table(['NAME', 'SIZE', 'ALLOCATED', 'DRIVE', 'STATE', 'WHERE'], rows);
 }
