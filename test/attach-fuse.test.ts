@@ -168,7 +168,13 @@ async function underKills(rig: AttachRig, fsType: FsType): Promise<void> {
 
   await unmountFileSystem(target, { path: mountPath, made });
   assert.equal(fs.existsSync(mountPath), false);
-  await checkFileSystem(target, { fsType, scratchDir: rig.directory, made, roomBytes: 2 ** 40 });
+  await checkFileSystem(target, {
+    fsType,
+    scratchDir: rig.directory,
+    made,
+    drive: 'd',
+    roomBytes: 2 ** 40,
+  });
   await mountFileSystem(target, { fsType, path: mountPath, made });
   assert.equal(hashOf(written), hash);
   await assert.rejects(rig.call('detach', { attachId: rig.attachId }), refused('VOLUME_MOUNTED'));
@@ -210,7 +216,13 @@ async function afterDeath(rig: AttachRig, fsType: FsType): Promise<void> {
 
   await rig.startAttacher();
   const again = { volume: 'v', device: await rig.attach() };
-  await checkFileSystem(again, { fsType, scratchDir: rig.directory, made, roomBytes: 2 ** 40 });
+  await checkFileSystem(again, {
+    fsType,
+    scratchDir: rig.directory,
+    made,
+    drive: 'd',
+    roomBytes: 2 ** 40,
+  });
   await mountFileSystem(again, { fsType, path: mountPath, made });
   assert.equal(hashOf(kept), hash);
   fs.closeSync(open);

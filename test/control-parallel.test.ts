@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 
 import { ApiProblem } from '../src/cli/api-client.ts';
 import type { DriveView, StatusView, VolumeView } from '../src/control/schemas.ts';
-import { DRIVE_BYTES } from './rigs/control-cases.ts';
+import { DRIVE_BYTES } from './rigs/drive-cases.ts';
 import { startRig } from './rigs/control-kills.ts';
 import { findLeaks } from './rigs/control-leaks.ts';
 import { type ControlRig, processesOf } from './rigs/control-rig.ts';

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { device, useCliRig } from './rigs/cli-rig.ts';
 
@@ -111,3 +112,35 @@ for (const fsType of TYPES) {
     },
   );
 }
+
+test(
+  'a drive that its only volume filled is made larger, and the volume is mounted again',
+  { ...device, timeout: 120_000 },
+  async () => {
+    await rig.json('up', '--detach', '--sparse', '--drive-size', '320MiB');
+    await rig.json('volume', 'create', 'only', '--size', '1GiB');
+    const { mount } = await rig.json('volume', 'mount', 'only');
+    const folder = (mount as { path: string }).path;
+    const synced = fill(folder);
+    await rig.json('down');
+    await rig.json('up', '--detach');
+    const refused = await rig.run(['volume', 'mount', 'only', '--output', 'json']);
+    assert.match(refused.err, /holdfast drive grow default --size SIZE/);
+    const explained = await rig.run(['explain', 'volume', 'only']);
+    assert.match(explained.out, /drive grow default/);
+    const smaller = await rig.run(['drive', 'grow', 'default', '--size', '128MiB']);
+    assert.match(smaller.err, /it has 320 MiB.*does not shrink/);
+
+    const grown = await rig.json('drive', 'grow', 'default', '--size', '640MiB');
+    assert.equal(grown['sizeBytes'], 640 * MIB);
+    for (let tries = 0; tries < 60; tries++) {
+      const { mount: now } = await rig.json('volume', 'inspect', 'only');
+      if ((now as { state: string }).state === 'mounted') break;
+      await sleep(500);
+    }
+    for (const [file, was] of synced) assert.equal(digest(file), was, file);
+    fs.rmSync([...synced.keys()][0] ?? '');
+    await rig.json('volume', 'unmount', 'only');
+    await rig.json('uninstall', '--yes');
+  },
+);

@@ -77,8 +77,8 @@ test('a damaged file system waits for its repair', { ...device, timeout: 90_000 
   await rig.json('up', '--detach');
   await isTold(/e2fsck exited with 4.*holdfast volume attach v/);
 
-  const device = String((await rig.json('volume', 'attach', 'v'))['device']);
-  run('e2fsck', '-f', '-y', device);
+  const attached = String((await rig.json('volume', 'attach', 'v'))['device']);
+  run('e2fsck', '-f', '-y', attached);
   await rig.json('volume', 'mount', 'v');
   assert.deepEqual([await explained(), (await inspect()).mount?.path], ['', mount?.path]);
 });

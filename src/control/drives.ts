@@ -9,6 +9,13 @@ import type { DriveRecord, OperationRecord } from '../model/records.ts';
 import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { deleteDriveFile, recordsInode } from './drive-file.ts';
+import {
+  FORMAT_SILENCE_MS,
+  FORMAT_WAIT_MS,
+  KEEP_FREE_BYTES,
+  needsGrowth,
+  settleGrowth,
+} from './drive-growth.ts';
 import { replaceFile } from './installation.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
@@ -16,14 +23,8 @@ import { type ControlParts, tell } from './parts.ts';
 import { pathFrom } from './record-paths.ts';
 import { operationPuts } from './request-keys.ts';
 
-/** Left free on the file system that a file drive is made on. */
-const KEEP_FREE_BYTES = 1024 ** 3;
 /** Sizes that are suggested are round, and large enough for a drive. */
 const SUGGESTED_STEP_BYTES = 256 * 1024 * 1024;
-/** Formatting 1 TiB at 500 MB/s takes 35 minutes; the engine may be away in between. */
-const FORMAT_WAIT_MS = 60_000;
-/** Reserving the space of a large file is one call of the kernel, without progress. */
-const FORMAT_SILENCE_MS = 600_000;
 
 export type DriveWish = {
   readonly name: string;
@@ -100,6 +101,22 @@ export class Drives {
   async #atRest(name: string): Promise<void> {
     await this.settle(name).catch((error: unknown) => {
       if (isPassing(error)) throw error;
+    });
+  }
+
+  /** Makes a drive larger; what waits for room on it is then tried again. One that has the size already stays as it is. */
+  grow(name: string, sizeBytes: number): Promise<DriveRecord> {
+    return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+      await this.#atRest(name);
+      const record = await this.get(name);
+      const statuses = byId(await this.#parts.engine.call('drive.list', {}));
+      if (!needsGrowth(record, statuses.get(record.id), sizeBytes)) return record;
+      const version = (await this.#parts.records.drive(name))?.version ?? 0;
+      const wanted = { ...record, growToBytes: sizeBytes };
+      const operation = await this.#want('drive.grow', wanted, version);
+      await runOperation(this.#parts, operation, () => this.settle(name));
+      this.#parts.askReconcile();
+      return this.get(name);
     });
   }
 
@@ -208,7 +225,11 @@ export class Drives {
 
   async #want(kind: string, record: DriveRecord, version: number): Promise<OperationRecord> {
     const key = `drive/${record.name}`;
-    const operation: OperationRecord = newOperation(this.#parts, kind, key);
+    const { growToBytes: sizeBytes } = record;
+    const operation: OperationRecord = {
+      ...newOperation(this.#parts, kind, key),
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    };
     await this.#parts.records.change({
       conditions: [{ key, version }],
       puts: [{ key, record }, ...operationPuts(operation)],
@@ -222,6 +243,7 @@ export class Drives {
     try {
       if (kept?.record.state === 'adding') await this.#add(kept.record);
       else if (kept?.record.state === 'removing') await this.#remove(kept.record);
+      else if (kept?.record.growToBytes !== undefined) await settleGrowth(this.#parts, kept.record);
     } finally {
       this.#parts.progress.clear(`drive/${name}`);
     }

@@ -120,7 +120,9 @@ function driveFindings({ volume, engine, drive, driveStatus }: VolumeFacts): Fin
           `Writes of volume "${name}" to places that were never written end in ENOSPC`,
           `its drive ${at} has ${formatSize(free)} free`,
         ],
-        { ends: 'Remove volumes, empty the trash, trim file systems, or add a drive' },
+        {
+          ends: `Remove volumes, empty the trash, trim file systems, or make it larger (holdfast drive grow ${volume.drive} --size SIZE)`,
+        },
       );
     case 'read-only':
       return finding(

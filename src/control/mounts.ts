@@ -211,7 +211,8 @@ export type CheckOptions = {
   readonly fsType: FsType;
   readonly scratchDir: string;
   readonly made: MadeLog;
-  /** Free on the volume's drive. */
+  readonly drive: string;
+  /** Free on that drive. */
   readonly roomBytes: number;
   /** How much of it is done, where the program says so. */
   readonly onPercent?: (percent: number) => void;
@@ -249,7 +250,8 @@ async function replay(target: VolumeDevice, options: CheckOptions): Promise<void
     if (options.roomBytes >= JOURNAL_BYTES_MAX) throw error;
     const problem = error instanceof Error ? error.message : String(error);
     const free = formatSize(options.roomBytes);
-    throw new Refusal('MOUNT_NO_ROOM', { volume: target.volume, free, problem });
+    const { volume } = target;
+    throw new Refusal('MOUNT_NO_ROOM', { volume, drive: options.drive, free, problem });
   }
 }
 

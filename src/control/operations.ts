@@ -119,6 +119,8 @@ async function isReached(
   switch (kind) {
     case 'drive.add':
       return drive?.state === 'ready';
+    case 'drive.grow':
+      return drive !== undefined && (drive.sizeBytes ?? 0) >= sizeBytes;
     case 'drive.remove':
       return drive === undefined;
     case 'volume.create':

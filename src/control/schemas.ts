@@ -65,6 +65,8 @@ export const DriveBody = Type.Object(
   { additionalProperties: false },
 );
 
+export const DriveChangeBody = Type.Object({ sizeBytes: Bytes }, { additionalProperties: false });
+
 const OwnerName = Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\0-\\x1f\\x7f]+$' });
 const OwnerBody = Type.Object(
   { tenant: Type.Optional(OwnerName), group: Type.Optional(OwnerName) },

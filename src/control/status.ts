@@ -160,7 +160,7 @@ function warningsOfDrive(drive: DriveStatus): string[] {
   const warnings: string[] = [];
   if (freeBytes !== null && freeBytes < FULL_BYTES) {
     warnings.push(
-      `drive "${name}" is full: writes to new places end in ENOSPC. Remove volumes, trim file systems, or add a drive`,
+      `drive "${name}" is full: writes to new places end in ENOSPC. Remove volumes, trim file systems, or make it larger (holdfast drive grow ${name})`,
     );
   }
   const bad = (counters['checksumErrors'] ?? 0) + (counters['readErrors'] ?? 0);

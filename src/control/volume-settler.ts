@@ -197,6 +197,7 @@ export class VolumeSettler {
           fsType,
           scratchDir,
           made,
+          drive: volume.drive,
           roomBytes,
           onPercent: (done) =>
             this.#show(volume, `checking its ${fsType}`, { done, total: 100, unit: 'percent' }),
@@ -249,7 +250,8 @@ export class VolumeSettler {
     if (!(error instanceof Fault) || error.code !== 'MOUNT_FAILED') return error;
     const roomBytes = await this.#roomBytes(volume).catch(() => Number.POSITIVE_INFINITY);
     if (roomBytes >= FULL_BYTES) return error;
-    const problem = `its drive "${volume.drive}" is full (${formatSize(roomBytes)} free): ${error.message}`;
+    const { drive } = volume;
+    const problem = `its drive "${drive}" is full (${formatSize(roomBytes)} free; holdfast drive grow ${drive} --size SIZE): ${error.message}`;
     return new Fault('MOUNT_FAILED', { volume: volume.name, problem });
   }
 

@@ -112,7 +112,8 @@ export class Engine {
       'drive.close': (args) => this.#closeDrive(driveIdOf(args)),
       'drive.grow': async (args, onProgress) => {
         const driveId = driveIdOf(args);
-        await drives.get(driveId).grow({ sizeBytes: sizeBytesOf(args), onProgress });
+        const sparse = flagOf(args, 'sparse');
+        await drives.get(driveId).grow({ sizeBytes: sizeBytesOf(args), sparse, onProgress });
         return drives.status(driveId);
       },
       'drive.list': () => ({ drives: drives.statuses() }),

@@ -78,6 +78,7 @@ const DRIVE = {
     'never',
     'Cannot use "{path}": {size} is less than the {minimum} that a drive needs',
   ),
+  DRIVE_NOT_GROWN: row(409, 'later', 'Cannot grow drive "{drive}" to {wanted}: {problem}'),
   DRIVE_PROMISED: row(
     409,
     'later',
@@ -88,7 +89,7 @@ const DRIVE = {
     },
   ),
   DRIVE_FULL: row(507, 'later', 'Cannot place {size}: drive "{drive}" has {free} free', {
-    wayOut: 'Add a drive (holdfast drive add NAME) or remove volumes',
+    wayOut: 'Add a drive, make this one larger (holdfast drive grow NAME) or remove volumes',
   }),
   DRIVE_TABLE_FULL: row(
     507,
@@ -189,15 +190,10 @@ const VOLUME = {
   MOUNT_FOREIGN: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds {found}', {
     wayOut: '--fs {found} mounts what is there; --force destroys it',
   }),
-  MOUNT_NOT_BLANK: row(
-    409,
-    'never',
-    'Cannot make {wanted} on volume "{volume}": it holds data, and no file system that is known',
-    {
-      wayOut:
-        'holdfast volume attach NAME gives it as a block device; --force destroys what it holds',
-    },
-  ),
+  MOUNT_NOT_BLANK: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds data', {
+    wayOut:
+      'Of no known kind: holdfast volume attach NAME gives it as a block device. --force destroys it',
+  }),
   MOUNT_UNREADABLE: row(
     409,
     'later',
@@ -217,7 +213,7 @@ const VOLUME = {
     'Cannot mount volume "{volume}": its journal is to be written back, and its drive has {free} free: {problem}',
     {
       wayOut:
-        'Nothing of it is lost: free space (remove volumes, trim other file systems), then mount it again. Do not run e2fsck or xfs_repair before',
+        'Nothing of it is lost: make the drive larger (holdfast drive grow {drive} --size SIZE), or remove volumes and trim other file systems, then mount it again. Do not run e2fsck or xfs_repair before',
     },
   ),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),

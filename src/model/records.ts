@@ -20,6 +20,8 @@ export type DriveRecord = {
   readonly sizeBytes: number | undefined;
   readonly state: 'adding' | 'ready' | 'removing';
   readonly createdAtMs: number;
+  /** Growth under way. */
+  readonly growToBytes?: number | undefined;
 };
 
 export type VolumeRecord = {

@@ -5,22 +5,15 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
 import { readMounts } from '../../src/attacher/mount-table.ts';
-import type {
-  DriveView,
-  SettingsView,
-  TrashedView,
-  VolumeView,
-} from '../../src/control/schemas.ts';
+import type { SettingsView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
+import { driveCases, foreignFile } from './drive-cases.ts';
 import { PluginClient } from './plugin-client.ts';
 
 const MIB = 2 ** 20;
-/** Sparse. */
-export const DRIVE_BYTES: number = 1024 * MIB;
 /** mkfs.xfs refuses less than 300 MB. */
 const VOLUME_BYTES = 320 * MIB;
 const LARGER_BYTES = 640 * MIB;
-
 const TRASHED = 3;
 
 export type UseCase = {
@@ -60,10 +53,6 @@ async function isGone(rig: ControlRig): Promise<boolean> {
   return (await volumeOf(rig)) === undefined && (await trashOf(rig)).length === 0;
 }
 
-async function hasDrive({ api }: ControlRig, name: string): Promise<boolean> {
-  return (await api.get<DriveView[]>('/v1/drives')).some((drive) => drive.name === name);
-}
-
 /** A file that stands on the volume as long as it is mounted. */
 const folder = (rig: ControlRig): string => path.join(rig.installation.directory, 'mnt', 'v');
 const witness = (rig: ControlRig): string => path.join(folder(rig), 'witness');
@@ -74,10 +63,11 @@ async function mountWithWitness(rig: ControlRig, fsType: string): Promise<void> 
   fs.writeFileSync(witness(rig), 'kept', { flush: true });
 }
 
+const unmountedWithWitness = (rig: ControlRig, fsType: string): Promise<unknown> =>
+  mountWithWitness(rig, fsType).then(() => rig.api.delete('/v1/volumes/v/mount'));
+
 const hasWitness = (rig: ControlRig): boolean =>
   fs.existsSync(witness(rig)) && fs.readFileSync(witness(rig), 'utf8') === 'kept';
-
-const foreignFile = (rig: ControlRig): string => path.join(rig.directory, 'foreign.img');
 
 /** The use cases, with file systems of one type. */
 export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
@@ -98,49 +88,6 @@ const settingsCase: UseCase = {
   isAsked: async ({ api }) =>
     (await api.get<SettingsView>('/v1/settings')).overprovisionPercent === 900,
 };
-
-function driveCases(): UseCase[] {
-  const addDrive = ({ api }: ControlRig, key?: string): Promise<unknown> =>
-    api.post('/v1/drives', { name: 'extra', sizeBytes: DRIVE_BYTES, sparse: true }, key);
-  const addForeign = (rig: ControlRig, key?: string): Promise<unknown> =>
-    rig.api.post('/v1/drives', { name: 'extra', path: foreignFile(rig) }, key);
-  return [
-    {
-      name: 'drive add',
-      needsDevice: false,
-      act: addDrive,
-      isAsked: (rig) => hasDrive(rig, 'extra'),
-    },
-    {
-      name: 'drive add of an existing file',
-      needsDevice: false,
-      prepare: async (rig) => {
-        fs.writeFileSync(foreignFile(rig), '');
-        fs.truncateSync(foreignFile(rig), DRIVE_BYTES);
-      },
-      act: addForeign,
-      isAsked: (rig) => hasDrive(rig, 'extra'),
-    },
-    {
-      name: 'drive add, refused',
-      needsDevice: false,
-      prepare: async (rig) => {
-        fs.writeFileSync(foreignFile(rig), Buffer.alloc(512).fill('LUKS\xba\xbe', 0, 6, 'latin1'));
-        fs.truncateSync(foreignFile(rig), DRIVE_BYTES);
-      },
-      act: addForeign,
-      refusal: 'DRIVE_SIGNATURE',
-      isAsked: async (rig) => !(await hasDrive(rig, 'extra')) && fs.existsSync(foreignFile(rig)),
-    },
-    {
-      name: 'drive rm',
-      needsDevice: false,
-      prepare: addDrive,
-      act: ({ api }, key) => api.delete('/v1/drives/extra', key),
-      isAsked: async (rig) => !(await hasDrive(rig, 'extra')),
-    },
-  ];
-}
 
 function volumeCases(): UseCase[] {
   return [
@@ -265,10 +212,7 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
     },
     {
       name: 'volume mount, refused',
-      prepare: async (rig) => {
-        await mountWithWitness(rig, fsType);
-        await rig.api.delete('/v1/volumes/v/mount');
-      },
+      prepare: (rig) => unmountedWithWitness(rig, fsType),
       act: (rig, key) => mount(rig, fsType === 'ext4' ? 'xfs' : 'ext4', key),
       refusal: 'MOUNT_FOREIGN',
       isAsked: async (rig) => {
@@ -278,6 +222,13 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
         await rig.api.delete('/v1/volumes/v/mount');
         return isAtRest && isKept;
       },
+    },
+    {
+      name: 'volume mount --force',
+      prepare: (rig) => unmountedWithWitness(rig, fsType),
+      act: ({ api }, key) => api.put('/v1/volumes/v/mount', { fs: fsType, force: true }, key),
+      isAsked: async (rig) =>
+        (await volumeOf(rig))?.mount?.state === 'mounted' && !fs.existsSync(witness(rig)),
     },
     {
       name: 'volume unmount',

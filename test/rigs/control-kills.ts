@@ -14,9 +14,10 @@ import { ApiProblem } from '../../src/cli/api-client.ts';
 import type { OperationView } from '../../src/control/operation-schemas.ts';
 import { Refusal } from '../../src/model/errors.ts';
 import { whyNot } from './attach-rig.ts';
-import { DRIVE_BYTES, type UseCase, clean, useCases } from './control-cases.ts';
+import { type UseCase, clean, useCases } from './control-cases.ts';
 import { findLeaks } from './control-leaks.ts';
 import { ControlRig, type Role, sweepEarlierTests } from './control-rig.ts';
+import { DRIVE_BYTES } from './drive-cases.ts';
 
 /** No use case has as many steps. */
 const STEPS_MAX = 30;
@@ -65,6 +66,7 @@ export async function killAtEachStep(
       await rig.kill('control');
       await rig.startControl();
     }
+    // Before a look at what is asked, which may need operations of its own.
     if (killed) await checkOperation(rig, useCase, step);
     await check(rig, useCase, `after a kill at step ${step}`);
     for (const againWith of [key, undefined]) {

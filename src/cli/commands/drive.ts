@@ -53,6 +53,7 @@ export function addDriveCommands(program: Command): void {
       text: listInWords,
     });
   });
+  addGrowth(drive);
   checkDriveCommand(drive);
   addYes(
     addCommand(drive, 'rm <name>', {
@@ -76,6 +77,25 @@ export function addDriveCommands(program: Command): void {
       view.removed ? `Drive "${name}" is removed` : `There was no drive "${name}"${like}`,
     );
   });
+}
+
+function addGrowth(drive: Command): void {
+  addCommand(drive, 'grow <name>', {
+    purpose: 'Makes a drive larger, while it is used: its file; a block device must have the size.',
+    example: 'holdfast drive grow default --size 20GiB',
+  })
+    .requiredOption('--size <size>', 'the size that it is to have')
+    .action(async (name: string, options: { size: string }, command: Command) => {
+      const { api, output } = contextOf(command);
+      const sizeBytes = readSize(output, options.size);
+      const path = `/v1/drives/${encodeURIComponent(name)}`;
+      const view = await api.patch<DriveView>(path, { sizeBytes });
+      const [size, free] = [view.sizeBytes ?? 0, view.freeBytes ?? 0];
+      output.result(
+        view,
+        `Drive "${name}" has ${formatSizeExact(size)}, and ${formatSize(free)} free`,
+      );
+    });
 }
 
 function listInWords(drives: readonly DriveView[]): string {

@@ -3,7 +3,15 @@
 import { Type } from 'typebox';
 
 import type { App, RestParts } from '../rest.ts';
-import { Drive, DriveBody, type DriveView, NameParams, Removed, problems } from '../schemas.ts';
+import {
+  Drive,
+  DriveBody,
+  DriveChangeBody,
+  type DriveView,
+  NameParams,
+  Removed,
+  problems,
+} from '../schemas.ts';
 import { viewDrive } from '../views.ts';
 
 /** A drive as the API shows it, after whatever was done to it. */
@@ -51,6 +59,21 @@ export function driveRoutes(app: App, parts: RestParts): void {
       },
     },
     ({ params }) => driveView(parts, params.name),
+  );
+  app.patch(
+    '/v1/drives/:name',
+    {
+      schema: {
+        summary: 'Makes a drive larger',
+        params: NameParams,
+        body: DriveChangeBody,
+        response: { 200: Drive, ...problems },
+      },
+    },
+    async ({ params, body }) => {
+      await drives.grow(params.name, body.sizeBytes);
+      return driveView(parts, params.name);
+    },
   );
   app.delete(
     '/v1/drives/:name',
