@@ -235,4 +235,14 @@ export const SESSION_FLAWS: readonly Flaw[] = [
       ),
     ],
   },
+  {
+    name: 'a session that opens late is not told of a set change',
+    patches: [
+      patch(
+        'head.ts',
+        '    this.members.tell(known, member.seat);\n    if (member.isTarget',
+        '    if (member.isTarget',
+      ),
+    ],
+  },
 ];

@@ -276,6 +276,8 @@ export class Head {
   #onOpened(member: Member): void {
     const { known, pending } = this.changer;
     const registered = known.members.get(member.replica) ?? pending?.members.get(member.replica);
+    // It may have been opened at a record that is not the newest any more.
+    this.members.tell(known, member.seat);
     if (member.isTarget && registered === undefined) {
       this.#rebuilds.find((each) => each.replica === member.replica)?.onOpened();
       return;
@@ -283,7 +285,6 @@ export class Head {
     if (this.path.isServing) {
       if (registered === member.life) {
         this.host.onEvent('member reconnected');
-        this.members.tell(known, member.seat);
         this.path.onOpened(member);
       } else {
         this.members.close(member);
