@@ -236,12 +236,12 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     ],
   },
   {
-    name: 'a session that opens late is not told of a set change',
+    name: 'a session may open at a record that is not the newest any more',
     patches: [
       patch(
         'head.ts',
-        '    this.members.tell(known, member.seat);\n    if (member.isTarget',
-        '    if (member.isTarget',
+        "answer.kind === 'open' && member.sentEpoch < this.changer.known.epoch",
+        "answer.kind === 'open' && member.sentEpoch < 0",
       ),
     ],
   },

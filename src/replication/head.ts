@@ -150,6 +150,11 @@ export class Head {
       this.#onRefused(member, answer.record);
       return;
     }
+    if (answer.kind === 'open' && member.sentEpoch < this.changer.known.epoch) {
+      // The record has changed meanwhile: no request may come before it.
+      this.members.open(member, this.changer.known);
+      return;
+    }
     if (this.members.onAnswer(member, answer)) {
       if (answer.kind === 'record') this.#onRecorded();
       else if (answer.kind === 'renew') this.path.review();
@@ -276,8 +281,6 @@ export class Head {
   #onOpened(member: Member): void {
     const { known, pending } = this.changer;
     const registered = known.members.get(member.replica) ?? pending?.members.get(member.replica);
-    // It may have been opened at a record that is not the newest any more.
-    this.members.tell(known, member.seat);
     if (member.isTarget && registered === undefined) {
       this.#rebuilds.find((each) => each.replica === member.replica)?.onOpened();
       return;
