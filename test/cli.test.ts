@@ -55,6 +55,7 @@ const SCRIPT: readonly string[] = [
   'status',
   'drive add',
   'drive ls',
+  'drive grow',
   'drive rm',
   'volume create',
   'volume ls',

@@ -38,7 +38,8 @@ async function traced(): Promise<StoreStep[]> {
   await rig.kill('control');
   // From nothing, so that every byte of the store is in the trace.
   for (const name of fs.readdirSync(directory)) {
-    if (name.startsWith('state.db')) fs.rmSync(path.join(directory, name));
+    if (name.startsWith('state.db') || name === 'engine.json')
+      fs.rmSync(path.join(directory, name));
   }
   const dies = ['setpriv', '--pdeathsig', 'KILL'];
   const words = [...STRACE_OPTIONS, '-o', prefix, ...dies, process.execPath, MAIN, 'control'];
