@@ -112,7 +112,7 @@ const FOR_PEOPLE: readonly string[] = [
   'down',
 ];
 
-test('every example runs, and prints JSON when asked', { timeout: 100_000 }, async () => {
+test('every example runs, and prints JSON when asked', { timeout: 400_000 }, async () => {
   const known = leaves(newProgram()).map(([words]) => words);
   // verify-durability needs no installation, and tests of its own run its examples.
   const rest = known.filter((words) => !words.startsWith('verify-durability'));
