@@ -4,7 +4,7 @@ export function similar(name: string, names: readonly string[]): string {
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of names) {
     const distance = editDistance(name, candidate);
-    const isLike = [...name].some((letter) => candidate.includes(letter));
+    const isLike = Array.from(name).some((letter) => candidate.includes(letter));
     if (isLike && distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best === undefined ? '' : `, did you mean "${best}"?`;
