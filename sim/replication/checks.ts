@@ -3,10 +3,11 @@
  * ../shared/replication-traps.md, section 3.
  */
 
+import { isChange } from '../../src/replication/messages.ts';
 import type { Record } from '../../src/replication/record.ts';
 import { Violation } from '../world.ts';
 import type { Cluster } from './cluster.ts';
-import { type ClientRequest, blocksOf, isChange } from './sim-client.ts';
+import { type ClientRequest, blocksOf } from './sim-client.ts';
 import type { SimEngine } from './sim-engine.ts';
 import { EXTENT_BLOCKS, type Image } from './sim-media.ts';
 
@@ -14,6 +15,7 @@ export class Checks {
   readonly #cluster: Cluster;
   /** Every member that was reached had lost something, and the store was told their new lives: what was not flushed may be gone. */
   #mayHaveLost = false;
+  #previous: Record | undefined;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -36,8 +38,6 @@ export class Checks {
     if (isSameSet && changed.length === next.members.size) this.#mayHaveLost = true;
   }
 
-  #previous: Record | undefined;
-
   /** (4) Every member of the store's S took it; of a flush, has what was flushed durably. */
   onAcknowledged(engine: SimEngine, request: ClientRequest): void {
     const cluster = this.#cluster;
@@ -55,7 +55,7 @@ export class Checks {
     if (serving !== engine) return;
     for (const [replica, life] of cluster.store.record.members) {
       const { media } = cluster.engineOf(replica);
-      if (isChange(request)) {
+      if (isChange(request.kind)) {
         if (media.life === life) this.#took(request, { replica, image: media.taken });
         if (request.fua) this.#took(request, { replica, image: media.durable });
       }

@@ -8,10 +8,10 @@ import {
   attached,
   defaultMinimum,
 } from '../../src/replication/record.ts';
-import { Violation, type World } from '../world.ts';
+import type { World } from '../world.ts';
 import { Checks } from './checks.ts';
 import { Expectations } from './expectations.ts';
-import { SimClient, type ClientRequest } from './sim-client.ts';
+import { SimClient } from './sim-client.ts';
 import { SimEngine, replicaOf } from './sim-engine.ts';
 import { SimMemory } from './sim-memory.ts';
 import { SimNetwork } from './sim-network.ts';
@@ -43,6 +43,8 @@ export class Cluster {
   /** How often what happened. */
   readonly counts = new Map<string, number>();
   client: SimClient | undefined;
+  /** Where it is; -1: there is none. */
+  clientNode = -1;
   /** Where the volume is to be attached. */
   wantedNode = 0;
   /** The engine whose head serves. */
@@ -60,7 +62,6 @@ export class Cluster {
   #head: HeadId | undefined;
   /** A head claimed the volume. */
   onClaim: () => void = () => undefined;
-  isQuiet = false;
 
   constructor(world: World, options: ClusterOptions) {
     this.world = world;
@@ -182,8 +183,6 @@ export class Cluster {
     if (this.serving === engine) this.serving = undefined;
   }
 
-  clientNode = -1;
-
   #endClient(): void {
     this.client?.end();
     this.client = undefined;
@@ -265,7 +264,7 @@ export class Cluster {
       return;
     }
     const { record } = this.store;
-    const isItsClient = record.attachment?.attachId === this.attachIdOf(engine);
+    const isItsClient = record.attachment?.attachId === this.#attachIdOf(engine);
     if (isItsClient) {
       const clientLives = this.clientNode === engine.node && this.client !== undefined;
       engine.startHead(record, clientLives);
@@ -279,7 +278,7 @@ export class Cluster {
     });
   }
 
-  attachIdOf(engine: SimEngine): string {
+  #attachIdOf(engine: SimEngine): string {
     return `a${this.#attachCount}-${engine.node}`;
   }
 
@@ -289,9 +288,3 @@ export class Cluster {
     }
   }
 }
-
-export function fail(rule: string, detail: string): never {
-  throw new Violation(rule, detail);
-}
-
-export type { ClientRequest };

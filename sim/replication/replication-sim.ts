@@ -1,6 +1,6 @@
 /** One seed: a cluster, requests, faults; then everything is mended, and all must end well. */
 
-import { Violation, World } from '../world.ts';
+import { World } from '../world.ts';
 import { Cluster } from './cluster.ts';
 import { type Mood, inject, mend } from './faults.ts';
 
@@ -101,5 +101,3 @@ function isWhole(cluster: Cluster): boolean {
   if (record.members.size < cluster.options.replicaCount) return false;
   return head.path.operations.size === 0 && head.changer.pending === undefined;
 }
-
-export { Violation };

@@ -2,6 +2,7 @@
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
 import type { Head } from '../../src/replication/head.ts';
+import { isChange } from '../../src/replication/messages.ts';
 import type { World } from '../world.ts';
 import type { Expectations } from './expectations.ts';
 import type { SimMemory } from './sim-memory.ts';
@@ -90,7 +91,7 @@ export class SimClient {
     this.#head = undefined;
     for (const request of this.#underWay.values()) {
       for (const block of blocksOf(request)) {
-        if (isChange(request)) this.#options.expectations.unresolved(block, request.id);
+        if (isChange(request.kind)) this.#options.expectations.unresolved(block, request.id);
       }
     }
     this.#underWay.clear();
@@ -138,7 +139,7 @@ export class SimClient {
       flushIssuedAt: isFlush ? expectations.flushIssued() : 0,
     };
     for (const [index, block] of [...blocksOf(request)].entries()) {
-      if (!isChange(request)) continue;
+      if (!isChange(request.kind)) continue;
       const value = kind === 'write' ? 1 + (prng.next() >>> 2) : 0;
       memory.set(request.address + index * BLOCK_BYTES, value);
       expectations.issued(block, request.id, value);
@@ -165,10 +166,6 @@ export class SimClient {
 
 export function* blocksOf(request: ClientRequest): Generator<number> {
   for (let index = 0; index < request.blockCount; index++) yield request.firstBlock + index;
-}
-
-export function isChange(request: ClientRequest): boolean {
-  return request.kind !== 'read' && request.kind !== 'flush';
 }
 
 function drawKind(draw: number): Kind {

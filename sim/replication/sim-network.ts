@@ -12,15 +12,12 @@ const CONNECT_LIMIT_US = 400_000;
 export type Endpoint = {
   readonly node: number;
   readonly isRunning: boolean;
-  /** Stopped by a signal: it gets what comes when it goes on. */
-  readonly isPaused: boolean;
 };
 
 export type Connection = {
   readonly id: number;
   readonly from: number;
   readonly to: number;
-  isOpen: boolean;
   /** When the last message each way arrives: the next is not earlier. */
   requestsAtUs: number;
   answersAtUs: number;
@@ -52,7 +49,6 @@ export class SimNetwork {
           id: this.#nextId++,
           from,
           to: to.node,
-          isOpen: true,
           requestsAtUs: 0,
           answersAtUs: 0,
         });
@@ -85,10 +81,6 @@ export class SimNetwork {
     for (const { run } of this.#held.splice(0)) {
       this.#world.schedule(this.#world.prng.below(300), run);
     }
-  }
-
-  isCut(from: number, to: number): boolean {
-    return this.#isCut(from, to);
   }
 
   #isCut(from: number, to: number): boolean {

@@ -3,12 +3,10 @@
  * any other. Whoever calls it holds the range, so that no other change comes in between (F17).
  */
 
-import { BLOCK_BYTES } from '../model/block-target.ts';
 import type { Member } from './member.ts';
-import type { Digest } from './messages.ts';
+import { type Digest, EXTENT_BYTES } from './messages.ts';
 import type { WritePath } from './write-path.ts';
 
-const EXTENT_BYTES = 16 * BLOCK_BYTES;
 /** Extents under way at once: also the buffers that it needs. */
 export const COPIES_MAX = 8;
 
@@ -33,8 +31,6 @@ export type CopyPlan = {
 export class Copier {
   readonly #path: WritePath;
   readonly #buffers: CopyBuffers;
-  /** Extents that differed, since the start of the head. */
-  copiedCount = 0;
 
   constructor(path: WritePath, buffers: CopyBuffers) {
     this.#path = path;
@@ -95,7 +91,6 @@ export class Copier {
     plan: CopyPlan & { readonly digest: Digest },
     onDone: (errno: number) => void,
   ): void {
-    this.copiedCount++;
     const address = this.#buffers.borrow();
     const start = extent * EXTENT_BYTES;
     const { only, sizeBytes } = plan;

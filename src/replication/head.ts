@@ -23,7 +23,6 @@ import {
   type ReplicaId,
   claimed,
   detached,
-  isHeadOf,
   isNewer,
   resized,
   withMembers,
@@ -309,9 +308,7 @@ export class Head {
   /** A replica saw a newer record than ours, or has a newer session: then this head is not the head. */
   #onRefused(member: Member, seen: Record | undefined): void {
     this.host.onEvent('refused by a replica');
-    const { known, pending } = this.changer;
-    const isOurs = seen !== undefined && pending?.writer === seen.writer;
-    if (seen !== undefined && isNewer(seen, known) && !isOurs && !isHeadOf(this.id, seen)) {
+    if (seen !== undefined && isNewer(seen, this.changer.known)) {
       this.end('overtaken');
     } else {
       this.members.close(member);

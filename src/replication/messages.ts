@@ -3,7 +3,11 @@
  * needs before it returns. Memory at `address` belongs to the receiver until it answers.
  */
 
+import { BLOCK_BYTES } from '../model/block-target.ts';
 import type { Base, HeadId, Life, Record, ReplicaId } from './record.ts';
+
+/** An extent: the unit of marks and copies. */
+export const EXTENT_BYTES: number = 16 * BLOCK_BYTES;
 
 export type ChangeKind = 'write' | 'zero' | 'trim' | 'copy';
 
@@ -33,20 +37,14 @@ export type RequestKind =
   | 'digest'
   | 'survey';
 
-/** One request; what a field means depends on the kind. */
-export class Request {
-  kind: RequestKind = 'read';
-  /** The session it is for: the epoch at which the head opened it, and its number in the life of the head. */
-  session = 0;
-  /** Position in the session, from 1 without gaps; 0 for `open`. */
-  sequence = 0;
-  /** The head's name for it; the answer carries it. */
-  token = 0;
-  /**
-   * Of a change, its epoch and its number in the life of the head; of `durable`, those below which marks go; of a digest its extent, of a
-   * survey the first.
-   */
-  epoch = 0;
+/** It has a number, and leaves a mark. */
+export function isChange(kind: string): boolean {
+  return kind === 'write' || kind === 'zero' || kind === 'trim' || kind === 'copy';
+}
+
+/** What a request is about, as a head keeps it and as it is sent; what a field means depends on the kind. */
+export class RequestBody {
+  /** Of a change, its number in the life of the head; of `durable`, that below which marks go; of a digest its extent, of a survey the first. */
   number = 0;
   offsetBytes = 0;
   lengthBytes = 0;
@@ -58,6 +56,30 @@ export class Request {
   dataMask = 0;
   /** Of a copy: the epoch of the last change of what is copied. */
   stamp = 0;
+
+  takeBody(other: RequestBody): void {
+    this.number = other.number;
+    this.offsetBytes = other.offsetBytes;
+    this.lengthBytes = other.lengthBytes;
+    this.address = other.address;
+    this.fua = other.fua;
+    this.allocate = other.allocate;
+    this.dataMask = other.dataMask;
+    this.stamp = other.stamp;
+  }
+}
+
+/** One request. */
+export class Request extends RequestBody {
+  kind: RequestKind = 'read';
+  /** The session it is for: the epoch at which the head opened it, and its number in the life of the head. */
+  session = 0;
+  /** Position in the session, from 1 without gaps; 0 for `open`. */
+  sequence = 0;
+  /** The head's name for it; the answer carries it. */
+  token = 0;
+  /** Of a change, its epoch; of `durable`, that below which marks go. */
+  epoch = 0;
   head: HeadId | undefined;
   record: Record | undefined;
 }

@@ -5,7 +5,7 @@
  */
 
 import { BLOCK_BYTES } from '../model/block-target.ts';
-import type { Answer, ChangeKind } from './messages.ts';
+import { type Answer, type RequestKind, RequestBody, isChange } from './messages.ts';
 import type { Member } from './member.ts';
 
 /** Questions of the head itself: one seat or several, an answer of each. */
@@ -28,22 +28,12 @@ export type Range = {
 };
 
 /** A request from its parsing to the last answer to it. */
-export class Operation {
-  kind: ChangeKind | 'read' | 'flush' | 'hold' | 'digest' | 'marks' | 'survey' | 'release' = 'read';
+export class Operation extends RequestBody {
+  kind: RequestKind | 'hold' = 'read';
   /** The client's name for it; -1: the head's own. */
   token = -1;
   /** Names it to the replicas: their answers carry it. Never used again in the life of the head. */
   id = 0;
-  /** Of a change: its number; of a flush: that below which all changes were acknowledged when it was parsed. */
-  number = 0;
-  offsetBytes = 0;
-  lengthBytes = 0;
-  address = 0;
-  fua = false;
-  allocate = false;
-  /** Of a copy. */
-  dataMask = 0;
-  stamp = 0;
   /** What the head itself asks, past the order of requests, and whom. */
   question: Question | undefined = undefined;
   onlySeats = 0;
@@ -64,10 +54,8 @@ export class Operation {
   /** Of the head's own ones: called when it may start (a hold), or with its outcome. */
   onDone: ((errno: number) => void) | undefined = undefined;
 
-  /** It has a number, and leaves a mark. */
   get isChange(): boolean {
-    const { kind } = this;
-    return kind === 'write' || kind === 'zero' || kind === 'trim' || kind === 'copy';
+    return isChange(this.kind);
   }
 
   /** Whether order matters to it; a question is asked while its range is held. */
@@ -153,12 +141,10 @@ function conflict(a: Operation, b: Operation): boolean {
   return a.firstBlock < b.endBlock && b.firstBlock < a.endBlock;
 }
 
+const EMPTY = new RequestBody();
+
 function reset(operation: Operation): Operation {
-  operation.number = 0;
-  operation.fua = false;
-  operation.allocate = false;
-  operation.dataMask = 0;
-  operation.stamp = 0;
+  operation.takeBody(EMPTY);
   operation.question = undefined;
   operation.onlySeats = 0;
   operation.started = false;

@@ -6,15 +6,13 @@
 import { ECONNRESET } from '../model/errno.ts';
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
-import type { SurveyEntry } from './messages.ts';
+import { EXTENT_BYTES, type SurveyEntry } from './messages.ts';
 import { type ReplicaId, withMembers } from './record.ts';
 
 /** Extents copied at once. */
 const HOLDS_MAX = 4;
 /** Extents in one answer to a survey. */
 export const SURVEY_EXTENTS = 1024;
-
-const EXTENT_BYTES = 64 * 1024;
 
 type Phase =
   | 'waiting'
@@ -28,8 +26,6 @@ type Phase =
 
 export class Rebuild {
   readonly replica: ReplicaId;
-  /** Extents looked at, and those of them that differed. */
-  comparedCount = 0;
   readonly #head: Head;
   readonly #member: Member;
   #phase: Phase = 'waiting';
@@ -180,7 +176,6 @@ export class Rebuild {
         end(errno === 0 ? ECONNRESET : errno);
         return;
       }
-      this.comparedCount++;
       copier.equalise([extent], { source: source.seat, seats: this.#member.seat, sizeBytes }, end);
     });
     // It may have been over before its id was known.

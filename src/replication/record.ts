@@ -101,13 +101,6 @@ export function isSame(a: Record, b: Record): boolean {
   return a.lineage === b.lineage && a.epoch === b.epoch && a.writer === b.writer;
 }
 
-/** Whether `head` wrote `record`, or it was written under it: then nobody else was head in between. */
-export function isHeadOf(head: HeadId, record: Record): boolean {
-  const other = record.head;
-  return (
-    other !== undefined &&
-    other.engine === head.engine &&
-    other.start === head.start &&
-    other.attempt === head.attempt
-  );
+export function isSameHead(a: HeadId, b: HeadId): boolean {
+  return a.engine === b.engine && a.start === b.start && a.attempt === b.attempt;
 }

@@ -9,7 +9,14 @@
  */
 
 import { ESTALE } from '../model/errno.ts';
-import { Answer, type Digest, type Mark, type Request, type SurveyEntry } from './messages.ts';
+import {
+  Answer,
+  type Digest,
+  type Mark,
+  type Request,
+  type SurveyEntry,
+  isChange,
+} from './messages.ts';
 import {
   type Base,
   type HeadId,
@@ -17,6 +24,7 @@ import {
   type Record,
   type ReplicaId,
   isNewer,
+  isSameHead,
 } from './record.ts';
 
 /** Reads are granted for so long, counted from the receipt of a renewal. */
@@ -301,7 +309,7 @@ export class Replica {
       if (isChange(work.kind) && work.epoch < first.record.epoch) return;
     }
     this.#recording = true;
-    const token = this.#begin(session, 'record', first, first.record);
+    const token = this.#begin(session, 'record', first);
     this.#content.stamp(token, first.record.epoch);
   }
 
@@ -316,8 +324,8 @@ export class Replica {
       return;
     }
     if (!isKept) {
-      const step = { token: work.token, epoch: KEPT };
-      const token = this.#begin(work.session, 'record', step, work.record);
+      const { record } = work;
+      const token = this.#begin(work.session, 'record', { token: work.token, epoch: KEPT, record });
       this.#content.keep(token, this.#stateWith(work.record));
       return;
     }
@@ -329,8 +337,11 @@ export class Replica {
   #begin(
     session: Session,
     kind: Request['kind'],
-    { token, epoch }: { readonly token: number; readonly epoch: number },
-    record?: Record,
+    {
+      token,
+      epoch,
+      record,
+    }: { readonly token: number; readonly epoch: number; readonly record?: Record | undefined },
   ): number {
     const own = this.#nextToken++;
     this.#work.set(own, { session, kind, token, epoch, record, digest: undefined });
@@ -372,12 +383,4 @@ const KEPT = -1;
 function workOf(session: Session, kind: Request['kind'], request: Request): Work {
   const { token, epoch, record } = request;
   return { session, kind, token, epoch, record, digest: undefined };
-}
-
-function isChange(kind: Request['kind']): boolean {
-  return kind === 'write' || kind === 'zero' || kind === 'trim' || kind === 'copy';
-}
-
-function isSameHead(a: HeadId, b: HeadId): boolean {
-  return a.engine === b.engine && a.start === b.start && a.attempt === b.attempt;
 }

@@ -1,11 +1,9 @@
 /** What becomes of a change that members failed where others did not, or that all failed (docs/replication.md, "The write path", 5; F15). */
 
-import { BLOCK_BYTES } from '../model/block-target.ts';
 import { ENOSPC } from '../model/errno.ts';
 import type { Head } from './head.ts';
+import { EXTENT_BYTES } from './messages.ts';
 import type { Operation } from './operations.ts';
-
-const EXTENT_BYTES = 16 * BLOCK_BYTES;
 
 /** The members in `failedSeats` leave S if enough are left; else the range is made as it is on one of them, and the error is true of all. */
 export function settle(head: Head, operation: Operation, failedSeats: number): void {

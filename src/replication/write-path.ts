@@ -274,14 +274,7 @@ export class WritePath {
     request.kind = operation.kind;
     request.token = operation.id;
     request.epoch = this.epoch;
-    request.number = operation.number;
-    request.offsetBytes = operation.offsetBytes;
-    request.lengthBytes = operation.lengthBytes;
-    request.address = operation.address;
-    request.fua = operation.fua;
-    request.allocate = operation.allocate;
-    request.dataMask = operation.dataMask;
-    request.stamp = operation.stamp;
+    request.takeBody(operation);
     this.#members.send(member);
   }
 
