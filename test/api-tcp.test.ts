@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { keepApiAddress, parseApiAddress } from '../src/control/api-address.ts';
@@ -13,18 +12,15 @@ import type { ProblemView } from '../src/control/schemas.ts';
 import { TcpApi } from '../src/control/tcp-api.ts';
 import { Prng } from '../src/lib/prng.ts';
 import { until } from './rigs/attach-rig.ts';
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
 const FUZZ_CASES = 600;
-let directory: string;
 let double: RestDouble;
 let tcp: TcpApi;
 let port: number;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
+  double = await RestDouble.start();
   keepApiAddress(double.installation, parseApiAddress('127.0.0.1:0'));
   tcp = new TcpApi({ installation: double.installation, log: double.log });
   await tcp.start(double.app);
@@ -34,7 +30,6 @@ before(async () => {
 after(async () => {
   tcp.stop();
   await double.close();
-  await removeTestDirectory(directory);
 });
 
 type Answer = {

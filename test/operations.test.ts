@@ -8,23 +8,17 @@ import { after, before, test } from 'node:test';
 import type { OperationResultView, OperationView } from '../src/control/operation-schemas.ts';
 import type { ProblemView } from '../src/control/schemas.ts';
 import { fingerprintOf } from '../src/control/request-context.ts';
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 import { until } from './rigs/attach-rig.ts';
 
 const GIB = 2 ** 30;
-let directory: string;
 let double: RestDouble;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
+  double = await RestDouble.start();
 });
 
-after(async () => {
-  await double.close();
-  await removeTestDirectory(directory);
-});
+after(() => double.close());
 
 type Sent = { readonly prefer?: string; readonly key?: string };
 
@@ -207,7 +201,7 @@ test('the list is in order, the newest first', async () => {
 });
 
 test('a watch tells how far operations are, between changes and without an id', async () => {
-  const socketPath = path.join(directory, 'api.sock');
+  const socketPath = path.join(double.directory, 'api.sock');
   await double.app.listen({ path: socketPath });
   let text = '';
   const request = http.get({ socketPath, path: '/v1/watch?kind=operation' }, (answer) =>

@@ -6,24 +6,18 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import type { ProblemView } from '../src/control/schemas.ts';
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
-let directory: string;
 let socketPath: string;
 let double: RestDouble;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
-  socketPath = path.join(directory, 'api.sock');
+  double = await RestDouble.start();
+  socketPath = path.join(double.directory, 'api.sock');
   await double.app.listen({ path: socketPath });
 });
 
-after(async () => {
-  await double.close();
-  await removeTestDirectory(directory);
-});
+after(() => double.close());
 
 type Asked = {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'PUT';

@@ -1,26 +1,19 @@
 /** What a drive's volumes may come to together: those in the trash count, so that each of them can be restored. */
 
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import type { ProblemView, TrashedView } from '../src/control/schemas.ts';
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
 const MIB = 2 ** 20;
-let directory: string;
 let double: RestDouble;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
+  double = await RestDouble.start();
 });
 
-after(async () => {
-  await double.close();
-  await removeTestDirectory(directory);
-});
+after(() => double.close());
 
 async function ask(method: 'POST' | 'PATCH' | 'DELETE', url: string, body?: object) {
   const payload = body === undefined ? {} : { payload: body };

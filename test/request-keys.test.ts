@@ -10,17 +10,14 @@ import type { VolumeView } from '../src/control/schemas.ts';
 import { fingerprintOf } from '../src/control/request-context.ts';
 import type { OperationRecord } from '../src/model/records.ts';
 import { until } from './rigs/attach-rig.ts';
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
 const GIB = 2 ** 30;
 const VOLUME = { name: 'v', sizeBytes: GIB };
-let directory: string;
 let double: RestDouble;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
+  double = await RestDouble.start();
   await send('POST', '/v1/drives', { body: { name: 'd', sizeBytes: GIB, sparse: true } });
 });
 
@@ -28,10 +25,7 @@ beforeEach(async () => {
   await send('DELETE', '/v1/volumes/v?now=true');
 });
 
-after(async () => {
-  await double.close();
-  await removeTestDirectory(directory);
-});
+after(() => double.close());
 
 type Answer = { readonly status: number; readonly text: string; readonly isRepeated: boolean };
 
@@ -109,7 +103,7 @@ test('requests at once with one key are one', async () => {
 /** Asks for a drive with a key, over a connection of its own. */
 function ask(name: string, headers: Readonly<Record<string, string>>): http.ClientRequest {
   const request = http.request({
-    socketPath: path.join(directory, 'api.sock'),
+    socketPath: path.join(double.directory, 'api.sock'),
     method: 'POST',
     path: '/v1/drives',
     headers: { 'content-type': 'application/json', ...headers },
@@ -123,7 +117,7 @@ const runningCount = async (): Promise<number> =>
   (await double.records.operations()).filter(({ state }) => state === 'running').length;
 
 test('a request whose client went away is carried out, and its key is free for the next', async () => {
-  await double.app.listen({ path: path.join(directory, 'api.sock') });
+  await double.app.listen({ path: path.join(double.directory, 'api.sock') });
   const body = { name: 'left', sizeBytes: GIB, sparse: true };
   const release = double.holdEngine();
   const impatient = ask('left', { 'idempotency-key': 'k9' });

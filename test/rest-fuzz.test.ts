@@ -10,7 +10,6 @@ import { after, before, test } from 'node:test';
 import type { ProblemView } from '../src/control/schemas.ts';
 import { Prng } from '../src/lib/prng.ts';
 import { isErrorCode } from '../src/model/errors.ts';
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 import {
   type Schema,
@@ -61,21 +60,16 @@ type FuzzRequest = {
   readonly isStream?: boolean;
 };
 
-let directory: string;
 let socketPath: string;
 let double: RestDouble;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
-  socketPath = path.join(directory, 'api.sock');
+  double = await RestDouble.start();
+  socketPath = path.join(double.directory, 'api.sock');
   await double.app.listen({ path: socketPath });
 });
 
-after(async () => {
-  await double.close();
-  await removeTestDirectory(directory);
-});
+after(() => double.close());
 
 /** The routes as the document describes them. */
 function routes(): Route[] {

@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import type { VolumeView } from '../src/control/schemas.ts';
@@ -17,7 +16,7 @@ let double: RestDouble;
 
 before(async () => {
   rig = new CliRig();
-  double = await RestDouble.start(path.join(rig.directory, 'double'));
+  double = await RestDouble.start();
   await ask('POST', '/v1/drives', { name: 'd', sizeBytes: GIB, sparse: true });
   for (const [name, body] of [
     ['a', { owner: { tenant: 'acme', group: 'shop' }, labels: { app: 'shop', prod: '' } }],

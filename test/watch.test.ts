@@ -5,28 +5,22 @@ import http from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { makeTestDirectory, removeTestDirectory } from './rigs/control-rig.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
 const GIB = 2 ** 30;
 /** More than the store's history has. */
 const MANY_REVISIONS = 10_300;
-let directory: string;
 let socketPath: string;
 let double: RestDouble;
 
 before(async () => {
-  directory = makeTestDirectory();
-  double = await RestDouble.start(path.join(directory, 'data'));
-  socketPath = path.join(directory, 'api.sock');
+  double = await RestDouble.start();
+  socketPath = path.join(double.directory, 'api.sock');
   await double.app.listen({ path: socketPath });
   await send('POST', '/v1/drives', { name: 'd', sizeBytes: GIB, sparse: true });
 });
 
-after(async () => {
-  await double.close();
-  await removeTestDirectory(directory);
-});
+after(() => double.close());
 
 async function send(method: 'POST' | 'DELETE', url: string, body?: object): Promise<void> {
   const answer = await double.app.inject({

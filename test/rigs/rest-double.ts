@@ -29,6 +29,7 @@ import { Turnstile } from '../../src/lib/turnstile.ts';
 import { SqliteStore } from '../../src/metadata/sqlite-store.ts';
 import { Refusal } from '../../src/model/errors.ts';
 import type { JsonObject } from '../../src/wire/line-protocol.ts';
+import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
 
 /** An engine that remembers. Whatever it refuses, the real one refuses too. */
 class EngineDouble {
@@ -151,11 +152,18 @@ export class RestDouble {
     this.#engine.stuck = uuid;
   }
 
-  close(): Promise<void> {
-    return this.#close();
+  /** Where a test may keep what it needs beside the installation; removed by {@link close}. */
+  get directory(): string {
+    return path.dirname(this.installation.directory);
   }
 
-  static async start(directory: string): Promise<RestDouble> {
+  async close(): Promise<void> {
+    await this.#close();
+    await removeTestDirectory(this.directory);
+  }
+
+  static async start(): Promise<RestDouble> {
+    const directory = path.join(makeTestDirectory(), 'data');
     const installation = installationAt(directory);
     makeDirectories(installation);
     const engine = new EngineDouble();
