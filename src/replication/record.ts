@@ -101,6 +101,7 @@ export function isSame(a: Record, b: Record): boolean {
   return a.lineage === b.lineage && a.epoch === b.epoch && a.writer === b.writer;
 }
 
+/** Whether both are one attempt of one start. */
 export function isSameHead(a: HeadId, b: HeadId): boolean {
   return a.engine === b.engine && a.start === b.start && a.attempt === b.attempt;
 }
