@@ -17,6 +17,7 @@ import {
 } from './debian-packages.mjs';
 import { deviceKind, mountProblem } from './mounting.mjs';
 import { HOME, explainEnd, runScript } from './node24.mjs';
+import { shellWord } from './shell-word.mjs';
 import {
   NPM_DISK_MB,
   NPM_DOWNLOAD_MB,
@@ -120,12 +121,9 @@ function describe(plan) {
   lines.push('  listen   on unix sockets only, no port');
   if (withoutMount === undefined) lines.push(`  use      ${deviceKind()}`);
   lines.push('  take     about a minute, and a third of a gigabyte of memory');
-  lines.push(`  undo     bin/holdfast uninstall --data ${quoted(data)}`);
+  lines.push(`  undo     bin/holdfast uninstall --data ${shellWord(data)}`);
   return lines;
 }
-
-/** `path` as a word of a shell. */
-const quoted = (path) => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);
 
 /** What is too small here, or undefined. */
 function spaceProblem(plan) {

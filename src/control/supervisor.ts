@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
 import { isServed } from '../attacher/line-server.ts';
@@ -339,8 +340,4 @@ function isOurs(pid: number, role: string, directory: string): boolean {
 function childEnv(): NodeJS.ProcessEnv {
   const { NOTIFY_SOCKET: _, ...env } = process.env;
   return { NODE_COMPILE_CACHE: compileCache(PROGRAM_ROOT), ...env };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

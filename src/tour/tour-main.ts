@@ -5,6 +5,7 @@
  * The first Ctrl-C ends everything in order, the second at once.
  */
 
+import { shellWord } from '../../bootstrap/shell-word.mjs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CommandFailed, CommandLine } from './command-line.ts';
@@ -154,7 +155,7 @@ async function runTour(tour: Tour): ReturnType<DatabaseTour['run']> {
 }
 
 async function waitForCtrlC(): Promise<void> {
-  const holdfast = `HOLDFAST_DATA=${quoted(commandLine.dataFolder)} bin/holdfast`;
+  const holdfast = `HOLDFAST_DATA=${shellWord(commandLine.dataFolder)} bin/holdfast`;
   screen.line(`
 Try next, in another terminal:
   ${holdfast} status
@@ -180,11 +181,6 @@ async function down(): Promise<void> {
   });
 }
 
-/** `path` as a word of a shell. */
-function quoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
-}
-
 /** Ends what the tour started, in order. */
 async function close(): Promise<void> {
   try {
@@ -208,7 +204,7 @@ function onStop(): void {
   } else if (nowMs - firstStopAtMs > SAME_CTRL_C_MS) {
     running?.kill();
     screen.line(
-      `Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down --data ${quoted(commandLine.dataFolder)}`,
+      `Stopped at once: everything that was acknowledged is safe. The next npm start ends what still runs, and so does: bin/holdfast down --data ${shellWord(commandLine.dataFolder)}`,
     );
     process.exit(EXIT_INTERRUPTED);
   }

@@ -2,6 +2,7 @@
 
 import fs from 'node:fs';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type ProcessIdentity, isAlive } from '../../attacher/process-identity.ts';
 import { type Installation, isInstallation } from '../../control/installation.ts';
@@ -57,7 +58,7 @@ export async function down(context: Context): Promise<'ended' | 'idle'> {
       const isHeld = error instanceof Refusal && error.code === 'INSTALLATION_RUNNING';
       if (!isHeld || Date.now() > deadline) throw error;
     }
-    await pause(LOOK_MS);
+    await sleep(LOOK_MS);
   }
 }
 
@@ -87,7 +88,7 @@ async function endAll(context: Context): Promise<'ended' | 'idle'> {
       const late = `process ${supervisor.pid} has not ended after ${DOWN_MS_MAX / 1000} s`;
       throw unended(installation, late);
     }
-    await pause(LOOK_MS);
+    await sleep(LOOK_MS);
   }
   const [role] = livingRoles(installation);
   if (role !== undefined) throw unended(installation, `its ${role} outlived the supervisor`);
@@ -131,10 +132,6 @@ async function undoDead(installation: Installation): Promise<'ended' | 'idle'> {
     path: 'path' in made ? made.path : made.device,
     users: reason,
   });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function unended({ directory }: Installation, problem: string): Refusal {

@@ -1,5 +1,6 @@
 /** up, down and upgrade of an installation whose processes are services of systemd, and what a stop of theirs runs first. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isServing, servedInstallation, systemctl } from '../../control/service-manager.ts';
 import { ROLES } from '../../control/roles.ts';
 import { TARGET, serviceOf } from '../../control/units.ts';
@@ -31,7 +32,7 @@ export async function stopServices(context: Context): Promise<'ended' | 'idle'> 
   if (users !== undefined) throw new Refusal('MOUNT_BUSY', { path: directory, users });
   await systemctl('stop', TARGET);
   // The target is down at once. Its services follow one after the other, each within its own limit.
-  for (const deadline = Date.now() + STOP_MS_MAX; await isServing(); await pause(STOP_LOOK_MS)) {
+  for (const deadline = Date.now() + STOP_MS_MAX; await isServing(); await sleep(STOP_LOOK_MS)) {
     if (Date.now() < deadline) continue;
     const problem = `its services have not ended after ${STOP_MS_MAX / 1000} s`;
     throw new Refusal('INSTALLATION_STOP', { dataDir: directory, problem });
@@ -53,12 +54,8 @@ export async function releaseAll(context: Context): Promise<void> {
     if (text === '') return;
     if (text !== said) process.stderr.write(`Not released yet: ${text}\n`);
     said = text;
-    await pause(RELEASE_LOOK_MS);
+    await sleep(RELEASE_LOOK_MS);
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 async function release({ api }: Context): Promise<readonly string[]> {

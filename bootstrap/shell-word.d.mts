@@ -1,0 +1,2 @@
+/** `text` as one word of a shell. */
+export function shellWord(text: string): string;
