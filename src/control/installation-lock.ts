@@ -1,7 +1,9 @@
 /** DIR/lock: held by the supervisor, and by whoever cleans up after a dead one. */
 
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
+import { identify } from '../attacher/process-identity.ts';
 import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { Refusal } from '../model/errors.ts';
@@ -21,18 +23,33 @@ export function lockInstallation(installation: Installation, inherited?: number)
   return lock;
 }
 
-/** The same where DIR takes bytes: a start without room fails later, and has no words for it. */
-export function lockWritable(installation: Installation, inherited?: number): HeldLock {
-  let lock: HeldLock | undefined;
-  try {
-    lock = lockInstallation(installation, inherited);
-    refuseFull(installation);
-    return lock;
-  } catch (error) {
-    lock?.release();
-    if (!(error instanceof Refusal)) refuseFull(installation);
-    throw error;
+/** A holder that was killed has the lock until its last thread has ended, and shows as dead before. */
+const DEAD_HOLDER_MS_MAX = 10_000;
+const LOOK_MS = 5;
+
+/** The same where DIR takes bytes (a start without room fails later, and has no words for it), once a holder that is dead has gone. */
+export async function lockWritable(
+  installation: Installation,
+  inherited?: number,
+): Promise<HeldLock> {
+  for (const deadline = Date.now() + DEAD_HOLDER_MS_MAX; ; await sleep(LOOK_MS)) {
+    let lock: HeldLock | undefined;
+    try {
+      lock = lockInstallation(installation, inherited);
+      refuseFull(installation);
+      return lock;
+    } catch (error) {
+      lock?.release();
+      if (!(error instanceof Refusal)) refuseFull(installation);
+      if (!isOfDead(error) || Date.now() > deadline) throw error;
+    }
   }
+}
+
+function isOfDead(error: unknown): boolean {
+  if (!(error instanceof Refusal) || error.code !== 'INSTALLATION_RUNNING') return false;
+  const pid = Number(error.details['pid']);
+  return Number.isInteger(pid) && identify(pid) === undefined;
 }
 
 /** Undoes what an installation left in the machine none of whose processes runs. Throws INSTALLATION_RUNNING where one is starting. */

@@ -160,7 +160,7 @@ async function up(context: Context, options: UpOptions): Promise<void> {
   const isNew = !isInstallation(installation.directory);
   const served = isServed(installation);
   try {
-    if (listen !== undefined) keepAddress(installation, address);
+    if (listen !== undefined) await keepAddress(installation, address);
     if (served)
       await upReady(context, options, () => startServices({ isChanged: listen !== undefined }));
     else if (options.detach === true) await upReady(context, options, () => startDetached(context));
@@ -172,9 +172,12 @@ async function up(context: Context, options: UpOptions): Promise<void> {
 }
 
 /** Before anything runs. Throws INSTALLATION_RUNNING where something does. */
-function keepAddress(installation: Installation, address: ApiAddress | undefined): void {
+async function keepAddress(
+  installation: Installation,
+  address: ApiAddress | undefined,
+): Promise<void> {
   makeDirectories(installation);
-  const lock = lockWritable(installation);
+  const lock = await lockWritable(installation);
   try {
     keepApiAddress(installation, address);
   } finally {
@@ -289,7 +292,7 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
     isTerminal: process.stderr.isTTY,
   });
   makeDirectories(installation);
-  const lock = lockWritable(installation, options.supervise === true ? LOCK_FD : undefined);
+  const lock = await lockWritable(installation, options.supervise === true ? LOCK_FD : undefined);
   const supervisor = new Supervisor(installation, lock, log);
   let asked = false;
   // Before it starts anything: a signal that ended it half-way would leave that running.

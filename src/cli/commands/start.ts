@@ -25,7 +25,7 @@ export const LOCK_FD = 3;
 export async function startDetached(context: Context): Promise<void> {
   const { installation } = context;
   makeDirectories(installation);
-  const lock = lockWritable(installation);
+  const lock = await lockWritable(installation);
   let started: ReturnType<typeof spawnSupervisor>;
   try {
     started = spawnSupervisor(installation, lock);
