@@ -26,6 +26,7 @@ import { planLayout, type Layout } from './geometry.ts';
 import { findSignature, SIGNATURE_BYTES } from './signatures.ts';
 import { formatSuperblock, parseSuperblock, type Superblock, uuid32 } from './superblock.ts';
 import { hexWords, wordsHex } from './volume.ts';
+import { writeZeros } from './write-zeros.ts';
 
 export type FormatOptions = {
   readonly path: string;
@@ -54,8 +55,6 @@ export type FormatOptions = {
 };
 
 const ZERO_BYTES = 1024 * 1024;
-/** Writes of zeros at once. */
-const ZERO_DEPTH = 8;
 /** Places of a device looked at for data, the beginning not counted: every sixteenth of the size, {@link SIGNATURE_BYTES} each, the end last. */
 const SAMPLE_COUNT = 16;
 export const FORMAT_BYTES: number = ZERO_BYTES + 2 * SIGNATURE_BYTES + BLOCK_BYTES;
@@ -258,22 +257,12 @@ async function zero(
       ];
   const totalBytes = ranges.reduce((sum, { from, to }) => sum + to - from, 0);
   let doneBytes = 0;
-  for (const range of ranges) {
-    let next = range.from;
-    const worker = async (): Promise<void> => {
-      while (next < range.to) {
-        const at = next;
-        const lengthBytes = Math.min(ZERO_BYTES, range.to - at);
-        next += lengthBytes;
-        await ioAsync.write(fd, at, { address, lengthBytes });
-        doneBytes += lengthBytes;
-        options.onProgress?.({ doneBytes, totalBytes });
-      }
-    };
-    // All of them, since what is in flight must not outlive its file.
-    const ends = await Promise.allSettled(Array.from({ length: ZERO_DEPTH }, worker));
-    for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  }
+  const zeros = { address, lengthBytes: ZERO_BYTES };
+  const onWritten = (bytes: number): void => {
+    doneBytes += bytes;
+    options.onProgress?.({ doneBytes, totalBytes });
+  };
+  for (const range of ranges) await writeZeros({ ioAsync, fd, zeros, onWritten }, range);
 }
 
 async function writeFirstSuperblock(

@@ -115,6 +115,12 @@ export function growLayout(layout: Layout, sizeBytes: number): Layout {
   };
 }
 
+/** The least size of a drive of this layout that has `chunkCount` chunks, in bytes. */
+export function sizeWithChunks(layout: Layout, chunkCount: number): number {
+  const blocks = layout.chunkStart + chunkCount * chunkBlocksOf(layout.cellsPerChunk) + 2;
+  return blocks * BLOCK_BYTES;
+}
+
 function metaPagesPerChunk(cellsPerChunk: number): number {
   return (
     Math.ceil(cellsPerChunk / OWNERS_PER_PAGE) + Math.ceil(cellsPerChunk / CELLS_PER_CHECKSUM_PAGE)

@@ -113,3 +113,21 @@ test('after a growth each single superblock copy can be lost', async () => {
     assert.equal(await verify(rig, full + 1), GROWN_BYTES);
   }
 });
+
+test('a growth that would bring no room is refused with a size that does, and changes nothing', async () => {
+  const { rig, store } = await fullDrive();
+  const refusals: string[] = [];
+  for (const sizeBytes of [SIZE_BYTES + 4096, 2 ** 30]) {
+    const growth = store.grow({ sizeBytes, sparse: true });
+    await rig.run(growth.catch((error: unknown) => refusals.push(String(error))));
+  }
+  const [next = 0, most = 0] = refusals.map((text) =>
+    Number(/\((\d+) bytes\)\D*$/.exec(text)?.[1]),
+  );
+  assert.equal(rig.disk.sizeBytes, SIZE_BYTES);
+  for (const sizeBytes of [next, most]) {
+    const { freeBytes } = store.status();
+    await rig.run(store.grow({ sizeBytes, sparse: true }));
+    assert.ok(store.status().freeBytes > freeBytes, `${sizeBytes} bring room`);
+  }
+});

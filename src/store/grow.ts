@@ -4,8 +4,9 @@ import { Refusal } from '../model/errors.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { DriveParts } from './drive-store.ts';
 import { ioAsyncOf } from './exact.ts';
-import { Geometry, growLayout } from './geometry.ts';
+import { Geometry, growLayout, type Layout, sizeWithChunks } from './geometry.ts';
 import { LOAD_BYTES } from './load.ts';
+import { writeZeros } from './write-zeros.ts';
 
 export type GrowOptions = {
   /** A file is made this large; a device has its size. */
@@ -32,6 +33,7 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
     });
   }
   if (layout.sizeBytes === old.sizeBytes) return;
+  refuseUseless(parts.path, old, layout.sizeBytes);
   if (
     options.sizeBytes !== undefined &&
     options.sizeBytes > (await env.files.sizeBytes(media.fd))
@@ -42,7 +44,7 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
     });
   }
   if (options.sparse !== true)
-    await writeZeros(parts, { from: old.sizeBytes, to: layout.sizeBytes }, options);
+    await zero(parts, { from: old.sizeBytes, to: layout.sizeBytes }, options);
   // Twice: both superblocks have the new size, and with it the same place of their mirrors.
   await checkpointer.run({ layout });
   await checkpointer.run();
@@ -53,21 +55,34 @@ export async function growDrive(parts: DriveParts, options: GrowOptions): Promis
   drive.allocator.grow(layout.chunkCount);
 }
 
-async function writeZeros(
+async function zero(
   parts: DriveParts,
   range: { readonly from: number; readonly to: number },
   options: GrowOptions,
 ): Promise<void> {
   const { drive, env, scratch } = parts;
-  const ioAsync = ioAsyncOf(env.io);
-  drive.media.bytes.fill(0, scratch, scratch + LOAD_BYTES);
-  for (let at = range.from; at < range.to; at += LOAD_BYTES) {
-    const lengthBytes = Math.min(LOAD_BYTES, range.to - at);
-    await ioAsync.write(drive.media.fd, at, { address: scratch, lengthBytes });
-    options.onProgress?.({
-      doneBytes: at + lengthBytes - range.from,
-      totalBytes: range.to - range.from,
-    });
-  }
+  const { bytes, fd } = drive.media;
+  bytes.fill(0, scratch, scratch + LOAD_BYTES);
+  const zeros = { address: scratch, lengthBytes: LOAD_BYTES };
+  const totalBytes = range.to - range.from;
+  let doneBytes = 0;
+  const onWritten = (written: number): void => {
+    doneBytes += written;
+    options.onProgress?.({ doneBytes, totalBytes });
+  };
+  await writeZeros({ ioAsync: ioAsyncOf(env.io), fd, zeros, onWritten }, range);
   await parts.turns.flush();
+}
+
+/** Throws DRIVE_NOT_GROWN where the drive would be larger and not hold more, or be larger than it can use. */
+function refuseUseless(path: string, old: Layout, wanted: number): void {
+  const most = growLayout(old, Number.MAX_SAFE_INTEGER).chunkCount;
+  const next = sizeWithChunks(old, old.chunkCount + 1);
+  const end = sizeWithChunks(old, most + 1);
+  if (wanted >= next && wanted < end) return;
+  const problem =
+    wanted < next && next < end
+      ? `that brings no room, the next size that does is ${formatSizeExact(next)}`
+      : `it was formatted for ${formatSizeExact(sizeWithChunks(old, most))} at most`;
+  throw new Refusal('DRIVE_NOT_GROWN', { drive: path, wanted: formatSizeExact(wanted), problem });
 }
