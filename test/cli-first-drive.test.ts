@@ -62,7 +62,7 @@ function shapeOf(drives: unknown): Record<string, number> {
 }
 
 test('Ctrl-C in the format of the first drive ends in order, and the next up has the drive', async () => {
-  const child = rig.start(['up', '--drive-size', '4GiB']);
+  const child = rig.start(['up', '--drive-size', '1GiB']);
   const exit = once(child, 'exit');
   const api = new ApiClient(installationAt(rig.data));
   await until(async () => {
@@ -73,7 +73,7 @@ test('Ctrl-C in the format of the first drive ends in order, and the next up has
   assert.deepEqual(await exit, [0, null]);
   assert.deepEqual(processesOf(rig.directory), []);
   const up = await rig.json('up', '--detach');
-  assert.deepEqual(shapeOf(up['driveViews']), { default: 4 * 2 ** 30 });
+  assert.deepEqual(shapeOf(up['driveViews']), { default: 2 ** 30 });
   const { drives } = await rig.json('status');
   assert.equal((drives as { state: string }[])[0]?.state, 'open');
   await rig.json('uninstall', '--yes');

@@ -20,7 +20,7 @@ const REDRAW = '\r\u001B[K';
 const CLEAR = '\u001B[H\u001B[J';
 const CTRL_C = '\u0003';
 /** Its format takes long enough to be met in its middle. */
-const SLOW_SIZE = '4GiB';
+const SLOW_SIZE = '1GiB';
 let rig: CliRig;
 let terminals: Terminal[] = [];
 
@@ -80,7 +80,7 @@ test(
     const first = onTerminal(words);
     const { id, pid } = await stopEngineIn('drive/slow');
     try {
-      await first.until(/formatting it, \d+ % of 4 GiB, \d+ s/);
+      await first.until(/formatting it, \d+ % of 1 GiB, \d+ s/);
       first.type(CTRL_C);
       assert.equal(await first.end(), 130);
       assert.match(
@@ -93,7 +93,7 @@ test(
       await waiting.until(/drive "slow": formatting it, \d+ %/);
       process.kill(pid, 'SIGCONT');
       assert.equal(await again.end(), 0);
-      assert.match(plain(again), /Drive "slow" of 4 GiB/);
+      assert.match(plain(again), /Drive "slow" of 1 GiB/);
       assert.equal(await waiting.end(), 0);
       assert.match(plain(waiting), /State\s+done/);
     } finally {
@@ -119,7 +119,7 @@ test('the line of progress is one line, and nothing of it is left', async () => 
   for (const line of shown.slice(0, -1)) {
     assert.ok(stripVTControlCharacters(line).length < 40 && !line.includes('\n'), line);
   }
-  assert.match(shown.at(-1) ?? '', /^Drive "line" of 4 GiB/);
+  assert.match(shown.at(-1) ?? '', /^Drive "line" of 1 GiB/);
   await rig.json('drive', 'rm', 'line', '--yes');
 });
 

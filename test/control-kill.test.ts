@@ -12,7 +12,7 @@ import type { ControlRig } from './rigs/control-rig.ts';
 
 const withoutDevices = whyNot('mkfs.ext4', 'mkfs.xfs');
 /** Devices and file systems take their time; `npm run chaos:control -- --all` takes every step. */
-const DEVICE_STRIDE = 3;
+const DEVICE_STRIDE = 5;
 let rig: ControlRig;
 
 before(async () => {

@@ -14,7 +14,7 @@ import { killUnderMount } from './rigs/kill-mount.ts';
 import { killUnderNbd } from './rigs/kill-nbd.ts';
 import { killUnderPostgres } from './rigs/kill-postgres.ts';
 
-const DRIVE_BYTES = 2 * 2 ** 30;
+const DRIVE_BYTES = 2 ** 30;
 const KILLS = 5;
 
 function plan(seed: number): KillPlan {

@@ -7,7 +7,14 @@ import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { PROCESS_FOLDERS, UNIT_FOLDERS, findTestFiles, runTests, summarize } from './run-tests.ts';
+import {
+  PROCESS_FOLDERS,
+  PROCESS_JOBS,
+  UNIT_FOLDERS,
+  findTestFiles,
+  runTests,
+  summarize,
+} from './run-tests.ts';
 import type { FileOutcome } from './test-file.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
@@ -73,7 +80,7 @@ await step(
     ]),
 );
 if (values.all) {
-  await step('tests of processes', async () => await tests(PROCESS_FOLDERS, 1));
+  await step('tests of processes', async () => await tests(PROCESS_FOLDERS, PROCESS_JOBS));
 }
 
 const seconds = Math.round((performance.now() - startedAt) / 1000);

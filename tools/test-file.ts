@@ -24,6 +24,8 @@ export type FileOutcome = {
 };
 
 const REPORTER = fileURLToPath(new URL('./test-reporter.mjs', import.meta.url));
+/** Where `bin/holdfast` has it too: the processes that a test starts compile nothing twice. */
+const COMPILE_CACHE = fileURLToPath(new URL('../node_modules/.cache/holdfast', import.meta.url));
 /** Of a file that prints without end, this much from its end is kept. */
 const OUTPUT_CHARS_MAX = 200_000;
 
@@ -60,6 +62,7 @@ async function runProcess(options: {
   // Its own process group, so that what it started and lost can be ended with it.
   const child = spawn(process.execPath, [...reporters, options.file], {
     detached: true,
+    env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...process.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const killGroup = (): void => {

@@ -82,7 +82,7 @@ export function addDriveCommands(program: Command): void {
 function addGrowth(drive: Command): void {
   addCommand(drive, 'grow <name>', {
     purpose: 'Makes a drive larger, while it is used: its file; a block device must have the size.',
-    example: 'holdfast drive grow default --size 11GiB',
+    example: 'holdfast drive grow default --size 2GiB',
   })
     .requiredOption('--size <size>', 'the size that it is to have')
     .action(async (name: string, options: { size: string }, command: Command) => {
