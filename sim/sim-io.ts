@@ -6,6 +6,7 @@
 import { assert } from '../src/lib/assert.ts';
 import { EBADF, ECANCELED } from '../src/model/errno.ts';
 import { SEGMENT_COUNT_MAX, type Io, type OnCompletion, type Port } from '../src/env/io.ts';
+import type { SocketAddress } from '../src/env/tcp-address.ts';
 import { type Handle, type OpenHandle, SimHandles } from './sim-handles.ts';
 import type { SimMachine } from './sim-machine.ts';
 import { SimMemory } from './sim-memory.ts';
@@ -151,9 +152,9 @@ export class SimIo implements Io {
     this.#machine.sockets.accept(this.#socketTag(port, index, listener), (end) => this.#adopt(end));
   }
 
-  connect(port: Port, index: number, path: string): void {
+  connect(port: Port, index: number, to: SocketAddress): void {
     const complete = this.#ports.admit(port, index);
-    this.#machine.sockets.connect(path, {
+    this.#machine.sockets.connect(to, {
       later: (run) => this.#later(run),
       done: (end, errno) => complete(end === undefined ? -errno : this.#adopt(end)),
     });

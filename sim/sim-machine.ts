@@ -119,6 +119,11 @@ export class SimMachine {
           this.sockets.listen(path);
           return io.openHandle({ kind: 'listener', path });
         }),
+      listenTcp: (address) =>
+        call(() => {
+          const { port, path } = this.sockets.listenTcp(address);
+          return { fd: io.openHandle({ kind: 'listener', path }), port };
+        }),
       remove: (path) =>
         call(() => {
           if (this.disks.delete(path) || this.sockets.remove(path)) return;

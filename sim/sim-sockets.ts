@@ -1,4 +1,4 @@
-/** Unix sockets between simulated processes: streams of bytes with a bounded buffer each way. Nothing gets lost in them. */
+/** Sockets between simulated processes, of unix and over TCP: streams of bytes with a bounded buffer each way. Nothing gets lost in them. */
 
 import {
   EADDRINUSE,
@@ -6,17 +6,21 @@ import {
   EBADF,
   ECANCELED,
   ECONNREFUSED,
+  EINVAL,
   ENAMETOOLONG,
   ENOENT,
   EPIPE,
   ErrnoError,
 } from '../src/model/errno.ts';
+import { type SocketAddress, type TcpAddress, socketAddressOf } from '../src/env/tcp-address.ts';
 import type { Handle } from './sim-handles.ts';
 
 /** Bytes that wait in one direction: small, so that short sends happen. */
 const BUFFER_BYTES = 64 * 1024;
 /** sockaddr_un holds 108 bytes, the last of them zero. */
 const PATH_BYTES_MAX = 107;
+/** The first port that is given where none is asked for. */
+const PORT_FIRST = 49_152;
 
 /** An operation on a socket. `handle` is undefined for a descriptor that is not open. */
 export type SocketTag = {
@@ -41,9 +45,10 @@ type Listener = {
 };
 
 export class SimSockets {
-  /** By path. Undefined: the file that a listener left behind. */
+  /** By path, or by address and port. Undefined: the file that a listener left behind, or a port that is free again. */
   readonly #listeners = new Map<string, Listener | undefined>();
   readonly #isFile: (path: string) => boolean;
+  #nextPort = PORT_FIRST;
 
   /** `isFile` tells of the paths where something other than a socket is. */
   constructor(isFile: (path: string) => boolean) {
@@ -57,6 +62,17 @@ export class SimSockets {
     if (path.length > PATH_BYTES_MAX) fail(ENAMETOOLONG);
     if (this.#isFile(path) || this.#listeners.get(path) !== undefined) fail(EADDRINUSE);
     this.#listeners.set(path, { backlog: [], acceptor: undefined });
+  }
+
+  /** Returns the port, and what its listener is called. */
+  listenTcp(address: TcpAddress): { readonly port: number; readonly path: string } {
+    if (socketAddressOf(address) === undefined) {
+      throw new ErrnoError({ errno: EINVAL, syscall: 'bind', path: address.host });
+    }
+    const port = address.port === 0 ? this.#nextPort++ : address.port;
+    const path = nameOf({ ...address, port });
+    this.listen(path);
+    return { port, path };
   }
 
   /** Removes a socket's file; whether there was one. Who listens on it hears of nobody any more. */
@@ -76,16 +92,17 @@ export class SimSockets {
   }
 
   connect(
-    path: string,
+    to: SocketAddress,
     on: {
       readonly later: (run: () => void) => void;
       readonly done: (end: SimSocketEnd | undefined, errno: number) => void;
     },
   ): void {
+    const path = nameOf(to);
     on.later(() => {
       const listener = this.#listeners.get(path);
       if (listener === undefined) {
-        on.done(undefined, this.#refusal(path));
+        on.done(undefined, this.#refusal(to));
         return;
       }
       const [near, far] = pair();
@@ -96,7 +113,10 @@ export class SimSockets {
   }
 
   /** Why nobody can connect to `path`. */
-  #refusal(path: string): number {
+  #refusal(path: SocketAddress): number {
+    if (typeof path !== 'string') {
+      return socketAddressOf(path) === undefined ? EINVAL : ECONNREFUSED;
+    }
     if (path.length > PATH_BYTES_MAX) return ENAMETOOLONG;
     return this.#listeners.has(path) || this.#isFile(path) ? ECONNREFUSED : ENOENT;
   }
@@ -210,6 +230,10 @@ export class SimSockets {
     peer.receiver?.tag.later(() => this.#moveTo(peer));
     peer.sender?.tag.later(() => this.#moveFrom(peer));
   }
+}
+
+function nameOf(address: SocketAddress): string {
+  return typeof address === 'string' ? address : `tcp:${String(socketAddressOf(address))}`;
 }
 
 function makeEnd(): SimSocketEnd {

@@ -6,6 +6,7 @@
 
 import { assert } from '../lib/assert.ts';
 import type { Io, IoKind, OnCompletion, Port } from '../env/io.ts';
+import type { SocketAddress } from '../env/tcp-address.ts';
 
 /** Ports and hooks of env.io, lent to one drive after the other. */
 export class IoStock {
@@ -105,9 +106,9 @@ export class DriveIo implements Io {
     this.#io.accept(port, index, listener);
   }
 
-  connect(port: Port, index: number, path: string): void {
+  connect(port: Port, index: number, to: SocketAddress): void {
     this.#stock.inFlight += 1;
-    this.#io.connect(port, index, path);
+    this.#io.connect(port, index, to);
   }
 
   receive(port: Port, index: number, socket: number, address: number, length: number): void {

@@ -4,6 +4,7 @@
  */
 
 import type { Io } from './io.ts';
+import type { TcpAddress } from './tcp-address.ts';
 
 export type Env = {
   readonly clock: Clock;
@@ -48,6 +49,9 @@ export type OpenFile = {
   readonly sectorBytes: number;
 };
 
+/** `fd` is for `io.accept`; `port` is the one that the system chose, where 0 was asked for. */
+export type TcpListener = { readonly fd: number; readonly port: number };
+
 export type DataRange = { readonly fromBytes: number; readonly toBytes: number };
 
 /** Cold file calls. Each rejects with an {@link import('../model/errno.ts').ErrnoError}. */
@@ -65,5 +69,7 @@ export type Files = {
   close(fd: number): Promise<void>;
   /** Listens on a unix socket, replacing a stale one; mode 0600. The descriptor is for `io.accept`. */
   listen(path: string): Promise<number>;
+  /** Listens at `address`; its connections have TCP_NODELAY. EINVAL: it is none. */
+  listenTcp(address: TcpAddress): Promise<TcpListener>;
   remove(path: string): Promise<void>;
 };

@@ -7,6 +7,7 @@
 
 import { EIO, ErrnoError } from '../model/errno.ts';
 import { type Io, type Port, INDEX_LIMIT } from './io.ts';
+import type { SocketAddress } from './tcp-address.ts';
 
 const SECTOR_BYTES = 512;
 
@@ -78,8 +79,8 @@ export class IoAsync {
   }
 
   /** Resolves with a connection's descriptor. */
-  connect(path: string): Promise<number> {
-    return this.#start('connect', (index) => this.#io.connect(this.#port, index, path));
+  connect(to: SocketAddress): Promise<number> {
+    return this.#start('connect', (index) => this.#io.connect(this.#port, index, to));
   }
 
   /** Receives what is there, 1 to `range.lengthBytes` bytes; resolves with their number, 0 at the peer's end. */

@@ -58,7 +58,7 @@ function memoryCompliance(check: Check): void {
   check('an address range outside the arena throws', async (trial) => {
     const { io, bytes } = trial;
     const fd = await makeFile(trial, 'outside', BLOCK);
-    const sockets = await trial.connection();
+    const sockets = await trial.connection('unix');
     const port = io.port(() => assert.fail('nothing was started'));
     const end = bytes.length;
     for (const [address, lengthBytes] of [

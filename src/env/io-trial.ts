@@ -8,6 +8,7 @@ import { test } from 'node:test';
 
 import type { Env } from './env.ts';
 import type { Io, Port } from './io.ts';
+import type { SocketAddress } from './tcp-address.ts';
 
 /** An Env to test, and where it may make files. */
 export type TrialSetup = {
@@ -21,6 +22,8 @@ export type TrialSetup = {
 };
 
 export type MakeTrialSetup = () => Promise<TrialSetup>;
+
+export type SocketFamily = 'unix' | 'tcp';
 
 /** Declares one test of a compliance suite. */
 export type Check = (title: string, body: (trial: Trial) => Promise<void>) => void;
@@ -109,8 +112,8 @@ export class Trial {
     return this.do((port, index) => this.io.accept(port, index, listener));
   }
 
-  connect(path: string): Promise<number> {
-    return this.do((port, index) => this.io.connect(port, index, path));
+  connect(to: SocketAddress): Promise<number> {
+    return this.do((port, index) => this.io.connect(port, index, to));
   }
 
   flush(fd: number): Promise<number> {
@@ -125,15 +128,31 @@ export class Trial {
     return this.do((port, index) => this.io.close(port, index, fd));
   }
 
+  /** A fresh listener, and where it is reached. */
+  async listen(family: SocketFamily): Promise<{ listener: number; address: SocketAddress }> {
+    const { files } = this.env;
+    if (family === 'unix') {
+      const address = this.path('listener');
+      return { listener: await files.listen(address), address };
+    }
+    const host = '127.0.0.1';
+    const { fd, port } = await files.listenTcp({ host, port: 0 });
+    return { listener: fd, address: { host, port } };
+  }
+
   /** A listener and the two ends of one connection to it. */
-  async connection(): Promise<{ listener: number; client: number; server: number; path: string }> {
-    const path = this.path('connection');
-    const listener = await this.env.files.listen(path);
-    const [server, client] = await Promise.all([this.accept(listener), this.connect(path)]);
+  async connection(family: SocketFamily): Promise<{
+    listener: number;
+    client: number;
+    server: number;
+    address: SocketAddress;
+  }> {
+    const { listener, address } = await this.listen(family);
+    const [server, client] = await Promise.all([this.accept(listener), this.connect(address)]);
     assert.ok(server >= 0, `accept gives ${server}`);
     assert.ok(client >= 0, `connect gives ${client}`);
     assert.notEqual(server, client);
-    return { listener, client, server, path };
+    return { listener, client, server, address };
   }
 
   /** Runs the reactor around `body`, then checks that each completion was due and nothing is left over. */

@@ -17,6 +17,8 @@
  *  8. An Io lives as long as its process, and one reactor runs in a process: two would wait for each other.
  */
 
+import type { SocketAddress } from './tcp-address.ts';
+
 /** A queue of completions, made by {@link Io.port}. */
 export type Port = number & { readonly __brand: 'Port' };
 
@@ -78,8 +80,11 @@ export type Io = {
 
   /** Waits for a client of `listener`; the result is the connection's descriptor. */
   accept(port: Port, index: number, listener: number): void;
-  /** Connects to a unix socket at `path`; the result is the connection's descriptor. */
-  connect(port: Port, index: number, path: string): void;
+  /**
+   * Connects to a unix socket, or over TCP with TCP_NODELAY; the result is the connection's descriptor. How long a machine that
+   * does not answer is tried is the kernel's to say: some two minutes.
+   */
+  connect(port: Port, index: number, to: SocketAddress): void;
   /** Receives 1 to `lengthBytes` bytes; 0 means the peer ended. At most one in flight per socket. */
   receive(port: Port, index: number, socket: number, address: number, lengthBytes: number): void;
   /**

@@ -30,7 +30,9 @@ export const ETIME = 62;
 export const EOVERFLOW = 75;
 export const EILSEQ = 84;
 export const EOPNOTSUPP = 95;
+export const EAFNOSUPPORT = 97;
 export const EADDRINUSE = 98;
+export const EADDRNOTAVAIL = 99;
 export const ECONNABORTED = 103;
 export const ECONNRESET = 104;
 export const ESHUTDOWN = 108;
@@ -73,7 +75,9 @@ export const ERRNO_BY_NAME: Readonly<Record<string, number>> = {
   EOVERFLOW,
   EILSEQ,
   EOPNOTSUPP,
+  EAFNOSUPPORT,
   EADDRINUSE,
+  EADDRNOTAVAIL,
   ECONNABORTED,
   ECONNRESET,
   ESHUTDOWN,

@@ -4,7 +4,8 @@ import fs from 'node:fs';
 import process from 'node:process';
 
 import { EINVAL, EISDIR, ENOENT, ENOTBLK, ENXIO, ErrnoError } from '../../model/errno.ts';
-import type { DataRange, Files, OpenFile, OpenFileOptions } from '../env.ts';
+import type { DataRange, Files, OpenFile, OpenFileOptions, TcpListener } from '../env.ts';
+import type { TcpAddress } from '../tcp-address.ts';
 import { toErrnoError } from './errno-of.ts';
 import { type Libc, openLibc } from './libc.ts';
 
@@ -13,14 +14,14 @@ const SECTOR_SMALL_BYTES = 512;
 const SECTOR_LARGE_BYTES = 4096;
 
 /** Where sockets come from: each maker of Io has its own descriptors. */
-export type Listen = (path: string) => Promise<number>;
+export type Listeners = Pick<Files, 'listen' | 'listenTcp'>;
 
 export class NodeFiles implements Files {
-  readonly #listen: Listen;
+  readonly #listeners: Listeners;
   #libc: Libc | undefined;
 
-  constructor(listen: Listen) {
-    this.#listen = listen;
+  constructor(listeners: Listeners) {
+    this.#listeners = listeners;
   }
 
   async open(path: string, options: OpenFileOptions): Promise<OpenFile> {
@@ -74,7 +75,11 @@ export class NodeFiles implements Files {
   }
 
   listen(path: string): Promise<number> {
-    return this.#listen(path);
+    return this.#listeners.listen(path);
+  }
+
+  listenTcp(address: TcpAddress): Promise<TcpListener> {
+    return this.#listeners.listenTcp(address);
   }
 
   async remove(path: string): Promise<void> {

@@ -15,6 +15,8 @@ import {
   PORT_COUNT_MAX,
   SEGMENT_COUNT_MAX,
 } from '../io.ts';
+import type { TcpListener } from '../env.ts';
+import type { SocketAddress, TcpAddress } from '../tcp-address.ts';
 import { Descriptors, NONE } from '../descriptors.ts';
 import { errnoOf } from './errno-of.ts';
 import { NodeSockets, SOCKET_FIRST } from './node-sockets.ts';
@@ -52,6 +54,10 @@ export class NodeIo implements Io {
   /** For {@link import('../env.ts').Files.listen}. */
   listen(path: string): Promise<number> {
     return this.#sockets.listen(path);
+  }
+
+  listenTcp(address: TcpAddress): Promise<TcpListener> {
+    return this.#sockets.listenTcp(address);
   }
 
   port(onCompletion: OnCompletion): Port {
@@ -110,8 +116,8 @@ export class NodeIo implements Io {
     this.#sockets.accept(tagOf(port, index), listener);
   }
 
-  connect(port: Port, index: number, path: string): void {
-    this.#sockets.connect(tagOf(port, index), path);
+  connect(port: Port, index: number, to: SocketAddress): void {
+    this.#sockets.connect(tagOf(port, index), to);
   }
 
   receive(port: Port, index: number, socket: number, address: number, lengthBytes: number): void {

@@ -1,12 +1,22 @@
 /**
- * Unix sockets for the Node maker of `env.io`: net.Server and net.Socket behind integer descriptors. Not fast; what
+ * Sockets for the Node maker of `env.io`: net.Server and net.Socket behind integer descriptors. Not fast; what
  * runs where io_uring is refused.
  */
 
 import { Buffer } from 'node:buffer';
 import net from 'node:net';
 
-import { EAGAIN, EBADF, ECANCELED, ENAMETOOLONG, EPIPE, ErrnoError } from '../../model/errno.ts';
+import {
+  EAGAIN,
+  EBADF,
+  ECANCELED,
+  EINVAL,
+  ENAMETOOLONG,
+  EPIPE,
+  ErrnoError,
+} from '../../model/errno.ts';
+import type { TcpListener } from '../env.ts';
+import { type SocketAddress, type TcpAddress, socketAddressOf } from '../tcp-address.ts';
 import { errnoOf, toErrnoError } from './errno-of.ts';
 import { removeStaleSocket } from './stale-socket.ts';
 
@@ -67,6 +77,25 @@ export class NodeSockets {
       server.listen(path);
       process.umask(umask);
     });
+    return this.#addListener(server);
+  }
+
+  /** Listens over TCP. Rejects with {@link ErrnoError}. */
+  async listenTcp(address: TcpAddress): Promise<TcpListener> {
+    if (socketAddressOf(address) === undefined) {
+      throw new ErrnoError({ errno: EINVAL, syscall: 'bind', path: address.host });
+    }
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) => reject(toErrnoError(error, 'bind', address.host)));
+      server.listen(address, resolve);
+    });
+    const bound = server.address();
+    const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+    return { fd: this.#addListener(server), port };
+  }
+
+  #addListener(server: net.Server): number {
     const listener: Listener = { kind: 'listener', server, waiting: [], accepts: [] };
     server.on('connection', (socket) => {
       listener.waiting.push(socket);
@@ -85,12 +114,17 @@ export class NodeSockets {
     this.#acceptNext(listener);
   }
 
-  connect(tag: number, path: string): void {
-    if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
-      this.#complete(tag, -ENAMETOOLONG);
+  connect(tag: number, to: SocketAddress): void {
+    const refusal = refusalOfAddress(to);
+    if (refusal !== 0) {
+      this.#complete(tag, -refusal);
       return;
     }
-    const socket = net.connect({ path, allowHalfOpen: true });
+    const socket = net.connect(
+      typeof to === 'string'
+        ? { path: to, allowHalfOpen: true }
+        : { ...to, allowHalfOpen: true, noDelay: true },
+    );
     const onError = (error: Error): void => this.#complete(tag, -errnoOf(error));
     socket.once('error', onError);
     socket.once('connect', () => {
@@ -241,6 +275,12 @@ export class NodeSockets {
     this.#open.set(fd, entry);
     return fd;
   }
+}
+
+/** Why there can be no socket at `to`, as an errno; 0 if there can. */
+function refusalOfAddress(to: SocketAddress): number {
+  if (typeof to !== 'string') return socketAddressOf(to) === undefined ? EINVAL : 0;
+  return Buffer.byteLength(to) > SOCKET_PATH_BYTES_MAX ? ENAMETOOLONG : 0;
 }
 
 /** Why nothing can be sent on a connection, as an errno; 0 if it can. */

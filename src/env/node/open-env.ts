@@ -4,7 +4,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 
 import type { Clock, Env, Files, Random } from '../env.ts';
 import type { Io, IoKind } from '../io.ts';
-import { listenUnix } from '../uring/listen.ts';
+import { listenTcp, listenUnix } from '../uring/listen.ts';
 import { openTestedUringIo } from '../uring/self-test.ts';
 import { NodeFiles } from './node-files.ts';
 import { NodeIo } from './node-io.ts';
@@ -44,7 +44,10 @@ function openIo({ io: wanted, memoryBytes }: EnvOptions): OpenedIo {
   if (wanted === 'node') return openNodeIo(memoryBytes, 'asked for');
   try {
     const { io, system } = openTestedUringIo({ memoryBytes });
-    const files = new NodeFiles(async (path) => listenUnix(system, path));
+    const files = new NodeFiles({
+      listen: async (path) => listenUnix(system, path),
+      listenTcp: async (address) => listenTcp(system, address),
+    });
     return { io, files, ioChoice: { kind: 'io_uring' } };
   } catch (error) {
     if (wanted === 'io_uring') throw error;
@@ -54,6 +57,6 @@ function openIo({ io: wanted, memoryBytes }: EnvOptions): OpenedIo {
 
 function openNodeIo(memoryBytes: number, reason: string): OpenedIo {
   const io = new NodeIo({ memoryBytes });
-  const files = new NodeFiles((path) => io.listen(path));
+  const files = new NodeFiles(io);
   return { io, files, ioChoice: { kind: 'node', reason } };
 }

@@ -71,7 +71,7 @@ for (const kind of ['io_uring', 'node'] as const) {
     });
 
     check('waiting costs no CPU', async (trial) => {
-      const { listener, client, server } = await trial.connection();
+      const { listener, client, server } = await trial.connection('unix');
       const receiving = trial.receive(server, 0, 100);
       const accepting = trial.accept(listener);
       // Until the just-in-time compiler and the collector have calmed down.

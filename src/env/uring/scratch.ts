@@ -7,7 +7,7 @@
  *   message header (msghdr)  name u64, name length u32 + pad, iovec u64, iovec count u64,
  *                            control u64, control length u64, flags u32 + pad          56 bytes
  *   timeout (timespec)       seconds i64, nanoseconds i64                              16 bytes
- *   address (sockaddr_un)    family u16, path, NUL                                    110 bytes
+ *   address (sockaddr)       of a unix socket or TCP: see listen.ts and tcp-address.ts, at most 110 bytes
  */
 
 import { assert } from '../../lib/assert.ts';
@@ -19,10 +19,8 @@ const SEGMENT_WORDS = 4;
 const MESSAGE_WORDS = 14;
 const TIMEOUT_WORDS = 4;
 const SOCKET_ADDRESS_WORDS = 28;
+/** The largest address: that of a unix socket, with its family and NUL. */
 export const SOCKET_ADDRESS_BYTES = 110;
-/** sun_path holds 108 bytes with its NUL. */
-export const SOCKET_PATH_BYTES_MAX = 107;
-const AF_UNIX = 1;
 const WORD_RANGE = 2 ** 32;
 const NS_PER_MS = 1e6;
 const MS_PER_SECOND = 1000;
@@ -96,14 +94,12 @@ export class Scratch {
     return this.#base + at * WORD;
   }
 
-  /** A unix socket address of {@link SOCKET_ADDRESS_BYTES}. `path` has at most {@link SOCKET_PATH_BYTES_MAX} bytes. */
-  socketAddress(path: Uint8Array): number {
-    assert(path.length <= SOCKET_PATH_BYTES_MAX, 'a socket path fits its address');
+  /** Copies a socket address of at most {@link SOCKET_ADDRESS_BYTES} and returns where it is. */
+  socketAddress(address: Uint8Array): number {
+    assert(address.length <= SOCKET_ADDRESS_BYTES, 'a socket address has its place');
     const at = this.#used;
     this.#used = at + SOCKET_ADDRESS_WORDS;
-    this.#words.fill(0, at, this.#used);
-    this.#bytes[at * WORD] = AF_UNIX;
-    this.#bytes.set(path, at * WORD + 2);
+    this.#bytes.set(address, at * WORD);
     return this.#base + at * WORD;
   }
 

@@ -53,6 +53,8 @@ const CANARIES: readonly (readonly [string, Partial<Syscalls>])[] = [
   ['user data without its high word', tampered((sqe) => zeroWords(sqe, 9))],
   ['another descriptor of the event loop', { backendFd: () => 1 }],
   ['a socket pair given back the wrong way', { socketpair: () => 0 }],
+  ['setsockopt that sets nothing', { setsockopt: () => 0 }],
+  ['getsockname that names nothing', { getsockname: () => 0 }],
 ];
 
 suite('self-test', () => {

@@ -12,7 +12,15 @@ import os from 'node:os';
 
 import { EBADF, ECANCELED, EPIPE } from '../../model/errno.ts';
 import type { Port } from '../io.ts';
-import { AF_UNIX, OP_POLL_ADD, POLLIN, SOCK_CLOEXEC, SOCK_STREAM } from './operations.ts';
+import {
+  AF_UNIX,
+  OP_POLL_ADD,
+  POLLIN,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  SO_SNDBUF,
+} from './operations.ts';
 import { Ring, RingRefused } from './ring.ts';
 import { SOCKET_ADDRESS_BYTES } from './scratch.ts';
 import { type Syscalls, openSyscalls } from './syscalls.ts';
@@ -89,6 +97,7 @@ class SelfTest {
     this.#testTimers();
     this.#testFile();
     this.#testStream();
+    this.#testSocketOption();
     this.#testConnection();
     this.#testClose();
   }
@@ -219,6 +228,23 @@ class SelfTest {
     this.#closeNow(left);
   }
 
+  /** A socket with a small buffer takes less than it is given. */
+  #testSocketOption(): void {
+    const [left, right] = this.#socketPair();
+    const size = Uint8Array.of(1, 0, 0, 0);
+    const set = this.#system.setsockopt(left, SOL_SOCKET, SO_SNDBUF, size, size.length);
+    this.#expect('setsockopt', set, 0);
+    const givenBytes = this.#arena.length;
+    const taken = this.#io.trySend(left, Uint32Array.of(0, givenBytes), 0, 1);
+    this.#expect(
+      'a send to a small buffer',
+      taken > 0 && taken < givenBytes ? 'part' : taken,
+      'part',
+    );
+    this.#closeNow(left);
+    this.#closeNow(right);
+  }
+
   /** accept and connect, at an address without a file: a name that starts with NUL. */
   #testConnection(): void {
     const name = `\0holdfast-self-test-${process.pid}`;
@@ -229,6 +255,11 @@ class SelfTest {
     this.#fds.add(listener);
     this.#expect('bind', this.#system.bind(listener, address, SOCKET_ADDRESS_BYTES), 0);
     this.#expect('listen', this.#system.listen(listener, 1), 0);
+    const bound = new Uint8Array(SOCKET_ADDRESS_BYTES + 1);
+    const length = Uint32Array.of(SOCKET_ADDRESS_BYTES + 1);
+    this.#expect('getsockname', this.#system.getsockname(listener, bound, length), 0);
+    this.#expect('length of the name', length[0]!, SOCKET_ADDRESS_BYTES);
+    this.#expect('name', Buffer.from(bound).toString('latin1', 2, 2 + name.length), name);
     let client = -1;
     const server = this.#do((index) => {
       this.#io.accept(this.#port, index, listener);

@@ -42,6 +42,15 @@ export type Syscalls = {
   connect(fd: number, address: Uint8Array, lengthBytes: number): number;
   bind(fd: number, address: Uint8Array, lengthBytes: number): number;
   listen(fd: number, backlog: number): number;
+  setsockopt(
+    fd: number,
+    level: number,
+    name: number,
+    value: Uint8Array,
+    lengthBytes: number,
+  ): number;
+  /** The address that `fd` is bound to; `length` holds the room in `address`, then what is used. */
+  getsockname(fd: number, address: Uint8Array, length: Uint32Array): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
   memfdCreate(name: string, flags: number): number;
@@ -113,6 +122,12 @@ export function openSyscalls(): Syscalls {
     connect: ffi.func('int connect(int fd, const uint8_t *address, uint32_t length)'),
     bind: ffi.func('int bind(int fd, const uint8_t *address, uint32_t length)'),
     listen: ffi.func('int listen(int fd, int backlog)'),
+    setsockopt: ffi.func(
+      'int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)',
+    ),
+    getsockname: ffi.func(
+      'int getsockname(int fd, _Out_ uint8_t *address, _Inout_ uint32_t *length)',
+    ),
     shutdown: ffi.func('int shutdown(int fd, int how)'),
     close: ffi.func('int close(int fd)'),
     memfdCreate: ffi.func('int memfd_create(const char *name, uint32_t flags)'),

@@ -8,7 +8,10 @@ import { after, suite, test } from 'node:test';
 
 import { COMPLIANCE_MEMORY_BYTES, ioCompliance } from '../io-compliance.ts';
 import type { MakeTrialSetup } from '../io-trial.ts';
+import { openFfi } from '../ffi.ts';
 import { realSetups } from '../node/trial-setup.ts';
+import { listenTcp } from './listen.ts';
+import { IPPROTO_TCP, TCP_NODELAY } from './operations.ts';
 import { FLAG_SETS, type RingOptions } from './ring.ts';
 import { openTestedUringIo } from './self-test.ts';
 import { type UringIo, openUringIo } from './uring-io.ts';
@@ -81,6 +84,27 @@ suite('the rings', () => {
     for (let i = 0; i < 100; i += 1) io.timer(port, i, 1);
     turnUntil(io, () => seen.length === 100);
     assert.equal(new Set(seen).size, 100);
+  });
+
+  test('TCP waits for nothing more to send, on either side', () => {
+    const getsockopt = openFfi().func<
+      (fd: number, level: number, name: number, value: Uint8Array, length: Uint32Array) => number
+    >(
+      'int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
+    );
+    const io = openUringIo({ memoryBytes: 65_536 });
+    const { fd, port } = listenTcp(openSyscalls(), { host: '127.0.0.1', port: 0 });
+    const sockets: number[] = [];
+    const completions = io.port((_index, result) => sockets.push(result));
+    io.accept(completions, 0, fd);
+    io.connect(completions, 1, { host: '127.0.0.1', port });
+    turnUntil(io, () => sockets.length === 2);
+    for (const socket of sockets) {
+      const value = new Uint8Array(4);
+      assert.equal(getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, value, Uint32Array.of(4)), 0);
+      assert.equal(value[0], 1);
+    }
+    for (const socket of [...sockets, fd]) fs.closeSync(socket);
   });
 
   test('ranges outside the arena never reach the kernel', () => {

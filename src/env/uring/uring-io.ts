@@ -1,12 +1,10 @@
 /** `env.io` on io_uring: each operation becomes one submission entry, filled here. The loop is {@link Reactor}'s. */
 
-import { Buffer } from 'node:buffer';
-
 import { assert } from '../../lib/assert.ts';
-import { ENAMETOOLONG } from '../../model/errno.ts';
+import { EINVAL, ENAMETOOLONG } from '../../model/errno.ts';
 import type { Io, OnCompletion, Port } from '../io.ts';
+import { type SocketAddress, socketAddressOf } from '../tcp-address.ts';
 import {
-  AF_UNIX,
   FSYNC_DATASYNC,
   KIND_CONNECT,
   KIND_FILE,
@@ -29,12 +27,12 @@ import {
   OP_WRITEV,
   SHUT_RDWR,
   SOCK_CLOEXEC,
-  SOCK_STREAM,
   tagOf,
 } from './operations.ts';
 import { Reactor } from './reactor.ts';
 import { type RingOptions, Ring, RingRefused } from './ring.ts';
-import { SCRATCH_BYTES, SOCKET_ADDRESS_BYTES, SOCKET_PATH_BYTES_MAX, Scratch } from './scratch.ts';
+import { SCRATCH_BYTES, Scratch } from './scratch.ts';
+import { openSocket, unixAddress } from './listen.ts';
 import { type Syscalls, openSyscalls } from './syscalls.ts';
 
 const PAGE_BYTES_WASM = 65_536;
@@ -162,23 +160,23 @@ export class UringIo implements Io {
     this.#sqe[at + 7] = SOCK_CLOEXEC;
   }
 
-  connect(port: Port, index: number, path: string): void {
+  connect(port: Port, index: number, to: SocketAddress): void {
     const tag = tagOf(port, index);
-    const bytes = Buffer.from(path);
-    if (bytes.length > SOCKET_PATH_BYTES_MAX) {
-      this.#reactor.defer(tag, -ENAMETOOLONG);
+    const socketAddress = typeof to === 'string' ? unixAddress(to) : socketAddressOf(to);
+    if (socketAddress === undefined) {
+      this.#reactor.defer(tag, typeof to === 'string' ? -ENAMETOOLONG : -EINVAL);
       return;
     }
-    const fd = this.#system.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const fd = openSocket(this.#system, socketAddress);
     if (fd < 0) {
-      this.#reactor.defer(tag, -this.#system.errno());
+      this.#reactor.defer(tag, fd);
       return;
     }
     if (!this.#reactor.admit(fd, tag)) return;
-    const socketAddress = this.#reactor.scratch().socketAddress(bytes);
+    const copy = this.#reactor.scratch().socketAddress(socketAddress);
     const at = this.#reactor.entry(OP_CONNECT, fd, tag, KIND_CONNECT);
-    this.#reactor.pointAt(at, socketAddress, 0);
-    this.#sqe[at + 2] = SOCKET_ADDRESS_BYTES;
+    this.#reactor.pointAt(at, copy, 0);
+    this.#sqe[at + 2] = socketAddress.length;
   }
 
   receive(port: Port, index: number, socket: number, address: number, lengthBytes: number): void {
