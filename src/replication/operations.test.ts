@@ -15,26 +15,27 @@ test('a change waits for what came before and overlaps it, and so does a read of
   const beside = operations.add('write', 3, range(5, 1));
   const over = operations.add('trim', 4, range(4, 1));
   assert.deepEqual(
-    [first, read, beside, over].map((each) => operations.mayStart(each)),
-    [true, false, true, false],
+    [first, read, beside, over].map((each) => each.waitsFor),
+    [0, 1, 0, 1],
   );
-  operations.remove(first);
-  assert.ok(operations.mayStart(read));
+  assert.ok(operations.remove(first), 'the read is free');
+  assert.equal(read.waitsFor, 0);
   // The read that came before still holds it.
-  assert.ok(!operations.mayStart(over));
+  assert.equal(over.waitsFor, 1);
+  assert.ok(!operations.remove(beside), 'nothing waited for it');
 });
 
 test('reads share, a flush has no range, and parts of one block overlap', () => {
   const operations = new Operations();
   operations.add('read', 1, range(0, 4));
-  assert.ok(operations.mayStart(operations.add('read', 2, range(0, 4))));
-  assert.ok(operations.mayStart(operations.add('flush', 3)));
+  assert.equal(operations.add('read', 2, range(0, 4)).waitsFor, 0);
+  assert.equal(operations.add('flush', 3).waitsFor, 0);
   operations.add('write', 4, { offsetBytes: 8 * BLOCK_BYTES, lengthBytes: 512 });
   const other = operations.add('write', 5, {
     offsetBytes: 8 * BLOCK_BYTES + 512,
     lengthBytes: 512,
   });
-  assert.ok(!operations.mayStart(other));
+  assert.equal(other.waitsFor, 1);
 });
 
 test('one that is over is handed out again only after it was recycled', () => {
@@ -49,4 +50,25 @@ test('one that is over is handed out again only after it was recycled', () => {
   operations.recycle();
   assert.equal(operations.add('read', 3, range(0, 1)), over);
   assert.equal(over.started, false);
+});
+
+test('an id finds its operation while that is active, however many there are', () => {
+  const operations = new Operations();
+  const all = Array.from({ length: 3000 }, (_, index) =>
+    operations.add('write', index, range(index, 1)),
+  );
+  for (const each of all) assert.equal(operations.find(each.id), each);
+  const stays = all[1];
+  for (const each of all) if (each !== stays) operations.remove(each);
+  for (const each of all) assert.equal(operations.find(each.id), each === stays ? each : undefined);
+  operations.recycle();
+  const ids = new Set(all.map(({ id }) => id));
+  for (let i = 0; i < 10_000; i++) {
+    const next = operations.add('write', i, range(i, 1));
+    assert.ok(!ids.has(next.id), 'no id comes twice');
+    ids.add(next.id);
+    operations.remove(next);
+    operations.recycle();
+  }
+  assert.equal(operations.find(stays?.id ?? 0), stays);
 });

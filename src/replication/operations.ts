@@ -39,6 +39,13 @@ export class Operation extends RequestBody {
   onlySeats = 0;
   /** Not over yet. */
   isActive = false;
+  /** Order matters to it: it has a range, and is no question. */
+  isOrdered = false;
+  /** Of an ordered one: its blocks, the end exclusive. */
+  firstBlock = 0;
+  endBlock = 0;
+  /** How many earlier ones that overlap it are not over. */
+  waitsFor = 0;
   started = false;
   /** Its client knows; a replica outside S did not answer yet. */
   isAcknowledged = false;
@@ -57,27 +64,17 @@ export class Operation extends RequestBody {
   get isChange(): boolean {
     return isChange(this.kind);
   }
-
-  /** Whether order matters to it; a question is asked while its range is held. */
-  get hasRange(): boolean {
-    return this.question === undefined && this.kind !== 'flush';
-  }
-
-  get firstBlock(): number {
-    return Math.floor(this.offsetBytes / BLOCK_BYTES);
-  }
-
-  /** One past the last. */
-  get endBlock(): number {
-    return Math.ceil((this.offsetBytes + this.lengthBytes) / BLOCK_BYTES);
-  }
 }
+
+/** Answers find their operation by the low bits of its id; a power of two, doubled while half of it is taken. */
+const TABLE_LENGTH = 1024;
 
 export class Operations implements Iterable<Operation> {
   readonly #active: Operation[] = [];
   readonly #spare: Operation[] = [];
   /** Over, and maybe still in the hands of a caller. */
   readonly #over: Operation[] = [];
+  #table = new Array<Operation | undefined>(TABLE_LENGTH).fill(undefined);
   #nextId = 1;
 
   get size(): number {
@@ -93,40 +90,48 @@ export class Operations implements Iterable<Operation> {
     return this.#active[Symbol.iterator]();
   }
 
-  /** A fresh one, last in order, for the caller to fill in before it calls {@link mayStart}. */
-  add(kind: Operation['kind'], token: number, range?: Range): Operation {
+  /** A fresh one, last in order, for the caller to fill in. A `question` is asked past the order of the others. */
+  add(kind: Operation['kind'], token: number, range?: Range, question?: Question): Operation {
     const operation = this.#spare.pop() ?? new Operation();
-    operation.id = this.#nextId++;
+    operation.id = this.#freshId();
+    this.#table[operation.id % this.#table.length] = operation;
     operation.isActive = true;
     operation.kind = kind;
     operation.token = token;
+    operation.question = question;
     operation.offsetBytes = range?.offsetBytes ?? 0;
     operation.lengthBytes = range?.lengthBytes ?? 0;
     operation.address = range?.address ?? 0;
+    operation.isOrdered = question === undefined && kind !== 'flush';
+    operation.firstBlock = Math.floor(operation.offsetBytes / BLOCK_BYTES);
+    operation.endBlock = Math.ceil((operation.offsetBytes + operation.lengthBytes) / BLOCK_BYTES);
+    operation.waitsFor = 0;
+    for (const other of this.#active) if (conflict(other, operation)) operation.waitsFor++;
     this.#active.push(operation);
     return operation;
   }
 
   find(id: number): Operation | undefined {
-    for (const operation of this.#active) if (operation.id === id) return operation;
-    return undefined;
+    const found = this.#table[id % this.#table.length];
+    return found?.id === id ? found : undefined;
   }
 
-  /** Whether nothing before it overlaps it. */
-  mayStart(operation: Operation): boolean {
-    for (const other of this.#active) {
-      if (other === operation) return true;
-      if (conflict(other, operation)) return false;
-    }
-    return true;
-  }
-
-  /** Takes out one that is over. */
-  remove(operation: Operation): void {
-    if (!operation.isActive) return;
+  /** Takes out one that is over; whether another one waits for nothing any more. */
+  remove(operation: Operation): boolean {
+    if (!operation.isActive) return false;
     operation.isActive = false;
-    this.#active.splice(this.#active.indexOf(operation), 1);
+    this.#table[operation.id % this.#table.length] = undefined;
+    const at = this.#active.indexOf(operation);
+    this.#active.splice(at, 1);
     this.#over.push(operation);
+    let freesOne = false;
+    for (let i = at; i < this.#active.length; i++) {
+      const later = this.#active[i];
+      if (later === undefined || !conflict(operation, later)) continue;
+      later.waitsFor--;
+      freesOne ||= later.waitsFor === 0;
+    }
+    return freesOne;
   }
 
   /** Those that are over may be handed out again: called when nothing of this is on the stack. */
@@ -134,10 +139,24 @@ export class Operations implements Iterable<Operation> {
     for (const operation of this.#over) this.#spare.push(reset(operation));
     this.#over.length = 0;
   }
+
+  /** Larger than all before it, and of a free place in the table. */
+  #freshId(): number {
+    if (this.#active.length * 2 >= this.#table.length) this.#enlarge();
+    while (this.#table[this.#nextId % this.#table.length] !== undefined) this.#nextId++;
+    return this.#nextId++;
+  }
+
+  #enlarge(): void {
+    const table = new Array<Operation | undefined>(this.#table.length * 2).fill(undefined);
+    for (const operation of this.#active) table[operation.id % table.length] = operation;
+    this.#table = table;
+  }
 }
 
+/** Whether of two ordered ones the later must wait for the earlier. */
 function conflict(a: Operation, b: Operation): boolean {
-  if (!a.hasRange || !b.hasRange || (a.kind === 'read' && b.kind === 'read')) return false;
+  if (!a.isOrdered || !b.isOrdered || (a.kind === 'read' && b.kind === 'read')) return false;
   return a.firstBlock < b.endBlock && b.firstBlock < a.endBlock;
 }
 

@@ -103,8 +103,7 @@ export class WritePath {
       question.onDone(ECONNRESET);
       return;
     }
-    const operation = this.operations.add(question.kind, -1, question);
-    operation.question = question;
+    const operation = this.operations.add(question.kind, -1, question, question);
     operation.onlySeats = question.seats;
     operation.number = question.kind === 'copy' ? this.#nextNumber++ : (question.number ?? 0);
     operation.dataMask = question.dataMask ?? 0;
@@ -238,8 +237,8 @@ export class WritePath {
   }
 
   #startIfFree(operation: Operation): void {
-    if (!operation.isActive || operation.started || !this.isServing) return;
-    if (!this.operations.mayStart(operation)) return;
+    if (!operation.isActive || operation.started || operation.waitsFor > 0) return;
+    if (!this.isServing) return;
     operation.started = true;
     if (operation.kind === 'hold') {
       const onHeld = operation.onDone;
@@ -375,8 +374,7 @@ export class WritePath {
   }
 
   #remove(operation: Operation): void {
-    this.operations.remove(operation);
-    if (!this.isServing) return;
+    if (!this.operations.remove(operation) || !this.isServing) return;
     for (const other of this.operations.all()) this.#startIfFree(other);
   }
 }
