@@ -27,7 +27,7 @@ export async function assertUnused(device: string): Promise<void> {
   const [path] = mountsOf(device);
   if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume: device, path });
   if (!(await isClaimed(device))) return;
-  const problem = `"${device}" is mounted in another namespace, or another device lies on it`;
+  const problem = `"${device}" is mounted in another namespace, lies under another device, or a program such as fsck has it`;
   throw new Refusal('ATTACHER_REFUSED', { call: 'detach', problem });
 }
 

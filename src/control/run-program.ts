@@ -4,6 +4,8 @@ import { execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 
+import { PROGRAM_MARK } from './left-programs.ts';
+
 export type ProgramResult =
   | { readonly kind: 'ended'; readonly status: number; readonly output: string }
   /** It is not installed. */
@@ -13,7 +15,7 @@ export type ProgramResult =
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const E2FSCK_CONFIG = new URL('./e2fsck.conf', import.meta.url).pathname;
 /** Messages in English, so that those who look one up find it. */
-const ENVIRONMENT = { PATH, LC_ALL: 'C', E2FSCK_CONFIG };
+const ENVIRONMENT = { PATH, LC_ALL: 'C', E2FSCK_CONFIG, ...PROGRAM_MARK };
 /** mkfs and fsck print a few lines; a corrupt file system makes them print one for each mistake. */
 const OUTPUT_BYTES_MAX = 1_048_576;
 

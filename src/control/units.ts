@@ -91,7 +91,8 @@ function processLines(facts: UnitFacts, role: Role): readonly string[] {
     `Environment=${quoted(`NODE_COMPILE_CACHE=${compileCache(facts.root)}`)}`,
     'Restart=always',
     'RestartSec=200ms',
-    'KillMode=mixed',
+    // What control started on a file system comes to its end: killed it could leave half of it.
+    `KillMode=${role === 'control' ? 'process' : 'mixed'}`,
     'UMask=0077',
     'LimitNOFILE=524288',
     'LimitMEMLOCK=infinity',

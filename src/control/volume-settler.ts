@@ -11,6 +11,7 @@ import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/recor
 import { formatSize } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
+import { waitForLeftPrograms } from './left-programs.ts';
 import {
   checkFileSystem,
   clearLostAndFound,
@@ -184,6 +185,9 @@ export class VolumeSettler {
     try {
       // Mounted by a call that did not come to its end: neither made nor checked again.
       const isMounted = mountAt(mount.path)?.source === device;
+      await waitForLeftPrograms(device, (program) =>
+        this.#show(volume, `waiting for ${program}, which an earlier control started`),
+      );
       this.#show(volume, `looking for its ${fsType}, or making it`);
       const was = isMounted ? 'mounted' : await this.#ensureFileSystem(volume, mount);
       onStep(`volume.mount: file system ${was}`);
