@@ -9,6 +9,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   env: ['lib', 'model'],
   wire: ['lib', 'model'],
   replication: ['lib', 'model'],
+  placement: ['lib', 'model'],
   store: ['lib', 'model', 'env'],
   metadata: ['lib', 'model', 'env'],
   durability: ['lib', 'model', 'env'],
@@ -23,7 +24,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These take time, randomness and I/O from nowhere, or from Env alone. */
-const WITHOUT_NODE = ['lib', 'model', 'wire', 'replication', 'store'];
+const WITHOUT_NODE = ['lib', 'model', 'wire', 'replication', 'placement', 'store'];
 
 /** Program text never depends on tests, and the simulator only on what it simulates. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
@@ -34,9 +35,19 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
     'src/store',
     'src/wire',
     'src/replication',
+    'src/placement',
     'src/engine',
   ],
-  bench: ['src/lib', 'src/model', 'src/env', 'src/engine', 'src/control', 'src/cli', 'test/'],
+  bench: [
+    'src/lib',
+    'src/model',
+    'src/env',
+    'src/engine',
+    'src/placement',
+    'src/control',
+    'src/cli',
+    'test/',
+  ],
 };
 
 export function checkImports(sources: readonly Source[]): string[] {
