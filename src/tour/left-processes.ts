@@ -8,9 +8,9 @@ const END_MS_MAX = 30_000;
 
 /** Asks them to end (PostgreSQL: the fast shutdown) and waits. The folder's name is random: nobody else's program bears it. */
 export async function endProcessesOf(workFolder: string): Promise<void> {
-  for (const pid of processesOf(workFolder)) process.kill(pid, 'SIGINT');
+  for (const pid of processesIn(workFolder)) process.kill(pid, 'SIGINT');
   const deadlineMs = performance.now() + END_MS_MAX;
-  for (let left = processesOf(workFolder); left.length > 0; left = processesOf(workFolder)) {
+  for (let left = processesIn(workFolder); left.length > 0; left = processesIn(workFolder)) {
     if (performance.now() > deadlineMs) {
       throw new Error(`Processes of the last tour do not end: ${left.join(', ')}`);
     }
@@ -18,7 +18,8 @@ export async function endProcessesOf(workFolder: string): Promise<void> {
   }
 }
 
-function processesOf(workFolder: string): number[] {
+/** The programs that were started with a path in the work folder of a tour. */
+export function processesIn(workFolder: string): number[] {
   return processes
     .pids()
     .filter((pid) => processes.wordsOf(pid).join(' ').includes(`${workFolder}/`));

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 
 import { makeDirectory } from '../env/node/make-directory.ts';
 import { processes } from '../env/node/processes.ts';
+import { processesIn } from './left-processes.ts';
 
 type Note = { readonly pid: number; readonly workFolder: string };
 
@@ -51,8 +52,9 @@ export class WorkFolders {
   /** Makes the folder for mount point and sockets. Not below DIR: the database's user may not be let through to there. */
   make(): string {
     const left = this.#readNote()?.workFolder;
+    sweepOthers();
     this.#madeForNote = makeDirectory(this.kept, 0o700);
-    const folder = mkdtempSync(join(tmpdir(), 'holdfast-tour-'));
+    const folder = mkdtempSync(join(tmpdir(), `holdfast-tour-${process.pid}-`));
     this.#made = left === undefined ? [folder] : [left, folder];
     chmodSync(folder, 0o711);
     const note: Note = { pid: process.pid, workFolder: folder };
@@ -65,11 +67,7 @@ export class WorkFolders {
    * of Holdfast mounts again what was mounted when it died.
    */
   remove(): void {
-    for (const folder of this.#made) {
-      rmSync(join(folder, 'socket'), { recursive: true, force: true });
-      // rmdir refuses a folder with something in it: a mount that is still there loses nothing.
-      for (const empty of [join(folder, 'volume'), folder]) if (existsSync(empty)) rmdirSync(empty);
-    }
+    for (const folder of this.#made) removeFolder(folder);
     rmSync(this.#notePath, { force: true });
     // Where Holdfast did not start, nothing of the tour stays either.
     for (const at of this.#madeForNote.toReversed())
@@ -83,6 +81,28 @@ export class WorkFolders {
       return undefined;
     }
   }
+}
+
+/** Removes the folders of dead tours whose installation is gone with its note, and in which nothing runs or is mounted any more. */
+function sweepOthers(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = /^holdfast-tour-(\d+)-/.exec(name)?.[1];
+    const folder = join(tmpdir(), name);
+    if (pid === undefined || isTour(Number(pid)) || processesIn(folder).length > 0) continue;
+    try {
+      removeFolder(folder);
+    } catch {
+      // Another user's, or a mount is still there: its own next tour ends that.
+    }
+  }
+}
+
+function removeFolder(folder: string): void {
+  // rmdir refuses a folder with something in it: a mount that is still there loses nothing.
+  const volume = join(folder, 'volume');
+  if (existsSync(volume)) rmdirSync(volume);
+  rmSync(join(folder, 'socket'), { recursive: true, force: true });
+  if (existsSync(folder)) rmdirSync(folder);
 }
 
 /** The process lives and is a tour: its number may have gone to another. */
