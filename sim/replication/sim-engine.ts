@@ -185,6 +185,9 @@ export class SimEngine {
       host: {
         now: () => world.nowUs / 1000,
         answer: (connectionId, answer) => this.#answer(connectionId, answer),
+        dropped: () => {
+          // The collector has the copies.
+        },
       },
     });
   }

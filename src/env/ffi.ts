@@ -1,6 +1,6 @@
 /**
  * The door to C functions: koffi, loaded when first needed, so that a platform without it can still run on the
- * Node maker. Every signature that Holdfast calls is written in env/uring/syscalls.ts or env/node/libc.ts and nowhere else;
+ * Node maker. Every signature that Holdfast calls is written in env/uring/syscalls.ts, env/node/libc.ts, env/node/evp.ts or env/linux/raw-sockets.ts and nowhere else;
  * docs/memory-safety.md says how they are checked at start.
  */
 

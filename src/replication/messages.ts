@@ -91,7 +91,7 @@ export type Mark = {
 };
 
 export type Digest = {
-  /** 128 bits over versions, masks and bytes. */
+  /** 128 bits over versions, masks and bytes, as unsigned words. */
   readonly words: readonly [number, number, number, number];
   readonly dataMask: number;
   /** Epoch of the last change. */

@@ -26,6 +26,7 @@ function rig(state: ReplicaState = { seen: undefined, base: undefined }) {
   const calls: string[] = [];
   const waiting: number[] = [];
   const answers: string[] = [];
+  const dropped: string[] = [];
   let nowMs = 10_000;
   const later = (name: string) => (token: number, detail?: unknown) => {
     calls.push(typeof detail === 'number' ? `${name} ${detail}` : name);
@@ -50,6 +51,7 @@ function rig(state: ReplicaState = { seen: undefined, base: undefined }) {
       now: () => nowMs,
       answer: (connection, answer: Answer) =>
         answers.push(`${connection}: ${answer.kind} s${answer.session} ${answer.errno}`),
+      dropped: (connection, token) => dropped.push(`${connection}: ${token}`),
     },
   });
   const ask = (connection: number, fields: Partial<Request>): void =>
@@ -57,6 +59,7 @@ function rig(state: ReplicaState = { seen: undefined, base: undefined }) {
   return {
     calls,
     answers,
+    dropped,
     ask,
     replica,
     open: (connection: number, session: number, seen: Record) =>
@@ -171,4 +174,37 @@ test('a gap in the requests ends the session', () => {
   ask(1, { kind: 'write', session: 1, sequence: 2, epoch: 2 });
   ask(1, { kind: 'write', session: 1, sequence: 1, epoch: 2 });
   assert.deepEqual(calls, ['stamp 2', 'keep']);
+});
+
+test('a request is answered or dropped, once, whenever its session ends', () => {
+  const { answers, dropped, open, ask, done } = rig();
+  open(1, 1, record(2, HEAD_0));
+  done();
+  done();
+  ask(1, { kind: 'write', session: 1, sequence: 1, epoch: 2, token: 11 });
+  ask(1, { kind: 'durable', session: 1, sequence: 2, epoch: 2, token: 12 });
+  ask(1, {
+    kind: 'record',
+    session: 1,
+    sequence: 3,
+    record: record(3, HEAD_0),
+    epoch: 3,
+    token: 13,
+  });
+  assert.deepEqual(dropped, ['1: 12']);
+  // It waits for the write, as the session before it does.
+  ask(2, { kind: 'open', session: 2, head: HEAD_0, record: record(4, HEAD_0), token: 20 });
+  assert.deepEqual(dropped.splice(0), ['1: 12', '1: 13']);
+  ask(1, { kind: 'read', session: 1, sequence: 4, token: 14 });
+  ask(3, { kind: 'open', session: 3, head: HEAD_0, record: record(4, HEAD_0), token: 30 });
+  assert.deepEqual(dropped.splice(0), ['1: 14', '2: 20']);
+  done();
+  assert.deepEqual(dropped.splice(0), ['1: 11']);
+  done();
+  done();
+  assert.deepEqual(answers.slice(1), ['3: open s3 0']);
+  // One is missing before it.
+  ask(3, { kind: 'read', session: 3, sequence: 2, token: 31 });
+  ask(3, { kind: 'read', session: 3, sequence: 1, token: 32 });
+  assert.deepEqual(dropped, ['3: 31', '3: 32']);
 });

@@ -62,8 +62,10 @@ export type ReplicaContent = {
 export type ReplicaHost = {
   /** CLOCK_BOOTTIME, ms. */
   now(): number;
-  /** Sends over the connection; without effect when it is gone. The answer is reused after the call. */
+  /** Sends over the connection, unless it is gone. The answer is reused after the call. */
   answer(connection: number, answer: Answer): void;
+  /** A request without an answer: a `durable`, or its session is over. Its memory is the sender's again. Each one is answered or dropped, once. */
+  dropped(connection: number, token: number): void;
 };
 
 type Session = {
@@ -125,9 +127,10 @@ export class Replica {
       return;
     }
     const session = this.#session;
-    if (session?.connection !== connection || session.number !== request.session) return;
-    if (session.state !== 'open' || request.sequence !== session.sequence + 1) {
-      this.#session = undefined;
+    const isOurs = session?.connection === connection && session.number === request.session;
+    if (!isOurs || session.state !== 'open' || request.sequence !== session.sequence + 1) {
+      if (isOurs) this.#endSession();
+      this.#host.dropped(connection, request.token);
       return;
     }
     session.sequence++;
@@ -152,7 +155,10 @@ export class Replica {
 
   #open(connection: number, request: Request): void {
     const { record, head } = request;
-    if (record === undefined || head === undefined) return;
+    if (record === undefined || head === undefined) {
+      this.#host.dropped(connection, request.token);
+      return;
+    }
     if (this.#refuses(record, head, request.session)) {
       const answer = this.#fresh('open', request);
       answer.errno = ESTALE;
@@ -160,6 +166,7 @@ export class Replica {
       this.#host.answer(connection, answer);
       return;
     }
+    this.#endSession();
     this.#session = {
       connection,
       number: request.session,
@@ -169,9 +176,18 @@ export class Replica {
       state: 'waiting',
       sequence: 0,
     };
-    this.#records.length = 0;
-    this.#recording = false;
     this.#advance();
+  }
+
+  /** What the content still has is dropped as it ends. */
+  #endSession(): void {
+    const session = this.#session;
+    this.#session = undefined;
+    this.#recording = false;
+    if (session === undefined) return;
+    const { connection } = session;
+    if (session.state !== 'open') this.#host.dropped(connection, session.token);
+    for (const { token } of this.#records.splice(0)) this.#host.dropped(connection, token);
   }
 
   #refuses(record: Record, head: HeadId, session: number): boolean {
@@ -225,7 +241,7 @@ export class Replica {
   #opened(work: Work, errno: number): void {
     const { session } = work;
     if (errno !== 0) {
-      if (this.#session === session) this.#session = undefined;
+      if (this.#session === session) this.#endSession();
       return;
     }
     if (work.epoch !== KEPT) {
@@ -254,12 +270,15 @@ export class Replica {
       case 'digest':
         this.#digest(session, request);
         break;
-      case 'record':
-        this.#records.push(workOf(session, 'record', request));
+      case 'record': {
+        const { token, epoch, record } = request;
+        this.#records.push({ session, kind: 'record', token, epoch, record, digest: undefined });
         this.#advance();
         break;
+      }
       case 'durable':
         this.#content.dropMarks(request.epoch, request.number);
+        this.#host.dropped(session.connection, request.token);
         break;
       case 'renew':
         this.#grant = { holder: session.head, untilMs: this.#host.now() + GRANT_MS };
@@ -267,7 +286,7 @@ export class Replica {
         break;
       case 'release':
         this.#grant = undefined;
-        this.#session = undefined;
+        this.#endSession();
         this.#host.answer(session.connection, this.#fresh('release', request));
         break;
       case 'marks': {
@@ -282,12 +301,7 @@ export class Replica {
         this.#host.answer(session.connection, answer);
         break;
       }
-      case 'open':
-        break;
-      case 'write':
-      case 'zero':
-      case 'trim':
-      case 'copy':
+      default:
         this.#content.change(this.#begin(session, request.kind, request), request);
         break;
     }
@@ -320,7 +334,7 @@ export class Replica {
     if (isKept && errno === 0) this.#state = this.#stateWith(work.record);
     if (this.#session !== work.session) return;
     if (errno !== 0) {
-      this.#session = undefined;
+      this.#endSession();
       return;
     }
     if (!isKept) {
@@ -350,7 +364,10 @@ export class Replica {
 
   #reply(work: Work, errno: number): void {
     const { session } = work;
-    if (this.#session !== session) return;
+    if (this.#session !== session) {
+      this.#host.dropped(session.connection, work.token);
+      return;
+    }
     const answer = this.#fresh(work.kind, { session: session.number, token: work.token });
     answer.errno = errno;
     answer.digest = work.digest;
@@ -379,8 +396,3 @@ export class Replica {
 
 /** In place of an epoch: the second step of an opening or a set change. */
 const KEPT = -1;
-
-function workOf(session: Session, kind: Request['kind'], request: Request): Work {
-  const { token, epoch, record } = request;
-  return { session, kind, token, epoch, record, digest: undefined };
-}

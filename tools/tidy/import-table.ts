@@ -11,6 +11,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   replication: ['lib', 'model'],
   placement: ['lib', 'model'],
   store: ['lib', 'model', 'env'],
+  peer: ['lib', 'model', 'env', 'replication'],
   metadata: ['lib', 'model', 'env'],
   durability: ['lib', 'model', 'env'],
   engine: ['lib', 'model', 'env', 'wire', 'store'],
@@ -24,7 +25,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** These take time, randomness and I/O from nowhere, or from Env alone. */
-const WITHOUT_NODE = ['lib', 'model', 'wire', 'replication', 'placement', 'store'];
+const WITHOUT_NODE = ['lib', 'model', 'wire', 'replication', 'placement', 'store', 'peer'];
 
 /** Program text never depends on tests, and the simulator only on what it simulates. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
@@ -36,6 +37,7 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
     'src/wire',
     'src/replication',
     'src/placement',
+    'src/peer',
     'src/engine',
   ],
   bench: [
@@ -44,6 +46,8 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
     'src/env',
     'src/engine',
     'src/placement',
+    'src/peer',
+    'src/replication',
     'src/control',
     'src/cli',
     'test/',

@@ -66,7 +66,7 @@ type Ban = {
 };
 
 /** Code that the simulator runs, or must be able to. What starts a process (x-main.ts) is none of it. */
-const SIMULATED = /^src\/(lib|model|wire|store|engine)\/(?!.*(\.test|-main)\.ts$)/;
+const SIMULATED = /^src\/(lib|model|wire|store|peer|engine)\/(?!.*(\.test|-main)\.ts$)/;
 
 const BANS: readonly Ban[] = [
   {
