@@ -36,6 +36,7 @@ const FILES = {
   'docker.io': inPath('dockerd'),
   podman: inPath('podman'),
   prometheus: inPath('promtool'),
+  'etcd-server': inPath('etcd'),
 };
 
 /** What `npm start` needs. */
@@ -53,6 +54,7 @@ export const TEST_PACKAGES = [
   'docker.io',
   'podman',
   'prometheus',
+  'etcd-server',
 ];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';

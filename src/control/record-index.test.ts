@@ -58,3 +58,20 @@ test('a change that was committed while the index was read is in it once, and no
   );
   assert.equal(await names(both), 'a2');
 });
+
+test('a store that does not answer is asked again, and what was forgotten is read anew', async () => {
+  const { store } = setUp();
+  let isAway = true;
+  const list: ClusterStore['list'] = (prefix) =>
+    isAway ? Promise.reject(new Error('away')) : store.list(prefix);
+  const index = new RecordIndex<Named>({ ...store, list }, 'volume/', (value) => value);
+  const both = { store, index };
+  await assert.rejects(index.all(), /away/);
+  isAway = false;
+  assert.equal(await names(both), '');
+  // Committed, and its answer was lost.
+  await store.transact({ puts: [put('a', 1)] });
+  assert.equal(await names(both), '');
+  index.forget();
+  assert.equal(await names(both), 'a1');
+});

@@ -2,6 +2,12 @@
 
 import type { ClusterStore, TransactionResult } from '../metadata/cluster-store.ts';
 
+type Kept<R> = {
+  readonly byKey: Map<string, { readonly record: R; readonly version: number }>;
+  /** In order of key, once that was asked for. */
+  sorted: readonly R[] | undefined;
+};
+
 /**
  * Reads them once, and is told of each transaction that this process commits: no other one writes to the store. What is told is older
  * than what was read, or newer; the version says which.
@@ -10,8 +16,7 @@ export class RecordIndex<R> {
   readonly #store: ClusterStore;
   readonly #prefix: string;
   readonly #recordOf: (value: R) => R;
-  #kept: Promise<Map<string, { readonly record: R; readonly version: number }>> | undefined;
-  #sorted: readonly R[] | undefined;
+  #kept: Promise<Kept<R>> | undefined;
 
   /** `prefix` of the keys, such as `volume/`; `recordOf`: the record of a value that is kept. */
   constructor(store: ClusterStore, prefix: string, recordOf: (value: R) => R) {
@@ -22,27 +27,39 @@ export class RecordIndex<R> {
 
   /** In order of key. */
   async all(): Promise<readonly R[]> {
-    const kept = await (this.#kept ??= this.#read());
-    this.#sorted ??= [...kept]
+    const kept = await this.#read();
+    kept.sorted ??= [...kept.byKey]
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([, { record }]) => record);
-    return this.#sorted;
+    return kept.sorted;
   }
 
   /** `name` is what follows the prefix in the key. */
   async get(name: string): Promise<R | undefined> {
-    const kept = await (this.#kept ??= this.#read());
-    return kept.get(this.#prefix + name)?.record;
+    return (await this.#read()).byKey.get(this.#prefix + name)?.record;
   }
 
-  async #read(): Promise<Map<string, { readonly record: R; readonly version: number }>> {
-    const { entries } = await this.#store.list(this.#prefix);
-    return new Map(
-      entries.map(({ key, value, version }) => [
-        key,
-        { record: this.#recordOf(value as unknown as R), version },
-      ]),
-    );
+  #read(): Promise<Kept<R>> {
+    if (this.#kept !== undefined) return this.#kept;
+    const reading = this.#store.list(this.#prefix).then(({ entries }) => ({
+      byKey: new Map(
+        entries.map(({ key, value, version }) => [
+          key,
+          { record: this.#recordOf(value as unknown as R), version },
+        ]),
+      ),
+      sorted: undefined,
+    }));
+    this.#kept = reading;
+    reading.catch(() => {
+      if (this.#kept === reading) this.#kept = undefined;
+    });
+    return reading;
+  }
+
+  /** Reads them anew the next time. */
+  forget(): void {
+    this.#kept = undefined;
   }
 
   /** Takes in what a transaction has put and deleted. To be called for each one, in the order in which they were committed. */
@@ -53,17 +70,18 @@ export class RecordIndex<R> {
       readonly deletes: readonly string[];
     },
   ): Promise<void> {
-    const kept = await this.#kept;
+    const kept = await this.#kept?.catch(() => undefined);
     if (kept === undefined) return;
+    const { byKey } = kept;
     const isMine = (key: string): boolean =>
-      key.startsWith(this.#prefix) && (kept.get(key)?.version ?? 0) < revision;
+      key.startsWith(this.#prefix) && (byKey.get(key)?.version ?? 0) < revision;
     for (const { key, value } of change.puts) {
       if (!isMine(key)) continue;
-      kept.set(key, { record: this.#recordOf(value as R), version: revision });
-      this.#sorted = undefined;
+      byKey.set(key, { record: this.#recordOf(value as R), version: revision });
+      kept.sorted = undefined;
     }
     for (const key of change.deletes) {
-      if (isMine(key) && kept.delete(key)) this.#sorted = undefined;
+      if (isMine(key) && byKey.delete(key)) kept.sorted = undefined;
     }
   }
 }

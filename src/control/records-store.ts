@@ -1,11 +1,12 @@
 /** Drives, volumes and their usage, trash, operations, events and settings in the cluster store, by type. */
 
-import type {
-  ClusterStore,
-  Entry,
-  JsonValue,
-  Transaction,
-  WatchEvent,
+import {
+  type ClusterStore,
+  type Entry,
+  type JsonValue,
+  TRANSACTION_KEYS_MAX,
+  type Transaction,
+  type WatchEvent,
 } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import type {
@@ -152,10 +153,29 @@ export class RecordsStore {
       return { key, value };
     });
     const { conditions = [], deletes = [] } = change;
-    const result = await this.#store.transact({ conditions, puts, deletes });
+    const result = await this.#store
+      .transact({ conditions, puts, deletes })
+      .catch((error: unknown) => {
+        // It may have taken effect: what is read next from the store tells.
+        this.#volumes.forget();
+        this.#usages.forget();
+        throw error;
+      });
     if (result.kind === 'conflict') throw new Refusal('STORE_CONFLICT', { key: result.key });
     await this.#volumes.committed(result, { puts, deletes });
     await this.#usages.committed(result, { puts, deletes });
+  }
+
+  /** Puts and deletes records that do not depend on each other, in as many transactions as they take. */
+  async changeEach(change: {
+    readonly puts?: readonly { readonly key: string; readonly record: object }[];
+    readonly deletes: readonly string[];
+  }): Promise<void> {
+    const { puts = [], deletes } = change;
+    for (let at = 0; at < Math.max(puts.length, deletes.length); at += TRANSACTION_KEYS_MAX / 2) {
+      const end = at + TRANSACTION_KEYS_MAX / 2;
+      await this.change({ puts: puts.slice(at, end), deletes: deletes.slice(at, end) });
+    }
   }
 
   putVolume(record: VolumeRecord): Promise<void> {
@@ -192,7 +212,7 @@ export class RecordsStore {
       ...operations.map(({ id }) => `operation/${id}`),
       ...events.map(({ id }) => `event/${id}`),
     ];
-    if (deletes.length > 0) await this.change({ deletes });
+    await this.changeEach({ deletes });
   }
 }
 

@@ -57,7 +57,7 @@ export class UsageKeeper {
     const trash = await records.trash();
     const there = new Set([...volumes, ...trash.map(({ volume }) => volume)].map(({ id }) => id));
     const deletes = [...known.keys()].filter((id) => !there.has(id)).map((id) => `usage/${id}`);
-    if (puts.length + deletes.length > 0) await records.change({ puts, deletes });
+    await records.changeEach({ puts, deletes });
     if (statuses.size > 0 || volumes.length === 0) this.lookedAtMs = wallMs();
   }
 }

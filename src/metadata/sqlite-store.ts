@@ -3,13 +3,14 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 import { Fault, Refusal } from '../model/errors.ts';
-import type {
-  ClusterStore,
-  Entry,
-  JsonValue,
-  Transaction,
-  TransactionResult,
-  WatchEvent,
+import {
+  type ClusterStore,
+  type Entry,
+  type JsonValue,
+  type Transaction,
+  type TransactionResult,
+  type WatchEvent,
+  checkTransaction,
 } from './cluster-store.ts';
 
 /** Revisions of history kept for watchers that resume. */
@@ -99,6 +100,7 @@ export class SqliteStore implements ClusterStore {
   }
 
   transact(transaction: Transaction): Promise<TransactionResult> {
+    checkTransaction(transaction);
     const { conditions = [], puts = [], deletes = [] } = transaction;
     const { get, put, remove, remember } = this.#statements;
     const revision = this.#revision + 1;

@@ -6,6 +6,7 @@
  */
 
 import { type ErrorRow, row } from './error-row.ts';
+import { STORE } from './store-errors.ts';
 
 /** Requests that nobody could carry out as they stand. */
 const INPUT = {
@@ -316,14 +317,6 @@ const INSTALLATION = {
     'Cannot enable plugin "{plugin}": there are {count}, as many as there can be',
     { wayOut: 'holdfast docker disable NAME ends one' },
   ),
-  STORE_CONFLICT: row(409, 'now', 'Another request changed "{key}" meanwhile'),
-  STORE_COMPACTED: row(
-    410,
-    'never',
-    'Cannot watch from revision {revision}: history reaches from {oldest} to {newest}',
-    { wayOut: 'List anew, and watch from there' },
-  ),
-  STORE_FAILED: row(500, 'later', 'The cluster store failed: {problem}'),
   DIAGNOSTICS_FAILED: row(500, 'later', 'Cannot make "{path}": {problem}', {
     wayOut: 'It needs tar, and room for what it collects in the directory for temporary files',
   }),
@@ -332,11 +325,16 @@ const INSTALLATION = {
   }),
 } as const satisfies Record<string, ErrorRow>;
 
-export const ERRORS: typeof INPUT & typeof DRIVE & typeof VOLUME & typeof INSTALLATION = {
+export const ERRORS: typeof INPUT &
+  typeof DRIVE &
+  typeof VOLUME &
+  typeof INSTALLATION &
+  typeof STORE = {
   ...INPUT,
   ...DRIVE,
   ...VOLUME,
   ...INSTALLATION,
+  ...STORE,
 };
 
 export type ErrorCode = keyof typeof ERRORS;

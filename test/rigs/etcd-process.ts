@@ -1,0 +1,149 @@
+/** A real etcd of one member, or one of several, in a directory of its own. HOLDFAST_ETCD names another program than `etcd`. */
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import { portOf } from './tcp-relay.ts';
+
+const PROGRAM = process.env['HOLDFAST_ETCD'] ?? 'etcd';
+const READY_MS_MAX = 20_000;
+
+/** Why there is no etcd here, as `skip` of node:test takes it; false where there is one. */
+export const NO_ETCD: string | false =
+  spawnSync(PROGRAM, ['--version']).status === 0 ? false : 'no etcd (Debian: etcd-server)';
+
+const STARTED = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of STARTED) child.kill('SIGKILL');
+});
+
+export type EtcdOptions = {
+  readonly directory: string;
+  /** Server's certificate and key, and whom it trusts: files. Without it, no TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
+  readonly args?: readonly string[];
+};
+
+/** A port that nobody has at the moment. */
+export async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const port = portOf(server);
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export class EtcdProcess {
+  readonly endpoint: string;
+  readonly #options: EtcdOptions;
+  readonly #words: readonly string[];
+  #child: ChildProcess | undefined;
+
+  private constructor(options: EtcdOptions, endpoint: string, words: readonly string[]) {
+    this.#options = options;
+    this.endpoint = endpoint;
+    this.#words = words;
+  }
+
+  /** One that elects itself within 0.2 s. It does not sync, since no machine loses power here. */
+  static async start(options: EtcdOptions): Promise<EtcdProcess> {
+    const peer = `http://127.0.0.1:${await freePort()}`;
+    const member = await EtcdProcess.member(options, {
+      name: 'default',
+      peer,
+      cluster: `default=${peer}`,
+    });
+    await member.up();
+    return member;
+  }
+
+  /** A member of `cluster` (NAME=PEER,…), not started. */
+  static async member(
+    options: EtcdOptions,
+    {
+      name,
+      peer,
+      cluster,
+    }: { readonly name: string; readonly peer: string; readonly cluster: string },
+  ): Promise<EtcdProcess> {
+    const { directory, tls, args = [] } = options;
+    const endpoint = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${await freePort()}`;
+    const words = [
+      `--name=${name}`,
+      `--data-dir=${join(directory, name)}`,
+      `--listen-client-urls=${endpoint}`,
+      `--advertise-client-urls=${endpoint}`,
+      `--listen-peer-urls=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+      `--initial-cluster=${cluster}`,
+      '--heartbeat-interval=20',
+      '--election-timeout=200',
+      '--unsafe-no-fsync',
+      ...(tls === undefined
+        ? []
+        : [
+            `--cert-file=${tls.cert}`,
+            `--key-file=${tls.key}`,
+            `--trusted-ca-file=${tls.ca}`,
+            '--client-cert-auth',
+          ]),
+      ...args,
+    ];
+    return new EtcdProcess(options, endpoint, words);
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** Starts it with the data it has, and waits until it listens. */
+  async up(): Promise<void> {
+    const log = openSync(join(this.#options.directory, 'etcd.log'), 'a');
+    const child = spawn(PROGRAM, this.#words, { stdio: ['ignore', log, log] });
+    this.#child = child;
+    STARTED.add(child);
+    const { port } = new URL(this.endpoint);
+    for (const deadline = Date.now() + READY_MS_MAX; ; await pause(20)) {
+      if (await listens(Number(port))) return;
+      if (child.exitCode !== null || Date.now() > deadline) {
+        throw new Error(`etcd did not start: ${this.#options.directory}/etcd.log`);
+      }
+    }
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  /** SIGKILL, and its end. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'close');
+  }
+
+  /** All that it stored. */
+  loseData(): void {
+    for (const word of this.#words) {
+      if (word.startsWith('--data-dir='))
+        rmSync(word.slice('--data-dir='.length), { recursive: true });
+    }
+  }
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ port, host: '127.0.0.1' });
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
+}
