@@ -65,7 +65,8 @@ export async function ensureFileSystem(
   const [path] = mountsOf(device);
   if (path !== undefined) throw new Refusal('VOLUME_MOUNTED', { volume, path });
   await wish.onMake?.();
-  await make(target, fsType);
+  // By force it may be one that a crash left half made, of which not all is known.
+  await make(target, { fsType, isZeros: isBlank && !force });
   return 'made';
 }
 
