@@ -63,8 +63,12 @@ suite('libc', () => {
     fs.closeSync(fd);
   });
 
+  fs.writeFileSync(path.join(folder, 'image'), new Uint8Array(IMAGE_BYTES));
   const device = loopDevice(path.join(folder, 'image'));
-  after(() => device !== undefined && execFileSync('losetup', ['-d', device]));
+  const second = loopDevice(path.join(folder, 'image'));
+  after(() => {
+    for (const each of [device, second]) if (each) execFileSync('losetup', ['-d', each]);
+  });
   const skip = device === undefined && 'no loop devices here';
 
   test('a loop device over a file that is taken is taken, too', { skip }, async () => {
@@ -75,7 +79,11 @@ suite('libc', () => {
       await assert.rejects(files.open(device!, { exclusive: true }), taken);
       await files.close(fd);
       const { fd: again } = await files.open(device!, { exclusive: true });
+      const image = path.join(folder, 'image');
+      await assert.rejects(files.open(image, { exclusive: true }), busy, 'and the file below it');
+      await assert.rejects(files.open(second!, { exclusive: true }), busy, 'and its other devices');
       await files.close(again);
+      await files.close((await files.open(image, { exclusive: true })).fd);
     });
     await setup.cleanUp();
   });
@@ -103,9 +111,8 @@ function busy(error: unknown): boolean {
   return error instanceof ErrnoError && error.errno === EBUSY;
 }
 
-/** A loop device over a fresh image, or undefined where there is none. */
+/** A loop device over the image, or undefined where there is none. */
 function loopDevice(image: string): string | undefined {
-  fs.writeFileSync(image, new Uint8Array(IMAGE_BYTES));
   try {
     return execFileSync('losetup', ['-f', '--show', image], {
       encoding: 'utf8',

@@ -8,6 +8,7 @@ import type { DataRange, Files, OpenFile, OpenFileOptions, TcpListener } from '.
 import type { TcpAddress } from '../tcp-address.ts';
 import { toErrnoError } from './errno-of.ts';
 import { type Libc, openLibc } from './libc.ts';
+import { fileBelow, refuseUsedAbove } from './loop-use.ts';
 
 const FILE_MODE = 0o600;
 const SECTOR_SMALL_BYTES = 512;
@@ -104,8 +105,10 @@ export class NodeFiles implements Files {
     }
     const kind = stat.isFile() ? 'file' : 'block';
     if (options.exclusive === true) {
-      if (kind === 'file') this.#lock(fd, path);
-      else this.#refuseUsedBelow(stat.rdev);
+      if (kind === 'file') {
+        this.#lock(fd, path);
+        refuseUsedAbove(path);
+      } else this.#refuseUsedBelow(stat.rdev);
     }
     const sectorBytes =
       options.direct === true ? this.#sectorBytes(fd, kind, path) : SECTOR_SMALL_BYTES;
@@ -117,13 +120,14 @@ export class NodeFiles implements Files {
     if (errno !== 0) throw new ErrnoError({ errno, syscall: 'flock', path });
   }
 
-  /** A loop device is as much in use as the file below it, which has a lock of its own. */
+  /** A loop device is as much in use as the file below it, which has a lock of its own, and as another one over that file. */
   #refuseUsedBelow(rdev: number): void {
-    const path = fileBelow(rdev);
-    if (path === undefined) return;
-    const fd = fs.openSync(path, 'r');
+    const below = fileBelow(rdev);
+    if (below === undefined) return;
+    const fd = fs.openSync(below.path, 'r');
     try {
-      this.#lock(fd, path);
+      this.#lock(fd, below.path);
+      refuseUsedAbove(below.path, below.loop);
     } finally {
       fs.closeSync(fd);
     }
@@ -161,16 +165,6 @@ async function isBlockDevice(path: string): Promise<boolean> {
     if (failure.errno === ENOENT) return false;
     throw failure;
   }
-}
-
-/** The file below a loop device, or below the one that it is a partition of; undefined where there is none to be seen. */
-function fileBelow(rdev: number): string | undefined {
-  const device = `/sys/dev/block/${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
-  const file = ['loop', '../loop']
-    .map((folder) => `${device}/${folder}/backing_file`)
-    .find((at) => fs.existsSync(at));
-  const path = file === undefined ? undefined : fs.readFileSync(file, 'utf8').trimEnd();
-  return path !== undefined && fs.existsSync(path) ? path : undefined;
 }
 
 function openDescriptor(path: string, flags: number): Promise<number> {
