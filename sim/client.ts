@@ -7,6 +7,7 @@ import { BLOCK_BYTES, REQUEST_BYTES_MAX, type BlockTarget } from '../src/model/b
 import { EIO, ENOSPC, EROFS } from '../src/model/errno.ts';
 import type { Arena } from '../src/lib/arena.ts';
 import type { DriveModel } from './drive-model.ts';
+import type { ReplicaModel } from './replica-model.ts';
 import { Change, type VolumeModel } from './model.ts';
 import { SECTOR_BYTES } from './sim-disk.ts';
 import type { SnapshotModel } from './snapshot-model.ts';
@@ -62,6 +63,7 @@ export class Client {
   readonly #drive: DriveModel;
   readonly #model: VolumeModel;
   readonly #snapshot: SnapshotModel | undefined;
+  readonly #replica: ReplicaModel | undefined;
   readonly #arena: Arena;
   readonly #slotBytes: number;
   readonly #freeSlots: number[] = [];
@@ -81,6 +83,7 @@ export class Client {
       readonly drive: DriveModel;
       readonly model: VolumeModel;
       readonly snapshot?: SnapshotModel;
+      readonly replica: ReplicaModel | undefined;
       readonly arena: Arena;
       readonly memory: {
         readonly address: number;
@@ -97,6 +100,7 @@ export class Client {
     this.#drive = fields.drive;
     this.#model = fields.model;
     this.#snapshot = fields.snapshot;
+    this.#replica = fields.replica;
     this.#arena = fields.arena;
     this.#allowed = fields.allowed;
     this.#onIdle = fields.onIdle;
@@ -134,6 +138,7 @@ export class Client {
     const target = this.#target;
     if (slot === undefined || target === undefined) throw new Error('no slot is free');
     const token = this.#nextToken++ % 2 ** 20;
+    this.#replica?.prepare(request);
     const flight: Flight = {
       request,
       slot,
@@ -143,6 +148,7 @@ export class Client {
       strikes: this.#drive.strikes,
     };
     this.#flights.set(token, flight);
+    if (flight.change !== undefined) this.#replica?.submit(flight.change);
     this.requestCount++;
     if (this.#world.onTrace !== undefined) {
       this.#world.trace(

@@ -57,6 +57,7 @@ export function drawFailedWrites(prng: Prng, plan: Plan, store: StoreUnderTest):
       resize: 0,
       snapshot: store.hasSnapshots ? 5 : 0,
       removeSnapshot: store.hasSnapshots ? 2 : 0,
+      replica: 0,
     },
     requestsPerLeg: 80,
   };

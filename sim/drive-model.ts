@@ -2,6 +2,7 @@
 
 import { promised, type Fault } from './faults.ts';
 import { VolumeModel } from './model.ts';
+import { LifeModel, ReplicaModel } from './replica-model.ts';
 import type { SnapshotModel } from './snapshot-model.ts';
 import type { ListedVolume } from './store-under-test.ts';
 import { Violation } from './world.ts';
@@ -19,6 +20,8 @@ export type ModelledSnapshot = {
 export type ModelledVolume = {
   readonly uuid: string;
   readonly content: VolumeModel;
+  /** Of a volume with several replicas. */
+  readonly replica: ReplicaModel | undefined;
   presence: Presence;
   /** The size that a resize under way asks for. */
   growingTo: number | undefined;
@@ -26,6 +29,7 @@ export type ModelledVolume = {
 };
 
 export class DriveModel {
+  readonly life: LifeModel = new LifeModel();
   volumes: ModelledVolume[] = [];
   /** Volumes that were deleted, and acknowledged as such. */
   readonly #gone = new Set<string>();
@@ -46,6 +50,7 @@ export class DriveModel {
   /** A fault strikes: what it may cost from now on. */
   strike(fault: Fault): void {
     this.strikes++;
+    this.life.strike();
     if (promised(fault) !== 'nothing-lost') {
       for (const { content } of this.volumes) content.mayFail = true;
     }
@@ -54,12 +59,17 @@ export class DriveModel {
     for (const { content } of this.volumes) content.writeFailed();
   }
 
-  make(uuid: string, sizeBytes: number): ModelledVolume {
+  make(
+    uuid: string,
+    sizeBytes: number,
+    replica?: { readonly mayBeCoarse: boolean },
+  ): ModelledVolume {
     const id = this.#nextId++;
     const content = new VolumeModel({ id, name: uuid.slice(0, 8), sizeBytes });
     const volume: ModelledVolume = {
       uuid,
       content,
+      replica: replica === undefined ? undefined : new ReplicaModel(content, replica),
       presence: 'making',
       growingTo: undefined,
       snapshots: [],
@@ -74,6 +84,7 @@ export class DriveModel {
   }
 
   crash(kind: 'kill' | 'cut'): void {
+    this.life.ended(kind);
     for (const volume of this.volumes) {
       volume.content.crash(kind);
       for (const snapshot of volume.snapshots) {

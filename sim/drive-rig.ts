@@ -30,6 +30,7 @@ const LIMITS: DriveLimits = {
   logMemoryBlocks: 64,
   frameBlocksMax: 16,
   firstChunk: 0,
+  marksMax: Infinity,
 };
 
 export class DriveRig {

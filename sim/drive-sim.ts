@@ -269,6 +269,7 @@ export class DriveSim {
       this.#events.push('recovery');
       if (this.#isOutdated) this.#model.recoveredOutdated(store.listVolumes());
       else this.#model.recovered(store.listVolumes());
+      if (!this.#isOutdated) this.#model.life.opened(store.life(), this.#story());
       const life = new Life({
         machine: this.#machine,
         process,
@@ -280,6 +281,7 @@ export class DriveSim {
         isCrashDue: () => this.#isCrashDue,
         strikesBefore: this.#strikesBefore,
       });
+      if (!this.#isOutdated) life.checkReplicas();
       return { life, arena };
     }
   }

@@ -12,6 +12,7 @@ export const driveStoreUnderTest: StoreUnderTest = {
   name: 'drive store',
   hasSnapshots: true,
   hasResize: true,
+  hasReplicas: true,
   hasLog: true,
   survivesTearing: true,
   format: async (env, { path, geometry }) => {
@@ -37,6 +38,7 @@ export const driveStoreUnderTest: StoreUnderTest = {
         logMemoryBlocks: limits.logMemoryBlocks,
         frameBlocksMax: limits.frameBlocksMax,
         firstChunk: limits.firstChunk,
+        marksMax: limits.marksMax,
       },
     });
     return facade(store);
@@ -80,6 +82,8 @@ function facade(store: DriveStore): OpenStore {
     snapshot: (uuid) => store.snapshot(uuid),
     deleteSnapshot: (uuid, birth) => store.deleteSnapshot(uuid, birth),
     openTarget: (uuid, onDone) => store.openTarget(uuid, onDone),
+    openReplica: (uuid, onDone) => store.openReplica(uuid, onDone),
+    life: () => store.life,
     openSnapshot: (uuid, birth, onDone) => store.openSnapshot(uuid, birth, onDone),
     listVolumes: () =>
       store

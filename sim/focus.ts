@@ -27,8 +27,23 @@ export const FOCUSES = [
   'reuse',
   'late',
   'calm',
+  'replicas',
 ] as const;
 export type Focus = (typeof FOCUSES)[number];
+
+const UNDER_REPLICAS = [
+  'any',
+  'trim',
+  'full',
+  'snapshot',
+  'recovery',
+  'recovery',
+  'log',
+  'ring',
+  'idle',
+  'fsync',
+  'failed-writes',
+] as const;
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -78,6 +93,7 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
           resize: 0,
           snapshot: store.hasSnapshots ? 5 : 0,
           removeSnapshot: store.hasSnapshots ? 4 : 0,
+          replica: 0,
         },
         weights: { read: 6, write: 12, zero: 1, trim: 4, flush: 2 },
       };
@@ -251,6 +267,20 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
         requestsPerLeg: prng.pick([5, 40]),
         legCount: 3,
       };
+    case 'replicas': {
+      // Any other weather, on volumes of which the drive holds one replica.
+      const other = focused(prng, store, prng.pick(UNDER_REPLICAS), plan);
+      const none = { create: 0, remove: 0, resize: 0, snapshot: 0, removeSnapshot: 0 };
+      const isBusy = (other.controlPercent ?? plan.controlPercent) > 0;
+      const marksMax = prng.pick([8, 32, Infinity, Infinity]);
+      return {
+        ...other,
+        replicas: store.hasReplicas,
+        controlPercent: prng.pick([2, 10, 30]),
+        control: { ...(isBusy ? (other.control ?? plan.control) : none), replica: 6 },
+        limits: { ...(other.limits ?? plan.limits), marksMax },
+      };
+    }
     case 'failed-writes':
       return { ...small, ...crashy, ...drawFailedWrites(prng, plan, store) };
     case 'faults':

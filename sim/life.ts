@@ -2,9 +2,12 @@
 
 import { Arena } from '../src/lib/arena.ts';
 import { Refusal } from '../src/model/errors.ts';
+import type { BlockTarget, OnDone } from '../src/model/block-target.ts';
 import { Client, type Allowed } from './client.ts';
 import type { DriveModel, ModelledSnapshot, ModelledVolume } from './drive-model.ts';
+import { MarkingTarget } from './marking-target.ts';
 import type { Plan } from './plan.ts';
+import { changeReplica } from './replica-changes.ts';
 import type { SimMachine, SimProcess } from './sim-machine.ts';
 import type { OpenStore } from './store-under-test.ts';
 import { Violation } from './world.ts';
@@ -61,8 +64,23 @@ export class Life {
 
   #attach(volume: ModelledVolume): void {
     const client = this.#client(volume, undefined);
-    client.attach(this.#store.openTarget(volume.uuid, client.onDone));
+    client.attach(this.#target(volume, client.onDone));
     this.#clients.set(volume, client);
+  }
+
+  #target(volume: ModelledVolume, onDone: OnDone): BlockTarget {
+    const { uuid, replica } = volume;
+    if (replica === undefined) return this.#store.openTarget(uuid, onDone);
+    return new MarkingTarget(this.#store.openReplica(uuid, onDone), replica);
+  }
+
+  /** The drive was opened: what it still knows of its replicas. */
+  checkReplicas(): void {
+    for (const { uuid, replica } of this.#model.volumes)
+      replica?.opened(
+        this.#store.openReplica(uuid, () => undefined),
+        this.#story(),
+      );
   }
 
   #client(volume: ModelledVolume, snapshot: ModelledSnapshot | undefined): Client {
@@ -74,6 +92,7 @@ export class Life {
       drive: this.#model,
       model: volume.content,
       ...(snapshot === undefined ? {} : { snapshot: snapshot.content }),
+      replica: volume.replica,
       arena: this.#arena,
       memory: { address: this.#arena.reserve(slotCount * slotBytes, 4096), slotCount, slotBytes },
       allowed: () => this.#allowed(volume),
@@ -168,16 +187,18 @@ export class Life {
 
   async #controlOnce(): Promise<void> {
     const { prng } = this.machine.world;
-    const { create, remove, resize, snapshot, removeSnapshot } = this.#plan.control;
+    const { create, remove, resize, snapshot, removeSnapshot, replica } = this.#plan.control;
     const live = this.#model.volumes.filter((v) => v.presence === 'there' && !this.#retired.has(v));
     const volume = live[prng.below(Math.max(1, live.length))];
-    let at = prng.below(Math.max(1, create + remove + resize + snapshot + removeSnapshot));
-    if (create + remove + resize + snapshot + removeSnapshot === 0) return;
+    const sum = create + remove + resize + snapshot + removeSnapshot + replica;
+    let at = prng.below(Math.max(1, sum));
+    if (sum === 0) return;
     if ((at -= create) < 0) return this.create(prng.pick(this.#plan.volumeBytes));
     if (volume === undefined) return;
     if ((at -= remove) < 0) return this.#remove(volume);
     if ((at -= resize) < 0) return this.#resize(volume);
     if ((at -= snapshot) < 0) return this.#snapshot(volume);
+    if ((at -= replica) < 0) return changeReplica(this, this.#store, volume);
     return this.#removeSnapshot(volume);
   }
 
@@ -187,10 +208,12 @@ export class Life {
     const uuid = Array.from({ length: 4 }, () => prng.next().toString(16).padStart(8, '0')).join(
       '',
     );
-    const volume = this.#model.make(uuid, sizeBytes);
+    const isReplica = this.#plan.replicas && prng.chance(75);
+    const mayBeCoarse = this.#plan.limits.marksMax !== Infinity;
+    const volume = this.#model.make(uuid, sizeBytes, isReplica ? { mayBeCoarse } : undefined);
     this.machine.world.trace(`create volume ${volume.content.id} ${uuid} ${sizeBytes}`);
     try {
-      await this.#store.createVolume({ uuid, sizeBytes });
+      await this.#store.createVolume({ uuid, sizeBytes, isReplica });
     } catch (error) {
       // The volume table is small: being full is a fair answer.
       if (!isFull(error)) throw error;
@@ -198,6 +221,7 @@ export class Life {
       return;
     }
     volume.presence = 'there';
+    if (isReplica) this.#model.life.begin(this.#store.life());
     this.#attach(volume);
     const client = this.#clients.get(volume);
     if (client !== undefined) this.#pumpLater(volume, client);
@@ -323,7 +347,10 @@ export class Life {
 
   async close(): Promise<void> {
     const closed = this.machine.world.await(this.#store.close(), `closing; ${this.#story()}`);
-    await closed.catch((error: unknown) => {
+    for (const { uuid, replica } of this.#model.volumes)
+      replica?.closing(this.#store.openReplica(uuid, () => undefined));
+    const noted = closed.then(() => this.#model.life.closed());
+    await noted.catch((error: unknown) => {
       // After a fault the drive may be unable to checkpoint; what follows is as a kill.
       if (error instanceof Violation || this.machine.faults.struck.length === 0) throw error;
     });

@@ -24,6 +24,8 @@ export type ControlWeights = {
   readonly resize: number;
   readonly snapshot: number;
   readonly removeSnapshot: number;
+  /** Drops of marks, and changes of the set of replicas. */
+  readonly replica: number;
 };
 
 export type Plan = {
@@ -62,6 +64,8 @@ export type Plan = {
   /** Where bits flip between lives; none: nowhere. */
   readonly rotPlaces: readonly RotPlace[];
   readonly mayFill: boolean;
+  /** Most volumes have several replicas, of which the drive holds one. */
+  readonly replicas: boolean;
 };
 
 const KIB = 1024;
@@ -102,6 +106,7 @@ export function drawAny(prng: Prng, store: StoreUnderTest): Plan {
     faults: [],
     rotPlaces: [],
     mayFill,
+    replicas: false,
   };
 }
 
@@ -140,6 +145,7 @@ function drawLimits(prng: Prng): Limits {
     logMemoryBlocks: frameBlocksMax * prng.pick([2, 3, 8]),
     pageCachePages: prng.pick([8, 8, 12, 32]),
     firstChunk: 0,
+    marksMax: Infinity,
   };
 }
 
@@ -166,5 +172,6 @@ function drawControl(prng: Prng, store: StoreUnderTest): ControlWeights {
     resize: store.hasResize ? some() : 0,
     snapshot: store.hasSnapshots ? some() : 0,
     removeSnapshot: store.hasSnapshots ? some() : 0,
+    replica: 0,
   };
 }

@@ -45,6 +45,7 @@ export function rawStore(flaw: RawFlaw): StoreUnderTest {
     name: `raw store (flaw: ${flaw})`,
     hasSnapshots: false,
     hasResize: false,
+    hasReplicas: false,
     hasLog: false,
     survivesTearing: false,
     format: async (env, { path, geometry }) => {
@@ -202,6 +203,14 @@ class RawStore implements OpenStore {
     words[1023] = words.subarray(0, 1023).reduce((s, w) => (Math.imul(s, 31) + w) >>> 0, 7);
     await this.#transfer('write', (this.#sequence % 2) * PAGE, address, PAGE);
     if (this.#flaw !== 'forgets-volumes') await this.#flush();
+  }
+
+  openReplica(): never {
+    throw new Error('the reference store has no replicas');
+  }
+
+  life(): number {
+    return 0;
   }
 
   async createVolume(options: {

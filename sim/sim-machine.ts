@@ -27,6 +27,8 @@ export class SimMachine {
   /** Called as each operation on a drive starts. */
   onOperation: ((operation: SimOperation) => void) | undefined;
   readonly #processes = new Set<SimIo>();
+  #bootCount = 1;
+  readonly #notes = new Set<string>();
   readonly #sectorBytes: 512 | 4096;
 
   constructor(world: World, options: { readonly sectorBytes?: 512 | 4096 } = {}) {
@@ -50,6 +52,7 @@ export class SimMachine {
       },
       files: this.#files(io),
       io,
+      boot: this.#boot(io),
     };
     return { env, io };
   }
@@ -70,6 +73,22 @@ export class SimMachine {
       disk.lock = undefined;
       cutDisk(disk);
     }
+    this.#bootCount++;
+    this.#notes.clear();
+  }
+
+  #boot(io: SimIo): Env['boot'] {
+    const notes = this.#notes;
+    return {
+      id: this.#bootCount.toString(16).padStart(32, '0'),
+      noted: (name) => notes.has(name),
+      note: (name) => {
+        if (!io.isDead) notes.add(name);
+      },
+      takeBack: (name) => {
+        if (!io.isDead) notes.delete(name);
+      },
+    };
   }
 
   effect(operation: SimOperation): FaultEffect | undefined {

@@ -2,7 +2,7 @@
 
 import type { Log } from '../model/log.ts';
 import { Fault, Refusal } from '../model/errors.ts';
-import type { DriveStatus, VolumeStatus } from '../store/drive-store.ts';
+import type { DriveStatus, VolumeStatus } from '../store/drive-status.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { LIST_COUNT_MAX, formatUuid } from './call-arguments.ts';
 import type { Drives, OpenDrive } from './drives.ts';

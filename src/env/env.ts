@@ -11,6 +11,18 @@ export type Env = {
   readonly random: Random;
   readonly files: Files;
   readonly io: Io;
+  readonly boot: Boot;
+};
+
+/** This run of the machine, and what a process notes in it for those that come after. */
+export type Boot = {
+  /** 32 hex digits: the same from boot to shutdown, and never again. */
+  readonly id: string;
+  /** Whether `name` was noted in this boot, by whatever process of this user, and not taken back. False also where notes are not kept. */
+  noted(name: string): boolean;
+  /** Outlives the process, and nothing else. `name`: letters and digits. */
+  note(name: string): void;
+  takeBack(name: string): void;
 };
 
 export type Clock = {

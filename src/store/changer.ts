@@ -17,9 +17,10 @@ import { BLOCK_BYTES } from '../model/block-target.ts';
 import { EIO, ENOSPC, EROFS } from '../model/errno.ts';
 import type { Port } from '../env/io.ts';
 import type { DriveState } from './drive-state.ts';
-import { NONE, type Version } from './extent-map.ts';
+import { NONE, type Version, visibleData } from './extent-map.ts';
 import { DIRECT, NO_CELL, PAYLOAD, TRIM, TRIM_WORDS, WRITE, WRITE_WORDS } from './frame-format.ts';
 import { EXTENT_BLOCKS } from './geometry.ts';
+import { CHANGE_MARK_WORDS, logMark } from './mark-log.ts';
 import { releaseCell, writeOwner } from './owner-entries.ts';
 import { NO_PAGE } from './page-cache.ts';
 import { PAGE_ENTRIES } from './page-format.ts';
@@ -87,17 +88,16 @@ export class Changer {
     if (!this.#planWrite(piece, volume, versions)) return;
     const target = this.#target;
     assert(target !== undefined, 'a planned write has a target');
+    const era = this.#era(piece, volume, target);
     const changesOwner =
       (target.data & piece.mask) !== piece.mask ||
       (target.decided & piece.mask) !== piece.mask ||
-      target.era !== volume.eraOf(this.#birth(volume, target), volume.epoch) ||
+      target.era !== era ||
       this.#freedCell !== NONE;
     if (!this.#pagesPresent(piece, target.cell, changesOwner)) return;
     const payloads = bitCount(this.#payload);
-    const runs = EXTENT_BLOCKS * (1 + WRITE_WORDS);
-    if (
-      !log.reserve(Math.min(runs, (bitCount(piece.mask) + 1) * (1 + WRITE_WORDS)), payloads, false)
-    ) {
+    const runs = Math.min(EXTENT_BLOCKS, bitCount(piece.mask) + 1) * (1 + WRITE_WORDS);
+    if (!log.reserve(runs + markWords(volume), payloads, false)) {
       this.#events.onLogFull(piece);
       return;
     }
@@ -105,8 +105,8 @@ export class Changer {
     piece.lsn = lsn;
     piece.stage = 'taking';
     piece.pending = 2;
-    const era = volume.eraOf(this.#birth(volume, target), volume.epoch);
     this.#record(piece, volume, target, era);
+    logMark(this.#drive, volume, piece);
     this.#commit(piece, volume, versions, { ...target, era });
     if (changesOwner) this.#ownerEntry(target.cell, volume, piece.extent, lsn);
     if (this.#freedCell !== NONE) releaseCell(this.#drive, this.#freedCell, lsn);
@@ -127,9 +127,12 @@ export class Changer {
     return map.versions(volume, extent);
   }
 
-  /** The birth of a version, or of the one to be made. */
-  #birth(volume: Volume, version: Version): number {
-    return version.era < 0 ? volume.birth : volume.birthOf(version.era);
+  /** The era that the change gives its version, or the one to be made. A replica's head says which epoch, and none goes back. */
+  #era(piece: Piece, volume: Volume, { era }: Version): number {
+    const birth = era < 0 ? volume.birth : volume.birthOf(era);
+    if (volume.marks === undefined) return volume.eraOf(birth, volume.epoch);
+    const known = era < 0 ? 0 : volume.epochOf(era);
+    return volume.eraOf(birth, Math.max(known, piece.request?.stamp ?? 0));
   }
 
   /** Decides where the blocks go; false when the piece waits for space or has failed. */
@@ -376,9 +379,9 @@ export class Changer {
     const shared = volume.birthOf(top.era) <= volume.newestSnapshot;
     if (!shared) this.#returnCell(piece);
     else if (!this.#takeCell(piece)) return;
-    const target = shared ? { cell: piece.newCell, decided: 0, data: 0, era: volume.era } : top;
+    const target = shared ? { cell: piece.newCell, decided: 0, data: 0, era: -1 } : top;
     if (!this.#pagesPresent(piece, target.cell, true)) return;
-    if (!this.#drive.log.reserve(TRIM_WORDS, 0, true)) {
+    if (!this.#drive.log.reserve(TRIM_WORDS + markWords(volume), 0, true)) {
       this.#events.onLogFull(piece);
       return;
     }
@@ -393,7 +396,7 @@ export class Changer {
     piece.pending = 1;
     const data = target.data & ~piece.mask;
     const gone = data === 0 && versions.length === 1 && versions[0]?.cell === target.cell;
-    const era = volume.eraOf(volume.birthOf(target.era), volume.epoch);
+    const era = this.#era(piece, volume, target);
     const at = log.appendRecord(TRIM_WORDS);
     const { words } = media;
     words[at] = TRIM | (piece.mask << 8);
@@ -403,6 +406,7 @@ export class Changer {
     words[at + 4] = volume.birthOf(era);
     words[at + 5] = volume.epochOf(era);
     words[at + 6] = gone ? target.cell : NO_CELL;
+    logMark(this.#drive, volume, piece);
     const start = media.geometry.cellStart(target.cell);
     for (let mask = piece.mask & target.data; mask !== 0; mask &= mask - 1) {
       this.#drive.payloads.supersede(start + lowestBit(mask), lsn);
@@ -440,13 +444,7 @@ export class Changer {
   }
 }
 
-/** Blocks with data that a reader of the volume sees. */
-function visibleData(versions: readonly Version[]): number {
-  let decided = 0;
-  let data = 0;
-  for (const version of versions) {
-    data |= version.data & ~decided;
-    decided |= version.decided;
-  }
-  return data;
+/** Words of the log for the marks of a change: they are in its frame, or it could be seen without them. */
+function markWords(volume: Volume): number {
+  return volume.marks === undefined ? 0 : CHANGE_MARK_WORDS;
 }

@@ -16,6 +16,7 @@ const VOLUME: TakenRecord = {
   birth: 3,
   state: 'live',
   attachId: undefined,
+  seen: undefined,
 };
 const SNAPSHOT: TakenRecord = { ...VOLUME, kind: 'snapshot', birth: 2 };
 

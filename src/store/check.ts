@@ -28,6 +28,7 @@ import { openRefusal } from './format-drive.ts';
 import { EXTENT_BYTES, Geometry } from './geometry.ts';
 import { LOAD_BYTES, Loader, findSuperblocks } from './load.ts';
 import { type LogScan, LogReader } from './log-reader.ts';
+import { MarkBook, marksMax } from './marks.ts';
 import { type Media, newCounters } from './media.ts';
 import { PageCache } from './page-cache.ts';
 import { PageLoader } from './page-loader.ts';
@@ -219,13 +220,16 @@ class Check {
     });
     pages.start(cache);
     const load = (page: number): Promise<number> => pages.load(page);
+    const marks = new MarkBook(marksMax(superblock.layout.logBlocks));
     return {
       media,
       map: new ExtentMap(),
       allocator: new Allocator(superblock.layout),
       cache,
+      marks,
       table: new VolumeTable(media, cache, {
         load,
+        marks,
         nextNumber: superblock.nextVolumeNumber,
         drive: this.#options.path,
       }),

@@ -10,10 +10,12 @@ import { BLOCK_BYTES } from '../model/block-target.ts';
 import { Fault } from '../model/errors.ts';
 import type { IoAsync } from '../env/io-async.ts';
 import type { DriveState } from './drive-state.ts';
-import type { Layout } from './geometry.ts';
+import type { LifeFields } from './life.ts';
+import { logMarksAgain } from './mark-log.ts';
 import type { PageWriter } from './page-writer.ts';
 import { writeSuperblock } from './superblock-writer.ts';
 import type { Superblock } from './superblock.ts';
+import type { Volume } from './volume.ts';
 
 /** Pages mirrored at once: so many after each checkpoint, all of them when the drive is idle. */
 const MIRROR_PAGES = 64;
@@ -23,11 +25,15 @@ export type CheckpointParts = {
   readonly ioAsync: IoAsync;
   readonly pageWriter: PageWriter;
   readonly nextVolumeNumber: () => number;
+  readonly volumes: () => Iterable<Volume>;
   /** Resolves once everything written before is on media. */
   readonly flush: () => Promise<void>;
   /** Resolves at the end of a turn in which something may have changed. */
   readonly nextTurn: () => Promise<void>;
 };
+
+/** What a checkpoint changes of the superblock, beside what it finds itself. */
+export type SuperblockChanges = Partial<Pick<Superblock, 'clean' | 'layout'> & LifeFields>;
 
 /** Takes checkpoints, one at a time. */
 export class Checkpointer {
@@ -54,14 +60,14 @@ export class Checkpointer {
   }
 
   /** Makes a checkpoint, after the one under way. Rejects with a Fault when the drive stops. */
-  async run(options: { readonly clean?: boolean; readonly layout?: Layout } = {}): Promise<void> {
+  async run(changes: SuperblockChanges = {}): Promise<void> {
     this.#waiting++;
     try {
       while (this.#running !== undefined) await this.#running;
     } finally {
       this.#waiting--;
     }
-    this.#running = this.#run(options).finally(() => {
+    this.#running = this.#run(changes).finally(() => {
       this.#running = undefined;
     });
     await this.#running;
@@ -77,28 +83,32 @@ export class Checkpointer {
     while (this.#running !== undefined) await this.#running.catch(() => undefined);
   }
 
-  async #run(options: { readonly clean?: boolean; readonly layout?: Layout }): Promise<void> {
+  async #run(changes: SuperblockChanges): Promise<void> {
     const { drive, pageWriter, ioAsync, flush } = this.#parts;
     const { log, media } = drive;
     while (!log.seal()) await this.#turn();
     const position = log.position();
+    const marksLsn = await this.#logMarks();
     await this.#applied(position.lsn - 1);
     await pageWriter.writeAll();
     const n = this.#superblock.n + 1;
     const directoryPages = await pageWriter.writeDirectory(n);
+    // What the superblock says of its marks is durable by then, data included.
+    while (log.settledLsn < marksLsn) await this.#turn();
     await flush();
     const [low, high] = drive.directory.digest();
     const superblock: Superblock = {
       ...this.#superblock,
-      layout: options.layout ?? this.#superblock.layout,
       n,
       tailLsn: position.lsn,
       tailBlock: position.block,
       tailChain: position.chain,
-      clean: options.clean ?? false,
+      clean: false,
+      marksLsn,
       directoryDigestLow: low,
       directoryDigestHigh: high,
       nextVolumeNumber: this.#parts.nextVolumeNumber(),
+      ...changes,
     };
     await writeSuperblock({ media, ioAsync, address: this.#block, superblock });
     await flush();
@@ -108,8 +118,13 @@ export class Checkpointer {
     log.releaseTo(position);
     media.counters.checkpoints++;
     await pageWriter.mirrorDirectory(directoryPages);
-    if (options.clean === true) while ((await pageWriter.mirror(MIRROR_PAGES)) > 0);
+    if (superblock.clean) while ((await pageWriter.mirror(MIRROR_PAGES)) > 0);
     else await pageWriter.mirror(MIRROR_PAGES);
+  }
+
+  /** The marks that are still open lie in no other place than the log, whose older part is about to go. */
+  #logMarks(): Promise<number> {
+    return logMarksAgain(this.#parts.drive, this.#parts.volumes(), () => this.#turn());
   }
 
   /**

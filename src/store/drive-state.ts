@@ -5,6 +5,7 @@ import type { Directory } from './directory.ts';
 import type { ExtentMap } from './extent-map.ts';
 import type { Flusher } from './flusher.ts';
 import type { Log } from './log.ts';
+import type { MarkBook } from './marks.ts';
 import type { Media } from './media.ts';
 import type { PageCache } from './page-cache.ts';
 import type { Payloads } from './payloads.ts';
@@ -20,6 +21,7 @@ export type DriveState = {
   readonly flusher: Flusher;
   readonly payloads: Payloads;
   readonly softTrims: SoftTrims;
+  readonly marks: MarkBook;
   /**
    * Both copies of an owner page are rotten: some extents are unknown, so what seems never written may have content. Such reads
    * end in EIO and the drive takes no changes.

@@ -8,61 +8,29 @@
 
 import { assert } from '../lib/assert.ts';
 import { Turnstile } from '../lib/turnstile.ts';
-import { ENOSPC } from '../model/errno.ts';
-import { Fault, Refusal } from '../model/errors.ts';
-import { formatSize } from '../model/sizes.ts';
+import { Refusal } from '../model/errors.ts';
 import { type BlockTarget, type OnDone } from '../model/block-target.ts';
 import type { Env } from '../env/env.ts';
 import type { Checkpointer } from './checkpoint.ts';
 import type { Core } from './core.ts';
 import type { DriveState } from './drive-state.ts';
+import type { DriveStatus, RecoveryReport, VolumeStatus } from './drive-status.ts';
 import { ioAsyncOf } from './exact.ts';
 import { EXTENT_BYTES } from './geometry.ts';
 import { growDrive, type GrowOptions } from './grow.ts';
 import { formatDrive, type FormatOptions } from './format-drive.ts';
-import type { Client, Request, RequestKind } from './piece.ts';
+import type { Life } from './life.ts';
+import { freeRange } from './own-request.ts';
+import type { Client } from './piece.ts';
 import { openDrive, type OpenOptions } from './open-drive.ts';
+import { beginReplicas } from './begin-replicas.ts';
+import { ReplicaVolume } from './replica-volume.ts';
 import { SnapshotKeeper } from './snapshots.ts';
 import { TableChanges, type TableRecords } from './table-changes.ts';
 import { Target } from './target.ts';
 import type { TurnKeeper } from './turn-keeper.ts';
 import type { VolumeTable } from './volume-table.ts';
 import { Volume, checkVolumeSize, wordsHex } from './volume.ts';
-
-export type VolumeStatus = {
-  readonly uuid: string;
-  readonly number: number;
-  readonly sizeBytes: number;
-  readonly allocatedBytes: number;
-  readonly epoch: number;
-  readonly attachId: string | undefined;
-  readonly state: 'live' | 'deleting';
-  readonly snapshots: readonly number[];
-};
-
-export type DriveStatus = {
-  readonly path: string;
-  /** faulted: takes no more changes; reads still work where the drive answers. read-only: some owners are unknown. */
-  readonly state: 'open' | 'read-only' | 'faulted';
-  readonly reason: string | undefined;
-  readonly uuid: string;
-  readonly formatVersion: number;
-  readonly sizeBytes: number;
-  readonly usedBytes: number;
-  readonly freeBytes: number;
-  /** Kept for trims over snapshots; neither used nor free. */
-  readonly reserveBytes: number;
-  readonly recovery: RecoveryReport;
-  readonly counters: Readonly<Record<string, number>>;
-};
-
-export type RecoveryReport = {
-  readonly ms: number;
-  readonly replayedFrames: number;
-  readonly redoneBlocks: number;
-  readonly voidBlocks: number;
-  readonly rottenBlocks: number;
-};
 
 /** What `openDrive` puts together. */
 export type DriveParts = {
@@ -74,8 +42,18 @@ export type DriveParts = {
   readonly checkpointer: Checkpointer;
   readonly turns: TurnKeeper;
   readonly recovery: RecoveryReport;
+  readonly life: Life;
+  /** Resolves with the arena address of a metadata page; valid until the next await. */
+  readonly load: (page: number) => Promise<number>;
   /** Arena addresses for cold work: LOAD_BYTES of it. */
   readonly scratch: number;
+};
+
+/** What {@link DriveStore.createVolume} makes. */
+export type NewVolume = {
+  readonly uuid: string;
+  readonly sizeBytes: number;
+  readonly isReplica?: boolean;
 };
 
 export class DriveStore {
@@ -118,11 +96,16 @@ export class DriveStore {
     return wordsHex(this.#parts.checkpointer.superblock.driveUuid);
   }
 
-  /** Creates a volume, durably. The same uuid and size again is the same volume. */
-  async createVolume(options: {
-    readonly uuid: string;
-    readonly sizeBytes: number;
-  }): Promise<VolumeStatus> {
+  /** Rises when the drive came back having possibly lost what it took: see life.ts. 0 while it never had a replica. */
+  get life(): number {
+    return this.#parts.checkpointer.superblock.life;
+  }
+
+  /**
+   * Creates a volume, durably. The same uuid, size and kind again is the same volume. `isReplica`: others hold it too, see {@link openReplica};
+   * the first one gives the drive a feature that older builds refuse.
+   */
+  async createVolume(options: NewVolume): Promise<VolumeStatus> {
     checkVolumeSize(options.sizeBytes);
     for (;;) {
       const made = await this.#changes.alone(({ record }) => this.#create(options, record));
@@ -137,19 +120,21 @@ export class DriveStore {
   }
 
   async #create(
-    options: { readonly uuid: string; readonly sizeBytes: number },
+    options: NewVolume,
     record: (records: TableRecords) => Promise<void>,
   ): Promise<VolumeStatus | 'being deleted'> {
     const { table } = this.#parts;
     const known = table.byUuid(options.uuid);
     if (known?.state === 'deleting') return 'being deleted';
-    if (known?.sizeBytes === options.sizeBytes) return this.#statusOf(known);
+    const { isReplica = false } = options;
     if (known !== undefined) {
-      throw new Refusal('VOLUME_EXISTS', {
-        volume: options.uuid,
-        difference: `a size of ${known.sizeBytes} bytes`,
-      });
+      const isSize = known.sizeBytes === options.sizeBytes;
+      const kind = known.marks === undefined ? 'one replica' : 'several replicas';
+      if (isSize && (known.marks !== undefined) === isReplica) return this.#statusOf(known);
+      const difference = isSize ? kind : `a size of ${known.sizeBytes} bytes`;
+      throw new Refusal('VOLUME_EXISTS', { volume: options.uuid, difference });
     }
+    if (isReplica) await beginReplicas(this.#parts);
     const volume = new Volume({
       ...options,
       number: table.nextNumber++,
@@ -158,7 +143,8 @@ export class DriveStore {
       birth: 1,
       attachId: undefined,
     });
-    await record([{ slot: volume.slot, record: table.record(volume) }]);
+    const seen = isReplica ? new Uint8Array() : undefined;
+    await record([{ slot: volume.slot, record: table.record(volume, { seen }) }]);
     return this.#statusOf(this.#volume(options.uuid));
   }
 
@@ -192,7 +178,8 @@ export class DriveStore {
   async #delete(volume: Volume): Promise<void> {
     const { table, drive } = this.#parts;
     await this.#snapshots.dropAll(volume);
-    await this.#perform(volume, 'trim', {
+    await freeRange(this.#parts, volume, {
+      kind: 'trim',
       offset: 0,
       end: volume.leaves.length * 512 * EXTENT_BYTES,
     });
@@ -213,7 +200,8 @@ export class DriveStore {
     return await this.#changes.alone(async ({ record }) => {
       const volume = this.#volume(uuid);
       if (sizeBytes < volume.sizeBytes) {
-        await this.#perform(volume, 'zero', { offset: sizeBytes, end: volume.sizeBytes });
+        const end = volume.sizeBytes;
+        await freeRange(this.#parts, volume, { kind: 'zero', offset: sizeBytes, end });
       }
       await record([
         { slot: volume.slot, record: this.#parts.table.record(volume, { sizeBytes }) },
@@ -257,7 +245,16 @@ export class DriveStore {
 
   /** A way to do I/O on a volume. Any number may be open; `onDone` is this one's. */
   openTarget(uuid: string, onDone: OnDone): BlockTarget {
-    return this.#target(this.#volume(uuid), Infinity, onDone);
+    const volume = this.#volume(uuid);
+    assert(volume.marks === undefined, 'a volume with several replicas is changed by its head');
+    return this.#target(volume, Infinity, onDone);
+  }
+
+  /** What a replica needs of the drive that holds it: of a volume made as one. */
+  openReplica(uuid: string, onDone: OnDone): ReplicaVolume {
+    const volume = this.#volume(uuid);
+    assert(volume.marks !== undefined, 'the volume was made as a replica');
+    return new ReplicaVolume(this.#parts, this.#changes, { volume, onDone });
   }
 
   /** A way to read a snapshot. Changes through it end in EROFS. */
@@ -281,38 +278,6 @@ export class DriveStore {
       throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
     }
     return volume;
-  }
-
-  /** Does one request of the store's own, and a flush. */
-  async #perform(
-    volume: Volume,
-    kind: RequestKind,
-    range: { readonly offset: number; readonly end: number },
-  ): Promise<void> {
-    const { core, turns } = this.#parts;
-    const errno = await new Promise<number>((resolve) => {
-      const request: Request = core.request();
-      request.client = { volume, birthMax: Infinity, onDone: () => undefined };
-      request.kind = kind;
-      request.offset = range.offset;
-      request.end = range.end;
-      request.address = 0;
-      request.fua = true;
-      request.done = (result) => {
-        turns.yieldTurn();
-        resolve(result);
-      };
-      core.submit(request);
-    });
-    if (errno === ENOSPC)
-      throw new Refusal('DRIVE_FULL', {
-        drive: this.#parts.path,
-        // A trim over a snapshot takes a cell.
-        size: formatSize(EXTENT_BYTES),
-        free: formatSize(0),
-      });
-    if (errno !== 0)
-      throw new Fault('DRIVE_IO', { drive: this.#parts.path, problem: `errno ${errno}` });
   }
 
   volumes(): VolumeStatus[] {

@@ -176,3 +176,14 @@ export class ExtentMap {
     }
   }
 }
+
+/** Blocks with data that a reader of the volume sees. */
+export function visibleData(versions: readonly Version[]): number {
+  let decided = 0;
+  let data = 0;
+  for (const version of versions) {
+    data |= version.data & ~decided;
+    decided |= version.decided;
+  }
+  return data;
+}

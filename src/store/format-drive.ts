@@ -24,7 +24,13 @@ import type { Env, OpenFile } from '../env/env.ts';
 import { ioAsyncOf, readExact } from './exact.ts';
 import { planLayout, type Layout } from './geometry.ts';
 import { findSignature, SIGNATURE_BYTES } from './signatures.ts';
-import { formatSuperblock, parseSuperblock, type Superblock, uuid32 } from './superblock.ts';
+import {
+  formatSuperblock,
+  NO_BOOT,
+  parseSuperblock,
+  type Superblock,
+  uuid32,
+} from './superblock.ts';
 import { hexWords, wordsHex } from './volume.ts';
 import { writeZeros } from './write-zeros.ts';
 
@@ -289,6 +295,10 @@ async function writeFirstSuperblock(
     directoryDigestLow: 0x811c9dc5,
     directoryDigestHigh: 0x9e3779b1,
     nextVolumeNumber: 1,
+    features: 0,
+    life: 0,
+    bootId: NO_BOOT,
+    marksLsn: 0,
   };
   formatSuperblock(u32, superblock, { address, checksum: checksumOf(memory) });
   const range = { address, lengthBytes: BLOCK_BYTES };

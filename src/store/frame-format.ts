@@ -24,6 +24,13 @@
  *     FREE    [3] volume extent cell             a version is gone (snapshot deletion)
  *     RETAG   [4 | keep << 8] volume extent cell birth    a version moves to another birth and keeps these decided blocks
  *     TABLE   [5] slot word x 126                a record of the volume table, whole
+ *
+ * Of volumes with several replicas; a drive with these has the incompatible feature REPLICAS (superblock.ts):
+ *
+ *     MARK    [6 | mask << 8 | grain << 24] volume extent epoch number(2)
+ *             blocks of the 2^grain extents from `extent` on changed, last in `epoch` by change `number`: other replicas may not hold that
+ *     DURABLE [7] volume epoch number(2)         marks of epochs below `epoch`, and of changes below `number`, are gone
+ *     STAMP   [8] volume extent cell birth epoch the version in this cell changed last in `epoch`
  */
 
 export const FRAME_MAGIC = 0x474c4648; // "HFLG"
@@ -35,6 +42,9 @@ export const TRIM = 2;
 export const FREE = 3;
 export const RETAG = 4;
 export const TABLE = 5;
+export const MARK = 6;
+export const DURABLE = 7;
+export const STAMP = 8;
 
 export const WRITE_WORDS = 7;
 export const TRIM_WORDS = 7;
@@ -42,6 +52,9 @@ export const FREE_WORDS = 4;
 export const RETAG_WORDS = 5;
 export const TABLE_RECORD_WORDS = 126;
 export const TABLE_WORDS: number = 2 + TABLE_RECORD_WORDS;
+export const MARK_WORDS = 6;
+export const DURABLE_WORDS = 5;
+export const STAMP_WORDS = 6;
 
 export const DIRECT = 0;
 export const PAYLOAD = 1;
@@ -61,6 +74,12 @@ export function recordWords(words: Uint32Array, at: number): number {
       return RETAG_WORDS;
     case TABLE:
       return TABLE_WORDS;
+    case MARK:
+      return MARK_WORDS;
+    case DURABLE:
+      return DURABLE_WORDS;
+    case STAMP:
+      return STAMP_WORDS;
     default:
       return 0;
   }

@@ -54,7 +54,7 @@ export class LogReader {
   /** Follows the chain from the superblock's tail. */
   async scan(superblock: Superblock): Promise<LogScan> {
     const frames: Frame[] = [];
-    let durableLsn = superblock.tailLsn - 1;
+    let durableLsn = Math.max(superblock.tailLsn - 1, superblock.marksLsn);
     let block = superblock.tailBlock;
     let chain = superblock.tailChain;
     for (let lsn = superblock.tailLsn; ; lsn++) {
@@ -166,6 +166,10 @@ export class LogReader {
         const problem = `frame ${nextLsn} is missing or rotten, though frame ${frame.lsn} says that it was durable`;
         return { kind: 'hole', problem };
       }
+    }
+    if (nextLsn <= superblock.marksLsn) {
+      const problem = `frame ${nextLsn} is missing or rotten, though superblock ${superblock.n} says that frames up to ${superblock.marksLsn} were durable`;
+      return { kind: 'hole', problem };
     }
     return undefined;
   }

@@ -73,6 +73,7 @@ async function scan(
     tailLsn: tail.lsn,
     tailBlock: tail.block,
     tailChain: tail.chain,
+    marksLsn: 0,
     ...SALT,
   } as unknown as Superblock;
   const found = await ended(io, reader.scan(superblock));

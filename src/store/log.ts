@@ -13,7 +13,8 @@ import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import type { Port } from '../env/io.ts';
 import { FRAME_MAGIC, FRAME_RECORDS, FRAME_RECORD_WORDS_MAX } from './frame-format.ts';
-import { LogRing, type RingPosition } from './log-ring.ts';
+import { LogRing } from './log-ring.ts';
+import type { LogOptions, LogPosition, LogStart } from './log-start.ts';
 import type { Media } from './media.ts';
 import { setU64 } from './superblock.ts';
 
@@ -27,23 +28,6 @@ const EAGER_PAYLOADS = 8;
 /** Log kept for trims, the volume table and marks when user writes wait: this many frames of the largest size. */
 const RESERVE_FRAMES = 2;
 
-export type LogOptions = {
-  /** Blocks of arena memory for frames; bounds the payload that is not yet applied. */
-  readonly memoryBlocks: number;
-  /** Blocks of one frame at most, header included: 2 to 256. */
-  readonly frameBlocksMax: number;
-};
-
-export type LogStart = {
-  readonly nextLsn: number;
-  /** Ring block where the next frame goes. */
-  readonly headBlock: number;
-  readonly chain: number;
-  readonly saltLow: number;
-  readonly saltHigh: number;
-  readonly checkpoint: number;
-};
-
 /** What the log tells the store. Called from completions; may append. */
 export type LogEvents = {
   /** Every frame up to `lsn` has completed. */
@@ -53,9 +37,6 @@ export type LogEvents = {
   /** Memory, ring space or a place in flight came free: waiting changes may try again. */
   readonly onRoom: () => void;
 };
-
-/** The end of the log at a checkpoint, where the next recovery begins. */
-export type LogPosition = RingPosition & { readonly lsn: number; readonly chain: number };
 
 export class Log {
   readonly #media: Media;
@@ -90,7 +71,10 @@ export class Log {
   // The open frame.
   #openStart = -1;
   #openWords = 0;
+  #openIsDirty = false;
   #openPayloads = 0;
+  /** Blocks of memory that it may grow to. */
+  #openSize = 0;
   #openData = 0;
   #openSkipped = 0;
   readonly #ring: LogRing;
@@ -98,6 +82,8 @@ export class Log {
   readonly #saltLow: number;
   readonly #saltHigh: number;
   checkpoint: number;
+  /** Blocks of the ring kept for the marks of two checkpoints: one that a crash interrupted, and recovery's. */
+  marksRoom = 0;
   /** The newest frame that changes something: marks do not. */
   dirtyLsn: number;
   /** Bytes of frames and direct data since the start; the flush takes the difference. */
@@ -197,20 +183,28 @@ export class Log {
     if (this.#openStart >= 0) {
       const fits =
         this.#openWords + recordWords <= FRAME_RECORD_WORDS_MAX &&
-        1 + this.#openPayloads + payloadBlocks <= this.#frameBlocksMax;
+        1 + this.#openPayloads + payloadBlocks <= this.#openSize;
       if (fits) return privileged || this.#ringHasRoom(false);
       if (!this.seal()) return false;
     }
-    return this.#open(privileged);
+    return this.#ringHasRoom(privileged) && this.#open(this.#frameBlocksMax);
+  }
+
+  /** As {@link reserve}, for marks that a checkpoint logs again: a frame of one block, from the room that was kept for them. */
+  reserveMarks(recordWords: number): boolean {
+    if (this.#openStart >= 0) {
+      if (this.#openWords + recordWords <= FRAME_RECORD_WORDS_MAX) return true;
+      if (!this.seal()) return false;
+    }
+    return this.#ring.hasRoom(1) && this.#open(1);
   }
 
   #ringHasRoom(privileged: boolean): boolean {
     const keep = (privileged ? 1 : RESERVE_FRAMES + 1) * 2 * this.#frameBlocksMax;
-    return this.#ring.hasRoom(keep);
+    return this.#ring.hasRoom(keep + this.marksRoom);
   }
 
-  #open(privileged: boolean, size: number = this.#frameBlocksMax): boolean {
-    if (!this.#ringHasRoom(privileged)) return false;
+  #open(size: number): boolean {
     let start = this.#memoryHead;
     let skipped = 0;
     if (start + size > this.#memoryBlocks) {
@@ -221,7 +215,9 @@ export class Log {
     this.#memoryUsed += skipped;
     this.#openStart = start;
     this.#openSkipped = skipped;
+    this.#openSize = size;
     this.#openWords = 0;
+    this.#openIsDirty = false;
     this.#openPayloads = 0;
     this.#openData = 0;
     return true;
@@ -234,12 +230,13 @@ export class Log {
   /** Appends an empty frame that carries durableLsn (H7: a hole below it is damage, not the log's end). */
   mark(): void {
     // Its one block fits where a frame that may grow does not.
-    if (this.markBehind && this.idle && this.#open(true, 1)) this.seal();
+    if (this.markBehind && this.idle && this.#ringHasRoom(true) && this.#open(1)) this.seal();
   }
 
-  /** Appends a record's words, which the caller fills in; returns their index in the arena's words. */
-  appendRecord(recordWords: number): number {
+  /** Appends a record's words, which the caller fills in; returns their index in the arena's words. `isChange`: a checkpoint is due for it. */
+  appendRecord(recordWords: number, isChange = true): number {
     assert(this.#openStart >= 0, 'reserve before append');
+    this.#openIsDirty ||= isChange;
     const at = (this.blockAddress(this.#openStart) >>> 2) + FRAME_RECORDS + this.#openWords;
     this.#openWords += recordWords;
     return at;
@@ -309,8 +306,10 @@ export class Log {
     this.#memoryUsed += blocks;
     this.#skipped[slot] = this.#openSkipped;
     this.#sealedLsn = lsn;
-    if (this.#openWords > 0) this.dirtyLsn = lsn;
-    this.dirtyBytes += this.#openWords > 0 ? blocks * BLOCK_BYTES : 0;
+    if (this.#openIsDirty) {
+      this.dirtyLsn = lsn;
+      this.dirtyBytes += blocks * BLOCK_BYTES;
+    }
     this.#ringBlock[slot] = this.#ring.take(blocks);
     this.#header(lsn, slot, blocks);
     this.#submit(slot, 0);
@@ -333,8 +332,7 @@ export class Log {
     this.#carriedLsn = this.durableLsn;
     words[w + 12] = this.#chain;
     words[w + 13] = this.#openWords;
-    words[w + 14] = 0;
-    words[w + 15] = 0;
+    words.fill(0, w + 14, w + 16);
     words.fill(0, w + FRAME_RECORDS + this.#openWords, w + BLOCK_BYTES / 4);
     const checksum = this.#media.checksum(address, BLOCK_BYTES, this.#media.uuid32, this.#saltLow);
     words[w + 1] = checksum;

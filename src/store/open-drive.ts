@@ -26,16 +26,19 @@ import {
   superblockProblem,
 } from './load.ts';
 import { LogReader } from './log-reader.ts';
-import { Log, type LogStart } from './log.ts';
+import { logStart } from './log-start.ts';
+import { Life } from './life.ts';
+import { Log } from './log.ts';
+import { MarkBook, markBlocks, marksMax } from './marks.ts';
 import { type BadBlock, newCounters, type Media } from './media.ts';
 import { PageCache } from './page-cache.ts';
 import { PageLoader } from './page-loader.ts';
 import { PageWriter } from './page-writer.ts';
 import { Payloads } from './payloads.ts';
-import { recover, RECOVERY_BYTES, type Recovered } from './recovery.ts';
+import { recover, RECOVERY_BYTES } from './recovery.ts';
 import { SoftTrims } from './soft-trims.ts';
 import { mendSuperblock } from './superblock-writer.ts';
-import { uuid32, type Superblock } from './superblock.ts';
+import { REPLICAS, uuid32, type Superblock } from './superblock.ts';
 import { TurnKeeper } from './turn-keeper.ts';
 import { VolumeTable } from './volume-table.ts';
 
@@ -49,6 +52,8 @@ export type DriveLimits = {
   readonly frameBlocksMax: number;
   /** Where the search for free cells starts. Tests of large positions start far out. */
   readonly firstChunk: number;
+  /** Open marks of all volumes; at most what the log has room for. Tests of coarse marks have few. */
+  readonly marksMax: number;
 };
 
 export const DRIVE_LIMITS: DriveLimits = {
@@ -56,6 +61,7 @@ export const DRIVE_LIMITS: DriveLimits = {
   logMemoryBlocks: 6144,
   frameBlocksMax: 129,
   firstChunk: 0,
+  marksMax: Infinity,
 };
 
 export type OpenOptions = {
@@ -101,8 +107,6 @@ function openFault(error: unknown, drive: string): unknown {
 async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise<DriveParts> {
   const startUs = env.io.nowUs();
   const ioAsync = ioAsyncOf(env.io);
-  // A tail seen in the drive's cache is not durable yet, nor is what a dead process wrote.
-  await ioAsync.flush(file.fd);
   const { arena } = options;
   const scratch = arena.reserve(Math.max(LOAD_BYTES, RECOVERY_BYTES), BLOCK_BYTES);
   const checksum = checksumOf(arena.memory);
@@ -122,25 +126,37 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
       problem: `it is ${file.sizeBytes} bytes long and was ${newest.layout.sizeBytes}: it was cut off`,
     });
   }
+  const life = new Life(env.boot, newest);
   const media = makeMedia(env, {
     file,
     arena,
     checksum,
     superblock: newest,
-    onFault: options.onFault,
+    onFault: (reason) => {
+      life.failed();
+      options.onFault?.(reason);
+    },
     onBad: options.onBad,
   });
   const limits = { ...DRIVE_LIMITS, ...options.limits };
-  return assemble(env, {
-    media,
-    ioAsync,
-    scratch,
-    superblock: newest,
-    copies: found.copies,
-    limits,
-    startUs,
-    path: options.path,
-  });
+  try {
+    // A tail seen in the drive's cache is not durable yet, nor is what a dead process wrote.
+    await ioAsync.flush(file.fd);
+    return await assemble(env, {
+      media,
+      ioAsync,
+      scratch,
+      superblock: newest,
+      copies: found.copies,
+      life,
+      limits,
+      startUs,
+      path: options.path,
+    });
+  } catch (error) {
+    life.failed();
+    throw error;
+  }
 }
 
 function makeMedia(
@@ -150,7 +166,7 @@ function makeMedia(
     readonly arena: Arena;
     readonly checksum: Media['checksum'];
     readonly superblock: Superblock;
-    readonly onFault: ((reason: string) => void) | undefined;
+    readonly onFault: (reason: string) => void;
     readonly onBad: ((block: BadBlock) => void) | undefined;
   },
 ): Media {
@@ -169,7 +185,7 @@ function makeMedia(
     stop(reason) {
       if (media.fault !== undefined) return;
       media.fault = reason;
-      from.onFault?.(reason);
+      from.onFault(reason);
     },
     onBad: from.onBad ?? (() => undefined),
   };
@@ -183,6 +199,7 @@ type Assembly = {
   readonly superblock: Superblock;
   /** Of the superblock, as they were found. */
   readonly copies: FoundSuperblocks['copies'];
+  readonly life: Life;
   readonly limits: DriveLimits;
   readonly startUs: number;
   readonly path: string;
@@ -204,8 +221,10 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   const map = new ExtentMap();
   const allocator = new Allocator(superblock.layout);
   allocator.seek(limits.firstChunk);
+  const marks = new MarkBook(Math.min(limits.marksMax, marksMax(superblock.layout.logBlocks)));
   const table = new VolumeTable(media, cache, {
     load,
+    marks,
     nextNumber: superblock.nextVolumeNumber,
     drive: work.path,
   });
@@ -222,7 +241,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   });
   const window = media.arena.reserve(WINDOW_BYTES, BLOCK_BYTES);
   const recovered = await recover(
-    { media, map, allocator, cache, table, load },
+    { media, map, allocator, cache, table, marks, load },
     {
       ioAsync,
       reader: new LogReader(media, ioAsync, window),
@@ -236,6 +255,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
   countCells(table, map);
   const random = new Uint32Array(env.random.bytes(8).buffer);
   const start = logStart(superblock, recovered, random);
+  const isReplicated = (superblock.features & REPLICAS) !== 0;
   const events = {
     onWritten: (lsn: number) => core?.onWritten(lsn),
     onSettled: () => undefined,
@@ -247,6 +267,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     start,
     events,
   });
+  if (isReplicated) log.marksRoom = 2 * markBlocks(superblock.layout.logBlocks);
   const flusher = new Flusher(media, log, {
     onFlushed: (token) => core?.onFlushed(token),
     onDurable: () => undefined,
@@ -265,6 +286,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     flusher,
     payloads,
     softTrims: new SoftTrims(),
+    marks,
     ownersLost: rotten.length > 0,
     zeroExtent,
     holeReserve: Math.min(HOLE_RESERVE_MAX, Math.floor(allocator.cellCount / 64)),
@@ -282,6 +304,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     saltLow: start.saltLow,
     saltHigh: start.saltHigh,
     incarnation: superblock.incarnation + 1,
+    ...work.life.opened(),
   };
   const checkpointer = new Checkpointer(
     {
@@ -289,6 +312,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
       ioAsync,
       pageWriter,
       nextVolumeNumber: () => table.nextNumber,
+      volumes: () => table.all(),
       flush: () => turns.flush(),
       nextTurn: () => turns.nextTurn(),
     },
@@ -300,6 +324,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     try {
       await mendSuperblock({ media, ioAsync, address: scratch, superblock }, work.copies);
       await checkpointer.run();
+      work.life.begun(opened);
     } catch (error) {
       // Its file is about to be closed.
       turns.stop();
@@ -314,17 +339,19 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     voidBlocks: recovered.voidBlocks,
     rottenBlocks: recovered.rottenBlocks,
   };
-  return { env, path: work.path, drive, core, table, checkpointer, turns, recovery, scratch };
-}
-
-function logStart(superblock: Superblock, recovered: Recovered, random: Uint32Array): LogStart {
+  const { life } = work;
   return {
-    nextLsn: superblock.tailLsn + recovered.scan.frames.length,
-    headBlock: recovered.scan.endBlock,
-    chain: recovered.lastChain,
-    saltLow: random[0] ?? 0,
-    saltHigh: random[1] ?? 0,
-    checkpoint: superblock.n,
+    env,
+    path: work.path,
+    drive,
+    core,
+    table,
+    checkpointer,
+    turns,
+    recovery,
+    life,
+    load,
+    scratch,
   };
 }
 

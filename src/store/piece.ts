@@ -28,6 +28,11 @@ export class Request {
   address = 0;
   fua = false;
   allocate = false;
+  /** Of a change of a replicated volume: what marks it. Number 0: it leaves no mark. */
+  epoch = 0;
+  number = 0;
+  /** Of a change of a replicated volume: the epoch that the changed versions get, unless theirs is newer. */
+  stamp = 0;
   outstanding = 0;
   /** In the queue for pieces. */
   waiting = false;

@@ -11,13 +11,27 @@ import { Fault } from '../model/errors.ts';
 import type { Allocator } from './allocator.ts';
 import type { ExtentMap, Version } from './extent-map.ts';
 import { NONE } from './extent-map.ts';
-import { DIRECT, FREE, NO_CELL, RETAG, TABLE, TRIM, WRITE, WRITE_WORDS } from './frame-format.ts';
+import {
+  DIRECT,
+  DURABLE,
+  FREE,
+  MARK,
+  NO_CELL,
+  RETAG,
+  STAMP,
+  TABLE,
+  TRIM,
+  WRITE,
+  WRITE_WORDS,
+} from './frame-format.ts';
 import { EXTENT_BLOCKS, EXTENT_BYTES } from './geometry.ts';
 import { blockPlace, parseRecords, voidKey, type ParsedRecord, type Voids } from './judge.ts';
 import type { Frame } from './log-reader.ts';
+import type { MarkBook } from './marks.ts';
 import type { Media } from './media.ts';
 import type { PageCache } from './page-cache.ts';
 import { OWNER_WORDS, PAGE_ENTRIES } from './page-format.ts';
+import { getU64 } from './superblock.ts';
 import type { VolumeTable } from './volume-table.ts';
 import type { Volume } from './volume.ts';
 
@@ -37,6 +51,7 @@ export type ReplayState = {
   readonly allocator: Allocator;
   readonly cache: PageCache;
   readonly table: VolumeTable;
+  readonly marks: MarkBook;
   /** Resolves with the arena address of a metadata page; valid until the next await. */
   readonly load: (page: number) => Promise<number>;
 };
@@ -63,7 +78,8 @@ export class Replay {
       else if (record.type === RETAG) await this.#keep(frame, words, record);
       else if (record.type === TABLE) {
         await this.#state.table.replay(words, record.at, frame.lsn);
-      }
+      } else if (record.type === STAMP) await this.#stamp(frame, record);
+      else if (record.type === MARK || record.type === DURABLE) this.#mark(words, record);
     }
   }
 
@@ -182,6 +198,39 @@ export class Replay {
     version.data &= kept;
     this.#place(volume, record.extent, versions);
     await this.#writeOwner(volume, record.extent, record.cell, frame.lsn);
+  }
+
+  /** The extent's version in this cell was marked when the set of its replicas changed. */
+  async #stamp(frame: Frame, record: ParsedRecord): Promise<void> {
+    const cell = this.#cell(record, record.cell);
+    const volume = this.#volume(record);
+    const versions = this.#state.map.versions(volume, record.extent);
+    const version = versions.find((candidate) => candidate.cell === cell);
+    // A page written later may show that it is gone.
+    if (version === undefined) return;
+    version.era = volume.eraOf(volume.birthOf(version.era), record.epoch);
+    this.#place(volume, record.extent, versions);
+    await this.#writeOwner(volume, record.extent, cell, frame.lsn);
+  }
+
+  /** Of a change that turns out to be void the mark stays: it costs a comparison. */
+  #mark(words: Uint32Array, record: ParsedRecord): void {
+    const { table, marks } = this.#state;
+    const own = table.byNumber(record.volume)?.marks;
+    // A page written later may show that the volume is deleted.
+    if (own === undefined) return;
+    const { at } = record;
+    if (record.type === DURABLE) {
+      marks.drop(own, words[at + 2] ?? 0, getU64(words, at + 3));
+      return;
+    }
+    const head = words[at] ?? 0;
+    const mark = {
+      mask: (head >>> 8) & ALL,
+      epoch: words[at + 3] ?? 0,
+      number: getU64(words, at + 4),
+    };
+    marks.add(own, record.extent, mark, head >>> 24);
   }
 
   /** Makes `cell` the extent's: a page written later may show a later owner, whose own records follow in the log. */

@@ -4,7 +4,9 @@ import { checksumOf } from '../lib/checksum.ts';
 import { planLayout } from './geometry.ts';
 import {
   formatSuperblock,
+  NO_BOOT,
   parseSuperblock,
+  REPLICAS,
   type ParsedSuperblock,
   type Superblock,
 } from './superblock.ts';
@@ -34,6 +36,10 @@ function sample(): Superblock {
     directoryDigestLow: 0x811c9dc5,
     directoryDigestHigh: 0x9e3779b1,
     nextVolumeNumber: 4_000_000_000,
+    features: REPLICAS,
+    life: 3,
+    bootId: [5, 6, 7, 0xfffffffe],
+    marksLsn: 2 ** 45 + 9,
   };
 }
 
@@ -86,8 +92,17 @@ test('what a newer version wrote is refused by name', () => {
   assert.equal(reasonOf(2, 2), 'format version 2, this build reads 1');
   assert.equal(reasonOf(6, 0x40), 'feature bits 0x40');
   assert.equal(reasonOf(7, 9), 'checksum algorithm 9');
+  assert.equal(reasonOf(6, REPLICAS | 2), 'feature bits 0x2');
   // Compatible features are none of an older build's business.
   assert.equal(reasonOf(4, 1), 'ok');
+});
+
+test('a drive without replicas is as older builds know it', () => {
+  const plain = { ...sample(), features: 0, life: 0, bootId: NO_BOOT, marksLsn: 0 };
+  formatSuperblock(words, plain, at);
+  const w = ADDRESS >>> 2;
+  assert.equal(words[w + 6], 0);
+  assert.ok(words.subarray(w + 41, w + 1024).every((word) => word === 0));
 });
 
 test('an empty block is foreign', () => {

@@ -22,6 +22,8 @@
  *     148        flags: bit 0 closed cleanly
  *     152        digest of the directory (2 x u32)
  *     160        next volume number
+ *     164        life, boot id (4 x u32): of a drive with replicas, see life.ts
+ *     184        LSN up to which the log was durable before this superblock, where a checkpoint logged marks again (u64); 0: none
  *     rest       0
  */
 
@@ -32,6 +34,13 @@ import { CHECKSUM_XXH64_LOW32, type Checksum } from '../lib/checksum.ts';
 import type { Layout } from './geometry.ts';
 
 export const FORMAT_VERSION = 1;
+
+/** Incompatible feature: volumes with several replicas, so marks in the log, records in the table, and a life. */
+export const REPLICAS = 1;
+const KNOWN_FEATURES = REPLICAS;
+
+/** The boot id of a drive without replicas. */
+export const NO_BOOT: readonly number[] = [0, 0, 0, 0];
 
 export type Superblock = {
   readonly layout: Layout;
@@ -49,6 +58,14 @@ export type Superblock = {
   readonly directoryDigestLow: number;
   readonly directoryDigestHigh: number;
   readonly nextVolumeNumber: number;
+  /** Incompatible features: {@link REPLICAS} or 0. */
+  readonly features: number;
+  /** Of a drive with replicas: how often it came back having possibly lost what it took, from 1. Otherwise 0. */
+  readonly life: number;
+  /** The boot that opened it, as four words. */
+  readonly bootId: readonly number[];
+  /** Frames up to this LSN were durable before this superblock was written: they hold the open marks. 0: there are none. */
+  readonly marksLsn: number;
 };
 
 export type ParsedSuperblock =
@@ -74,6 +91,7 @@ export function formatSuperblock(
   words[w] = MAGIC_LOW;
   words[w + 1] = MAGIC_HIGH;
   words[w + 2] = FORMAT_VERSION;
+  words[w + 6] = superblock.features;
   words[w + 7] = CHECKSUM_XXH64_LOW32;
   words.set(superblock.driveUuid, w + 8);
   words.set(superblock.clusterUuid, w + 12);
@@ -103,6 +121,9 @@ export function formatSuperblock(
   words[w + 38] = superblock.directoryDigestLow;
   words[w + 39] = superblock.directoryDigestHigh;
   words[w + 40] = superblock.nextVolumeNumber;
+  words[w + 41] = superblock.life;
+  words.set(superblock.bootId, w + 42);
+  setU64(words, w + 46, superblock.marksLsn);
   words[w + 3] = at.checksum(at.address, BLOCK_BYTES, FORMAT_VERSION, 0);
 }
 
@@ -125,7 +146,10 @@ export function parseSuperblock(
       reason: `format version ${u(2)}, this build reads ${FORMAT_VERSION}`,
     };
   }
-  if (u(6) !== 0) return { kind: 'unsupported', reason: `feature bits 0x${u(6).toString(16)}` };
+  const unknown = u(6) & ~KNOWN_FEATURES;
+  if (unknown !== 0) {
+    return { kind: 'unsupported', reason: `feature bits 0x${(unknown >>> 0).toString(16)}` };
+  }
   if (u(7) !== CHECKSUM_XXH64_LOW32) {
     return { kind: 'unsupported', reason: `checksum algorithm ${u(7)}` };
   }
@@ -160,6 +184,10 @@ function fields(words: Uint32Array, w: number): Superblock {
     directoryDigestLow: u(38),
     directoryDigestHigh: u(39),
     nextVolumeNumber: u(40),
+    features: u(6),
+    life: u(41),
+    bootId: [...words.subarray(w + 42, w + 46)],
+    marksLsn: getU64(words, w + 46),
   };
 }
 

@@ -8,6 +8,7 @@ import { Refusal } from '../model/errors.ts';
 import { TABLE, TABLE_RECORD_WORDS, TABLE_WORDS } from './frame-format.ts';
 import { RECORDS_PER_TABLE_PAGE } from './geometry.ts';
 import type { Log } from './log.ts';
+import type { MarkBook } from './marks.ts';
 import type { Media } from './media.ts';
 import type { PageCache } from './page-cache.ts';
 import { PAGE_ENTRIES } from './page-format.ts';
@@ -25,6 +26,7 @@ export class VolumeTable {
   readonly #cache: PageCache;
   readonly #load: (page: number) => Promise<number>;
   readonly #drive: string;
+  readonly #marks: MarkBook;
   readonly #volumes = new Map<number, Volume>();
   /** Of each uuid the number of the last volume that had it. Numbers begin with 1. */
   readonly #numbers = new Map<string, number>();
@@ -38,6 +40,7 @@ export class VolumeTable {
     options: {
       readonly load: (page: number) => Promise<number>;
       readonly nextNumber: number;
+      readonly marks: MarkBook;
       /** The drive's path, for messages. */
       readonly drive: string;
     },
@@ -46,6 +49,7 @@ export class VolumeTable {
     this.#cache = cache;
     this.#load = options.load;
     this.#drive = options.drive;
+    this.#marks = options.marks;
     this.nextNumber = options.nextNumber;
   }
 
@@ -117,12 +121,15 @@ export class VolumeTable {
       volume.leaves = known.leaves;
       volume.snapshots = known.snapshots;
       volume.adoptEras(known);
+      volume.marks = known.marks;
     }
     volume.sizeBytes = record.sizeBytes;
     volume.epoch = record.epoch;
     volume.birth = record.birth;
     volume.attachId = record.attachId;
     volume.state = record.state;
+    volume.seen = record.seen;
+    if (record.seen !== undefined) volume.marks ??= this.#marks.open();
     volume.eraChanged();
     volume.fitLeaves(record.sizeBytes);
     this.#volumes.set(record.number, volume);
@@ -223,6 +230,7 @@ export class VolumeTable {
       birth: volume.birth,
       state: volume.state,
       attachId: volume.attachId,
+      seen: volume.seen,
       ...changes,
     };
   }
@@ -237,11 +245,13 @@ export class VolumeTable {
       birth: snapshot.birth,
       state: snapshot.state,
       attachId: undefined,
+      seen: undefined,
     };
   }
 
   /** A deleted volume's map entry goes; its number is never used again. */
   forget(volume: Volume): void {
+    if (volume.marks !== undefined) this.#marks.close(volume.marks);
     this.#volumes.delete(volume.number);
     if (this.#numbers.get(volume.uuid) === volume.number) this.#numbers.delete(volume.uuid);
   }

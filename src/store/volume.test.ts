@@ -5,6 +5,7 @@ import {
   formatTableRecord,
   hexWords,
   parseTableRecord,
+  SEEN_BYTES_MAX,
   type TableRecord,
   wordsHex,
 } from './volume.ts';
@@ -33,8 +34,11 @@ test('records of the volume table are read as they were written', () => {
           birth: 70_000,
           state,
           attachId,
+          seen: undefined,
         };
         assert.deepEqual(roundTrip(record), record);
+        for (const seen of [new Uint8Array(), new Uint8Array(SEEN_BYTES_MAX).fill(0xfe)])
+          assert.deepEqual(roundTrip({ ...record, seen }), { ...record, seen });
       }
     }
   }

@@ -4,6 +4,7 @@ import { assert } from '../lib/assert.ts';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { Refusal } from '../model/errors.ts';
 import { EXTENT_BYTES } from './geometry.ts';
+import type { Marks } from './marks.ts';
 import { getU64, setU64 } from './superblock.ts';
 
 /** 16 TiB: the seed of a block's checksum holds the block's number in 32 bits. */
@@ -33,6 +34,10 @@ export class Volume {
   /** 32 hex digits, or undefined while the volume is not attached. */
   attachId: string | undefined;
   state: VolumeState = 'live';
+  /** Of a volume with several replicas, what this one keeps beside its content: see {@link TakenRecord}. */
+  seen: Uint8Array | undefined;
+  /** And what others may not hold. */
+  marks: Marks | undefined;
   /** Oldest first. */
   snapshots: Snapshot[] = [];
   /** Leaf number + 1 for each 512 extents; 0: none. Filled in by ExtentMap. */
@@ -131,7 +136,8 @@ function leavesFor(sizeBytes: number): number {
  *     9      birth: of a volume, the current one; of a snapshot, its own
  *     10     state: 0 live, 1 deleting
  *     11..15 attach id, zero: none
- *     16..   reserved
+ *     16     of a volume with several replicas, 1 + bytes of what this one keeps (SEEN); 0: it has one
+ *     17..   these bytes, then zeros
  */
 export type TableRecord = { readonly kind: 'free' } | TakenRecord;
 
@@ -144,7 +150,15 @@ export type TakenRecord = {
   readonly birth: number;
   readonly state: 'live' | 'deleting';
   readonly attachId: string | undefined;
+  /**
+   * What a replica must know of its volume, at most {@link SEEN_BYTES_MAX} that only src/replication understands; empty: nothing yet.
+   * Undefined: the volume has one replica.
+   */
+  readonly seen: Uint8Array | undefined;
 };
+
+/** Bytes that a record of the volume table has for its replica. */
+export const SEEN_BYTES_MAX: number = (126 - 17) * 4;
 
 const KINDS = ['free', 'volume', 'snapshot', 'tombstone'] as const;
 
@@ -160,6 +174,10 @@ export function formatTableRecord(words: Uint32Array, at: number, record: TableR
   words[at + 9] = record.birth;
   words[at + 10] = record.state === 'deleting' ? 1 : 0;
   if (record.attachId !== undefined) words.set(hexWords(record.attachId), at + 11);
+  if (record.seen === undefined) return;
+  assert(record.seen.length <= SEEN_BYTES_MAX, 'what a replica keeps fits its record');
+  words[at + 16] = 1 + record.seen.length;
+  bytesOf(words).set(record.seen, (at + 17) * 4);
 }
 
 /** Parses a record of the volume table; an unknown kind reads as free. */
@@ -176,7 +194,19 @@ export function parseTableRecord(words: Uint32Array, at: number): TableRecord {
     birth: words[at + 9] ?? 0,
     state: words[at + 10] === 1 ? 'deleting' : 'live',
     attachId: /^0*$/.test(attachId) ? undefined : attachId,
+    seen: seenOf(words, at),
   };
+}
+
+function seenOf(words: Uint32Array, at: number): Uint8Array | undefined {
+  const length = (words[at + 16] ?? 0) - 1;
+  if (length < 0) return undefined;
+  const from = (at + 17) * 4;
+  return bytesOf(words).slice(from, from + Math.min(length, SEEN_BYTES_MAX));
+}
+
+function bytesOf(words: Uint32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 /** 32 hex digits as four words. */

@@ -6,6 +6,7 @@ import type { Clock, Env, Files, Random } from '../env.ts';
 import type { Io, IoKind } from '../io.ts';
 import { listenTcp, listenUnix } from '../uring/listen.ts';
 import { openTestedUringIo } from '../uring/self-test.ts';
+import { openBoot } from './boot.ts';
 import { NodeFiles } from './node-files.ts';
 import { NodeIo } from './node-io.ts';
 
@@ -24,7 +25,7 @@ export type NodeEnv = Env & { readonly ioChoice: IoChoice };
 /** Opens the Env. At most a few per process: arenas live as long as it. Throws only for `io_uring` where that is refused. */
 export function openEnv(options: EnvOptions): NodeEnv {
   const { io, files, ioChoice } = openIo(options);
-  return { clock, random, files, io, ioChoice };
+  return { clock, random, files, io, ioChoice, boot: openBoot() };
 }
 
 const clock: Clock = {
