@@ -3,12 +3,12 @@ import { type Flaw, patch } from './flaw.ts';
 /** Rebuild, sessions, grants, order, errors. */
 export const SESSION_FLAWS: readonly Flaw[] = [
   {
-    name: 'a delta without the marks of the one that returns',
+    name: 'a delta without what the one that returns changed',
     patches: [
       patch(
         'rebuild.ts',
-        'epoch === undefined || entry.isMarked || entry.stamp > epoch;',
-        'epoch === undefined || entry.stamp > epoch;',
+        'const isSuspect = epoch === undefined || entry.stamp > epoch;',
+        'const isSuspect = epoch === undefined;',
       ),
     ],
   },
@@ -47,8 +47,8 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'rebuild.ts',
-        "this.#phase === 'settling' && path.oldestNumber >= this.#firstNumber",
-        "this.#phase === 'settling'",
+        'if (path.oldestNumber < this.#firstNumber || !this.#head.isRecorded) return;',
+        'if (!this.#head.isRecorded) return;',
       ),
     ],
   },
@@ -99,7 +99,7 @@ export const SESSION_FLAWS: readonly Flaw[] = [
   },
   {
     name: 'an older record opens a session',
-    patches: [patch('replica.ts', 'if (isNewer(newest, record)) return true;', '')],
+    patches: [patch('replica.ts', 'if (!isSame(record, newest)) return true;', '')],
   },
   {
     name: 'reads need no grant',
@@ -242,6 +242,21 @@ export const SESSION_FLAWS: readonly Flaw[] = [
         'head.ts',
         "answer.kind === 'open' && member.sentEpoch < this.changer.known.epoch",
         "answer.kind === 'open' && member.sentEpoch < 0",
+      ),
+    ],
+  },
+  {
+    name: 'a rebuild goes up to a size that the target may not have yet',
+    patches: [
+      patch(
+        'rebuild.ts',
+        '    const sizeBytes = this.#sizeBytes;',
+        '    const { sizeBytes } = this.#head.changer.known;',
+      ),
+      patch(
+        'rebuild.ts',
+        'if (firstExtent * EXTENT_BYTES >= this.#sizeBytes) {',
+        'if (firstExtent * EXTENT_BYTES >= this.#head.changer.known.sizeBytes) {',
       ),
     ],
   },

@@ -7,7 +7,7 @@ import { isChange } from '../../src/replication/messages.ts';
 import type { Record } from '../../src/replication/record.ts';
 import { Violation } from '../world.ts';
 import type { Cluster } from './cluster.ts';
-import { type ClientRequest, blocksOf } from './sim-client.ts';
+import { type ClientRequest, type SimClient, blocksOf } from './sim-client.ts';
 import type { SimEngine } from './sim-engine.ts';
 import { EXTENT_BLOCKS, type Image } from './sim-media.ts';
 
@@ -41,24 +41,40 @@ export class Checks {
   /** (4) Every member of the store's S took it; of a flush, has what was flushed durably. */
   onAcknowledged(engine: SimEngine, request: ClientRequest): void {
     const cluster = this.#cluster;
-    const { serving } = cluster;
-    if (request.kind === 'read') {
-      // (5)
-      if (serving !== undefined && serving !== engine) {
-        throw new Violation(
-          'one head',
-          `node ${engine.node} answers a read, and ${serving.node} serves`,
-        );
-      }
-      return;
-    }
-    if (serving !== engine) return;
+    if (cluster.serving !== engine) return;
     for (const [replica, life] of cluster.store.record.members) {
       const { media } = cluster.engineOf(replica);
       if (isChange(request.kind)) {
         if (media.life === life) this.#took(request, { replica, image: media.taken });
         if (request.fua) this.#took(request, { replica, image: media.durable });
       }
+    }
+  }
+
+  /**
+   * (5) As another session begins to serve: whether the volume is as the answer to `request` of an earlier one would say. A read of
+   * theirs is not answered any more, whatever it saw.
+   */
+  isThere(request: ClientRequest): boolean {
+    const cluster = this.#cluster;
+    if (request.kind === 'read') return false;
+    // All members are equal.
+    const [replica] = cluster.store.record.members.keys();
+    const { blocks } = cluster.engineOf(replica!).media.taken;
+    if (request.kind === 'flush') {
+      const { flushIssuedAt } = request;
+      return blocks.every((value, block) =>
+        cluster.expectations.mayBeDurable(block, value, flushIssuedAt),
+      );
+    }
+    if (this.#mayHaveLost && !request.fua) return true;
+    return this.#valuesOf(request).every(([block, value]) => blocks[block] === value);
+  }
+
+  /** The head let the volume go because `client` asked it to, after all its requests. */
+  onDetached(client: SimClient | undefined): void {
+    if (client?.isShutOut === true) {
+      throw new Violation('detach', 'a request of before it ended with the volume');
     }
   }
 
@@ -129,9 +145,7 @@ export class Checks {
     request: ClientRequest,
     { replica, image }: { readonly replica: string; readonly image: Image },
   ): void {
-    const { memory } = this.#cluster;
-    for (const [index, block] of [...blocksOf(request)].entries()) {
-      const value = request.kind === 'write' ? memory.get(request.address + index * 4096) : 0;
+    for (const [block, value] of this.#valuesOf(request)) {
       if (image.blocks[block] !== value) {
         throw new Violation(
           'took',
@@ -139,6 +153,15 @@ export class Checks {
         );
       }
     }
+  }
+
+  /** What a change makes of its blocks. */
+  #valuesOf(request: ClientRequest): (readonly [block: number, value: number])[] {
+    const { memory } = this.#cluster;
+    return [...blocksOf(request)].map((block, index) => [
+      block,
+      request.kind === 'write' ? memory.get(request.address + index * 4096) : 0,
+    ]);
   }
 
   #isDurable(replica: string, image: Image): void {

@@ -1,7 +1,7 @@
 /** A cluster with one volume, on virtual time: engines, network, store, a client, what control does, and the checks of all of it. */
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
-import type { HeadEnd } from '../../src/replication/head-host.ts';
+import type { HeadEnd, HeadEvent } from '../../src/replication/head-host.ts';
 import {
   type HeadId,
   type Record,
@@ -26,6 +26,7 @@ export type ClusterOptions = {
   readonly requestCount: number;
   readonly depth: number;
   readonly hotPercent: number;
+  readonly flushPercent: number;
 };
 
 /** How often control looks at the volume. */
@@ -45,6 +46,8 @@ export class Cluster {
   client: SimClient | undefined;
   /** Where it is; -1: there is none. */
   clientNode = -1;
+  /** Clients of sessions before that, each beside a head that does not know it is over; by node. */
+  readonly #ghosts = new Map<number, SimClient>();
   /** Where the volume is to be attached. */
   wantedNode = 0;
   /** The engine whose head serves. */
@@ -62,6 +65,7 @@ export class Cluster {
   #head: HeadId | undefined;
   /** A head claimed the volume. */
   onClaim: () => void = () => undefined;
+  onHeadEvent: (engine: SimEngine, event: HeadEvent) => void = () => undefined;
 
   constructor(world: World, options: ClusterOptions) {
     this.world = world;
@@ -100,7 +104,10 @@ export class Cluster {
           onDone: (engine, token, errno) => this.#onDone(engine, token, errno),
           onServing: (engine, served) => this.#onServing(engine, served),
           onEnd: (engine, end) => this.#onEnd(engine, end),
-          onEvent: (event) => this.count(`head: ${event}`),
+          onEvent: (engine, event) => {
+            this.count(`head: ${event}`);
+            this.onHeadEvent(engine, event);
+          },
         }),
       );
     }
@@ -131,7 +138,7 @@ export class Cluster {
   }
 
   get isDone(): boolean {
-    return this.requestsLeft === 0 && (this.client?.size ?? 0) === 0;
+    return this.requestsLeft === 0 && (this.client?.size ?? 0) === 0 && this.#ghosts.size === 0;
   }
 
   /** For people: who is what at the moment. */
@@ -164,7 +171,7 @@ export class Cluster {
   grow(): void {
     const head = this.serving?.head;
     const { blockCount } = this.options;
-    const wanted = Math.min(blockCount, this.sizeBlocks + 1 + this.world.prng.below(40));
+    const wanted = Math.min(blockCount, this.sizeBlocks + 1 + this.world.prng.below(12));
     head?.grow(wanted * BLOCK_BYTES, () => {
       this.sizeBlocks = Math.max(this.sizeBlocks, wanted);
     });
@@ -172,41 +179,71 @@ export class Cluster {
 
   /** The machine is gone, and with it the client. */
   losePower(engine: SimEngine): void {
-    if (this.clientNode === engine.node) this.#endClient();
+    this.#endClientOf(engine);
     engine.losePower();
     if (this.serving === engine) this.serving = undefined;
   }
 
   kill(engine: SimEngine): void {
     if (this.clientNode === engine.node) this.client?.disconnect();
+    this.#endGhost(engine);
     engine.kill();
     if (this.serving === engine) this.serving = undefined;
   }
 
-  #endClient(): void {
+  #endClientOf(engine: SimEngine): void {
+    this.#endGhost(engine);
+    if (this.clientNode !== engine.node) return;
     this.client?.end();
     this.client = undefined;
     this.clientNode = -1;
   }
 
+  #endGhost({ node }: SimEngine): void {
+    this.#ghosts.get(node)?.end();
+    this.#ghosts.delete(node);
+  }
+
+  /** Another session serves; the head of the one before may not know. */
+  #leaveGhost(): void {
+    const { client, clientNode } = this;
+    if (client === undefined) return;
+    this.client = undefined;
+    if (this.engines[clientNode]!.head === undefined) {
+      client.end();
+    } else {
+      this.count('ghost');
+      client.haunt((request) => this.checks.isThere(request));
+      this.#ghosts.set(clientNode, client);
+    }
+  }
+
   #onDone(engine: SimEngine, token: number, errno: number): void {
-    const request = this.clientNode === engine.node ? this.client?.find(token) : undefined;
-    if (request === undefined || this.client === undefined) return;
-    this.count(`answer ${request.kind} ${errno === 0 ? 'ok' : 'error'}`);
+    const ghost = this.#ghosts.get(engine.node);
+    const client = ghost ?? (this.clientNode === engine.node ? this.client : undefined);
+    const request = client?.find(token);
+    if (request === undefined || client === undefined) return;
+    const outcome = errno === 0 ? 'ok' : 'error';
+    if (ghost !== undefined) {
+      this.count(`ghost: answer ${request.kind} ${outcome}`);
+      ghost.onDone(request, errno);
+      return;
+    }
+    this.count(`answer ${request.kind} ${outcome}`);
     this.longestGapUs = Math.max(this.longestGapUs, this.world.nowUs - this.#answeredAtUs);
     this.#answeredAtUs = this.world.nowUs;
     if (errno === 0) this.checks.onAcknowledged(engine, request);
-    this.client.onDone(request, errno);
+    client.onDone(request, errno);
     if (errno === 0 && request.kind === 'flush') this.checks.onFlushed();
   }
 
   #onServing(engine: SimEngine, served: Record): void {
     this.world.trace(`node ${engine.node} serves at epoch ${served.epoch}`);
+    const isSameClient = this.clientNode === engine.node && this.client !== undefined;
+    if (!isSameClient) this.#leaveGhost();
     this.checks.onServing(engine);
     if (this.serving !== engine || this.clientNode !== engine.node) {
-      const isSameClient = this.clientNode === engine.node && this.client !== undefined;
       if (!isSameClient) {
-        this.#endClient();
         this.clientNode = engine.node;
         this.client = this.#newClient();
       }
@@ -215,13 +252,13 @@ export class Cluster {
       const { client } = this;
       // The head may be in the middle of something that it did not finish.
       this.world.schedule(1, () => {
-        if (engine.head === head && this.client === client) client?.connect(head);
+        if (engine.head === head && this.client === client) client?.connect(engine);
       });
     }
   }
 
   #newClient(): SimClient {
-    const { depth, hotPercent } = this.options;
+    const { depth, hotPercent, flushPercent } = this.options;
     return new SimClient({
       world: this.world,
       memory: this.memory,
@@ -229,6 +266,7 @@ export class Cluster {
       sizeBlocks: () => this.sizeBlocks,
       depth,
       hotPercent,
+      flushPercent,
       nextId: () => ++this.#requestCount,
       takeTurn: () => {
         if (this.requestsLeft === 0) return false;
@@ -241,7 +279,8 @@ export class Cluster {
   #onEnd(engine: SimEngine, end: HeadEnd): void {
     this.count(`head ended: ${end}`);
     this.world.trace(`head on node ${engine.node} ends: ${end}`);
-    if (this.clientNode === engine.node) this.#endClient();
+    if (end === 'detached') this.checks.onDetached(this.client);
+    this.#endClientOf(engine);
     if (this.serving === engine) this.serving = undefined;
     engine.head = undefined;
   }

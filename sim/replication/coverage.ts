@@ -31,6 +31,8 @@ export const EVENTS: readonly string[] = [
   ...Object.keys(HEAD_ENDS).map((end) => `head ended: ${end}`),
   ...FAULTS.map(({ name }) => `fault: ${name}`),
   'unflushed lost',
+  'ghost',
+  'head lost while it makes members equal',
   'answer write error',
 ];
 

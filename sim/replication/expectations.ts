@@ -70,8 +70,11 @@ export class Expectations {
     }
   }
 
-  mayBeDurable(block: number, value: number): boolean {
-    return this.#blocks[block]!.some((version) => version.value === value);
+  /** `flushedAt`: were a flush issued then to succeed. */
+  mayBeDurable(block: number, value: number, flushedAt = 0): boolean {
+    return this.#blocks[block]!.some(
+      (version) => version.value === value && version.replacedAt >= flushedAt,
+    );
   }
 
   mayBe(block: number, value: number): boolean {

@@ -62,10 +62,7 @@ export const FAULTS: readonly Fault[] = [
         .slice(0, options.replicaCount)
         .filter((each) => each !== serving);
       const away = world.prng.pick(others);
-      for (const other of cluster.engines) {
-        cluster.network.cut(away.node, other.node);
-        cluster.network.cut(other.node, away.node);
-      }
+      isolate(cluster, away);
       cluster.losePower(serving);
       cluster.wantedNode = world.prng.pick(others.filter((each) => each !== away)).node;
       later(cluster, 3_000_000, () => serving.startProcess());
@@ -74,6 +71,52 @@ export const FAULTS: readonly Fault[] = [
       world.schedule(world.prng.chance(60) ? afterwardsUs : 4_000_000, () =>
         cluster.network.heal(),
       );
+    },
+  },
+  {
+    name: 'the head hears nothing, and the volume is moved',
+    weight: 6,
+    moods: { takeover: 40 },
+    needsService: true,
+    happen: (cluster) => {
+      const { serving, world, network } = cluster;
+      if (serving === undefined) return;
+      const isDeafOnly = world.prng.chance(70);
+      for (const { node } of cluster.engines) {
+        network.cut(node, serving.node);
+        if (!isDeafOnly) network.cut(serving.node, node);
+      }
+      world.schedule(world.prng.below(300_000), () => {
+        moveFrom(cluster, serving);
+        // Long enough for the grants to end, and not for the head to give up on what it asked.
+        world.schedule(1_000_000 + world.prng.below(450_000), () => network.heal());
+      });
+    },
+  },
+  {
+    name: 'the volume is moved to a node that reaches the others late',
+    weight: 4,
+    moods: { takeover: 25 },
+    needsService: true,
+    happen: (cluster) => {
+      const { serving, world, network } = cluster;
+      if (serving === undefined) return;
+      const next = moveFrom(cluster, serving);
+      isolate(cluster, next);
+      // By then it waits for nobody any more.
+      world.schedule(1_050_000 + world.prng.below(400_000), () => {
+        network.heal();
+        const isKnown = world.prng.chance(50);
+        if (!isKnown) isolate(cluster, serving);
+        network.cut(next.node, serving.node);
+        network.cut(serving.node, next.node);
+        for (const other of cluster.engines) {
+          if (isKnown || other === serving || other === next) continue;
+          cluster.kill(other);
+          later(cluster, 15_000, () => other.startProcess());
+        }
+        later(cluster, 2_500_000, () => network.heal());
+      });
     },
   },
   {
@@ -100,11 +143,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'a node is cut off',
     weight: 12,
     happen: (cluster) => {
-      const { node } = draw(cluster);
-      for (const other of cluster.engines) {
-        cluster.network.cut(node, other.node);
-        cluster.network.cut(other.node, node);
-      }
+      isolate(cluster, draw(cluster));
       later(cluster, 3_500_000, () => cluster.network.heal());
     },
   },
@@ -157,6 +196,17 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'a drive stutters',
+    weight: 8,
+    happen: (cluster) => {
+      const { health } = draw(cluster);
+      health.stuttering = true;
+      later(cluster, 2_500_000, () => {
+        health.stuttering = false;
+      });
+    },
+  },
+  {
     name: 'a drive hangs',
     weight: 5,
     happen: (cluster) => {
@@ -205,11 +255,11 @@ export const FAULTS: readonly Fault[] = [
     weight: 6,
     needsService: true,
     happen: (cluster) => {
-      const head = cluster.serving?.head;
+      const { serving } = cluster;
       cluster.wantedNode = draw(cluster).node;
-      if (head?.state !== 'serving') return;
+      if (serving?.head?.state !== 'serving') return;
       cluster.client?.rest();
-      head.detach();
+      serving.ask((head) => head.detach());
     },
   },
 ];
@@ -232,6 +282,15 @@ export function inject(cluster: Cluster, mood: Mood): void {
   }
 }
 
+/** A head that makes members equal is lost, and another one does it anew: some members have what others will not get. */
+export function loseOpening(cluster: Cluster, engine: SimEngine): void {
+  if (!engine.isRunning || engine.head?.state !== 'opening') return;
+  cluster.count('head lost while it makes members equal');
+  cluster.losePower(engine);
+  moveFrom(cluster, engine);
+  later(cluster, 3_000_000, () => engine.startProcess());
+}
+
 /** Everything is well again. */
 export function mend(cluster: Cluster): void {
   cluster.network.heal();
@@ -239,6 +298,7 @@ export function mend(cluster: Cluster): void {
   cluster.store.unknownPercent = 0;
   for (const engine of cluster.engines) {
     engine.health.slow = false;
+    engine.health.stuttering = false;
     engine.health.full = false;
     engine.health.failing = false;
     engine.startProcess();
@@ -255,6 +315,23 @@ function draw(cluster: Cluster): SimEngine {
   const { prng } = cluster.world;
   if (prng.chance(25)) return prng.pick(cluster.engines);
   return cluster.engines[prng.below(cluster.options.replicaCount)]!;
+}
+
+function isolate(cluster: Cluster, { node }: SimEngine): void {
+  for (const other of cluster.engines) {
+    cluster.network.cut(node, other.node);
+    cluster.network.cut(other.node, node);
+  }
+}
+
+/** Elsewhere, and rather where no replica is. */
+function moveFrom(cluster: Cluster, engine: SimEngine): SimEngine {
+  const { engines, options, world } = cluster;
+  const others = engines.filter((each) => each !== engine);
+  const bare = others.filter(({ node }) => node >= options.replicaCount);
+  const next = world.prng.pick(bare.length > 0 && world.prng.chance(70) ? bare : others);
+  cluster.wantedNode = next.node;
+  return next;
 }
 
 /** More often than not within some milliseconds. */

@@ -2,7 +2,7 @@
 
 import { World } from '../world.ts';
 import { Cluster } from './cluster.ts';
-import { type Mood, inject, mend } from './faults.ts';
+import { type Mood, inject, loseOpening, mend } from './faults.ts';
 
 export type SeedReport = {
   readonly counts: ReadonlyMap<string, number>;
@@ -33,7 +33,9 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     requestCount,
     depth: prng.pick([1, 4, 12]),
     hotPercent: prng.pick([0, 30, 70]),
+    flushPercent: prng.pick([3, 10, 40]),
   });
+  cluster.network.slowPercent = 10;
   const mood = prng.pick<Mood>(['any', 'any', 'churn', 'takeover']);
   const faultCount = options.faultCount ?? (mood === 'any' ? 12 : 24);
   // Much goes wrong only if something fails in the middle of a takeover.
@@ -42,6 +44,15 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     world.schedule(prng.below(prng.chance(50) ? 4000 : 1_200_000), () => {
       if (cluster.requestsLeft > 0) inject(cluster, mood);
     });
+  };
+  cluster.onHeadEvent = (engine, event) => {
+    if (cluster.requestsLeft === 0 || !prng.chance(30)) return;
+    if (event === 'extents made equal') {
+      world.schedule(prng.below(1000), () => loseOpening(cluster, engine));
+    } else if (event === 'rebuild begun') {
+      // While its session is opened, or while it is copied to.
+      world.schedule(prng.below(6000), () => cluster.grow());
+    }
   };
   scheduleFaults(cluster, { faultCount, requestCount, mood });
   try {
@@ -78,7 +89,8 @@ function scheduleFaults(
     lastLeft = cluster.requestsLeft;
     const isDue =
       requestCount - cluster.requestsLeft >= (injected * requestCount) / (faultCount + 1);
-    const isStill = world.nowUs - stillSinceUs > 700_000;
+    // A takeover from a head that is not reached takes a little more than a second.
+    const isStill = world.nowUs - stillSinceUs > 1_200_000;
     if (injected < faultCount && (isDue || (isStill && world.prng.chance(5)))) {
       injected++;
       inject(cluster, mood);

@@ -1,13 +1,22 @@
-/** A client of the volume: requests at random, each checked when it is answered. It dies with its machine, not with the engine. */
+/**
+ * A client of the volume: requests at random, each checked when it is answered. It dies with its machine, not with the engine. When
+ * another session serves it becomes a ghost: it goes on asking the head beside it, and may be told of nothing but what was there before.
+ */
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
-import type { Head } from '../../src/replication/head.ts';
+import { ESHUTDOWN } from '../../src/model/errno.ts';
 import { isChange } from '../../src/replication/messages.ts';
-import type { World } from '../world.ts';
+import { Violation, type World } from '../world.ts';
 import type { Expectations } from './expectations.ts';
+import type { SimEngine } from './sim-engine.ts';
+import { EXTENT_BLOCKS } from './sim-media.ts';
 import type { SimMemory } from './sim-memory.ts';
 
 type Kind = 'write' | 'zero' | 'trim' | 'read' | 'flush';
+
+/** What a ghost has under way at most, and how often it asks. */
+const GHOST_DEPTH = 40;
+const GHOST_US = 20_000;
 
 export type ClientRequest = {
   readonly id: number;
@@ -28,6 +37,8 @@ export type SimClientOptions = {
   readonly depth: number;
   /** Percent of writes to a few blocks that all meet on. */
   readonly hotPercent: number;
+  /** Percent of requests. */
+  readonly flushPercent: number;
   /** Names a request, for all clients of the volume. */
   nextId(): number;
   /** Takes one from the requests that are left; false: there are none. */
@@ -37,9 +48,15 @@ export type SimClientOptions = {
 export class SimClient {
   readonly #options: SimClientOptions;
   readonly #underWay = new Map<number, ClientRequest>();
-  #head: Head | undefined;
+  #engine: SimEngine | undefined;
   #isResting = false;
+  /** Of a ghost: the size that it knows. */
+  #ghostBlocks: number | undefined;
+  /** Of a ghost: requests of which it may still be told. */
+  readonly #there = new Set<ClientRequest>();
   isOver = false;
+  /** A request was not answered before its head ended, though nothing was asked after it. */
+  isShutOut = false;
 
   constructor(options: SimClientOptions) {
     this.#options = options;
@@ -54,9 +71,10 @@ export class SimClient {
   }
 
   /** The engine beside it has a head again: what was not answered is asked again, in its order. */
-  connect(head: Head): void {
-    this.#head = head;
+  connect(engine: SimEngine): void {
+    this.#engine = engine;
     this.#isResting = false;
+    this.isShutOut = false;
     for (const request of this.#underWay.values()) this.#send(request);
     this.fill();
   }
@@ -64,8 +82,9 @@ export class SimClient {
   /** Asks for more, up to its depth. */
   fill(): void {
     while (
-      this.#head !== undefined &&
+      this.#engine !== undefined &&
       !this.isOver &&
+      !this.#isGhost &&
       !this.#isResting &&
       this.#underWay.size < this.#options.depth
     ) {
@@ -79,21 +98,31 @@ export class SimClient {
     this.#isResting = true;
   }
 
+  get #isGhost(): boolean {
+    return this.#ghostBlocks !== undefined;
+  }
+
   /** Its engine was killed. */
   disconnect(): void {
-    this.#head = undefined;
+    this.#engine = undefined;
+  }
+
+  /** Another session serves. `isThere`: a request under way took effect before that, so that its answer is true. */
+  haunt(isThere: (request: ClientRequest) => boolean): void {
+    this.#ghostBlocks = this.#options.sizeBlocks();
+    for (const request of this.#underWay.values()) {
+      if (isThere(request)) this.#there.add(request);
+    }
+    this.#giveUp();
+    this.#haunt();
   }
 
   /** Nobody listens to answers any more. */
   end(): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.#head = undefined;
-    for (const request of this.#underWay.values()) {
-      for (const block of blocksOf(request)) {
-        if (isChange(request.kind)) this.#options.expectations.unresolved(block, request.id);
-      }
-    }
+    this.#engine = undefined;
+    if (!this.#isGhost) this.#giveUp();
     this.#underWay.clear();
   }
 
@@ -105,6 +134,14 @@ export class SimClient {
     const { expectations, memory, world } = this.#options;
     if (world.onTrace !== undefined) world.trace(`answer ${request.id}: ${errno}`);
     this.#underWay.delete(request.id);
+    this.isShutOut ||= this.#isResting && errno === ESHUTDOWN;
+    if (this.#isGhost) {
+      if (errno !== 0 || this.#there.has(request)) return;
+      throw new Violation(
+        'one head',
+        `${request.kind} ${request.id} is answered, and another session serves without it`,
+      );
+    }
     for (const [index, block] of [...blocksOf(request)].entries()) {
       if (request.kind === 'read') {
         if (errno === 0) {
@@ -120,33 +157,30 @@ export class SimClient {
   }
 
   #issue(): void {
-    const { world, memory, expectations, hotPercent } = this.#options;
-    const blockCount = this.#options.sizeBlocks();
-    const { prng } = world;
-    const kind = drawKind(prng.below(100));
+    const { world, memory, expectations } = this.#options;
+    const kind = this.#drawKind();
     const isFlush = kind === 'flush';
-    const firstBlock = prng.chance(hotPercent) ? prng.below(4) : prng.below(blockCount);
-    const count = isFlush
-      ? 0
-      : Math.min(1 + prng.below(prng.chance(20) ? 40 : 4), blockCount - firstBlock);
+    const { firstBlock, count } = this.#drawRange(kind);
     const request: ClientRequest = {
       id: this.#options.nextId(),
       kind,
       firstBlock: isFlush ? 0 : firstBlock,
       blockCount: count,
       address: isFlush ? 0 : memory.allocate(count),
-      fua: kind === 'write' && prng.chance(5),
+      fua: kind === 'write' && world.prng.chance(5),
       flushIssuedAt: isFlush ? expectations.flushIssued() : 0,
     };
     for (const [index, block] of [...blocksOf(request)].entries()) {
       if (!isChange(request.kind)) continue;
-      const value = kind === 'write' ? 1 + (prng.next() >>> 2) : 0;
+      const value = kind === 'write' ? 1 + (world.prng.next() >>> 2) : 0;
       memory.set(request.address + index * BLOCK_BYTES, value);
-      expectations.issued(block, request.id, value);
+      if (!this.#isGhost) expectations.issued(block, request.id, value);
     }
     this.#underWay.set(request.id, request);
     if (world.onTrace !== undefined) {
-      world.trace(`client asks ${kind} ${request.id} of ${firstBlock} to ${firstBlock + count}`);
+      world.trace(
+        `${this.#isGhost ? 'ghost' : 'client'} asks ${kind} ${request.id} of ${firstBlock} to ${firstBlock + count}`,
+      );
     }
     this.#send(request);
   }
@@ -158,20 +192,56 @@ export class SimClient {
       address: request.address,
     };
     const { id, kind, fua } = request;
-    if (kind === 'flush') this.#head?.path.flush(id);
-    else if (kind === 'read') this.#head?.path.read(id, range);
-    else this.#head?.path.change(id, { kind, ...range, fua });
+    this.#engine?.ask(({ path }) => {
+      if (kind === 'flush') path.flush(id);
+      else if (kind === 'read') path.read(id, range);
+      else path.change(id, { kind, ...range, fua });
+    });
+  }
+
+  /** Nobody here will be told what became of it. */
+  #giveUp(): void {
+    for (const request of this.#underWay.values()) {
+      for (const block of blocksOf(request)) {
+        if (isChange(request.kind)) this.#options.expectations.unresolved(block, request.id);
+      }
+    }
+  }
+
+  #haunt(): void {
+    const { world } = this.#options;
+    world.schedule(world.prng.below(GHOST_US), () => {
+      if (this.isOver) return;
+      if (this.#underWay.size < GHOST_DEPTH) this.#issue();
+      this.#haunt();
+    });
+  }
+
+  #drawKind(): Kind {
+    const { world, flushPercent } = this.#options;
+    // What a ghost writes is never over, and in the way of its reads.
+    if (this.#isGhost && world.prng.chance(80)) return 'read';
+    if (world.prng.chance(flushPercent)) return 'flush';
+    const draw = world.prng.below(90);
+    if (draw < 50) return 'write';
+    if (draw < 80) return 'read';
+    return draw < 86 ? 'trim' : 'zero';
+  }
+
+  #drawRange(kind: Kind): { readonly firstBlock: number; readonly count: number } {
+    const { hotPercent, world } = this.#options;
+    const { prng } = world;
+    if (kind === 'flush') return { firstBlock: 0, count: 0 };
+    const blockCount = this.#ghostBlocks ?? this.#options.sizeBlocks();
+    const at = prng.chance(hotPercent) ? prng.below(4) : prng.below(blockCount);
+    // Extents that hold nothing any more are told apart from those that nobody wrote to.
+    const isWhole = kind === 'trim' && prng.chance(60);
+    const firstBlock = isWhole ? at - (at % EXTENT_BLOCKS) : at;
+    const length = isWhole ? EXTENT_BLOCKS : 1 + prng.below(prng.chance(20) ? 40 : 4);
+    return { firstBlock, count: Math.min(length, blockCount - firstBlock) };
   }
 }
 
 export function* blocksOf(request: ClientRequest): Generator<number> {
   for (let index = 0; index < request.blockCount; index++) yield request.firstBlock + index;
-}
-
-function drawKind(draw: number): Kind {
-  if (draw < 50) return 'write';
-  if (draw < 80) return 'read';
-  if (draw < 86) return 'trim';
-  if (draw < 90) return 'zero';
-  return 'flush';
 }

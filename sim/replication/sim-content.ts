@@ -12,6 +12,8 @@ import type { SimMemory } from './sim-memory.ts';
 /** How the drive is doing at the moment; changed by faults. */
 export type DriveHealth = {
   slow: boolean;
+  /** Some requests take longer than all that come after them. */
+  stuttering: boolean;
   hung: boolean;
   full: boolean;
   /** The next request fails, and the drive with it. */
@@ -131,9 +133,7 @@ export class SimContent implements ReplicaContent {
       for (let index = 0; index < EXTENT_BLOCKS; index++) {
         if (taken.blocks[extent * EXTENT_BLOCKS + index] !== 0) dataMask |= 1 << index;
       }
-      const isMarked = taken.marks.has(extent);
-      if (dataMask === 0 && !isMarked) continue;
-      entries.push({ extent, stamp: taken.stamps[extent] ?? 0, dataMask, isMarked });
+      if (dataMask !== 0) entries.push({ extent, stamp: taken.stamps[extent] ?? 0, dataMask });
     }
     return entries;
   }
@@ -153,7 +153,7 @@ export class SimContent implements ReplicaContent {
   #work(token: number, effect: () => number): void {
     const { world, health } = this.#host;
     // Now and then a request takes much longer than its neighbours.
-    const limitUs = world.prng.chance(3) ? 6000 : 150;
+    const limitUs = world.prng.chance(3) ? (health.stuttering ? 80_000 : 6000) : 150;
     const delayUs = world.prng.below(health.slow ? 20_000 : limitUs) + 10;
     const come = (): void => {
       this.#coming.delete(come);

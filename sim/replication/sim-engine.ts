@@ -24,7 +24,7 @@ export type EngineHost = {
   onDone(engine: SimEngine, token: number, errno: number): void;
   onServing(engine: SimEngine, record: Record): void;
   onEnd(engine: SimEngine, end: HeadEnd): void;
-  onEvent(event: HeadEvent): void;
+  onEvent(engine: SimEngine, event: HeadEvent): void;
 };
 
 export function replicaOf(node: number): string {
@@ -34,7 +34,7 @@ export function replicaOf(node: number): string {
 export class SimEngine {
   readonly node: number;
   readonly media: SimMedia;
-  readonly health = { slow: false, hung: false, full: false, failing: false };
+  readonly health = { slow: false, stuttering: false, hung: false, full: false, failing: false };
   readonly #host: EngineHost;
   /** How often the process was started. */
   start = 0;
@@ -48,6 +48,8 @@ export class SimEngine {
   readonly #paused: (() => void)[] = [];
   /** Connections of the head to replicas, by node. */
   readonly #connections = new Map<number, Connection>();
+  /** All that the head ever had. */
+  readonly #connected = new Set<Connection>();
   /** Connections from heads to the replica here. */
   readonly #inbound = new Map<
     number,
@@ -127,7 +129,7 @@ export class SimEngine {
         onDone: (token, errno) => this.#host.onDone(this, token, errno),
         onServing: (served) => this.#host.onServing(this, served),
         onEnd: (end) => this.#host.onEnd(this, end),
-        onEvent: (event) => this.#host.onEvent(event),
+        onEvent: (event) => this.#host.onEvent(this, event),
         borrow: () => memory.allocate(EXTENT_BLOCKS),
         giveBack: (address) => memory.free(address, EXTENT_BLOCKS),
         abandon: () => {
@@ -136,8 +138,17 @@ export class SimEngine {
       },
     });
     this.head = head;
+    this.#connected.clear();
     head.start();
     return head;
+  }
+
+  /** A client beside the head asks it. */
+  ask(step: (head: Head) => void): void {
+    const { head } = this;
+    this.#whenRunning(this.start, () => {
+      if (head !== undefined && this.head === head) step(head);
+    });
   }
 
   /** A head asks. */
@@ -229,8 +240,8 @@ export class SimEngine {
 
   onAnswer(connection: Connection, answer: Answer): void {
     this.#whenRunning(this.start, () => {
-      // What came over a connection that was given up is not read any more.
-      if (this.#connections.get(connection.to) === connection) this.head?.onAnswer(answer);
+      // Also what comes late over a connection that was given up.
+      if (this.#connected.has(connection)) this.head?.onAnswer(answer);
     });
   }
 
@@ -270,6 +281,7 @@ export class SimEngine {
           return;
         }
         this.#connections.set(to, result);
+        this.#connected.add(result);
         other.accept(result, () => this.#onReset(own, result));
         head?.onConnected(replicaOf(to));
       });

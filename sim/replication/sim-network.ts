@@ -8,6 +8,7 @@ import type { World } from '../world.ts';
 
 /** A try to connect that gets no answer ends after so long. */
 const CONNECT_LIMIT_US = 400_000;
+const LATE_PERCENT = 2;
 
 export type Endpoint = {
   readonly node: number;
@@ -20,6 +21,8 @@ export type Connection = {
   readonly to: number;
   /** When the last message each way arrives: the next is not earlier. */
   requestsAtUs: number;
+  /** Of its messages, how many are late. */
+  readonly latePercent: number;
   answersAtUs: number;
 };
 
@@ -29,6 +32,8 @@ export class SimNetwork {
   readonly #cut = new Set<number>();
   readonly #held: { readonly link: number; readonly run: () => void }[] = [];
   #nextId = 1;
+  /** Percent of connections that are slow: what comes over one may be overtaken by what comes over the next. */
+  slowPercent = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -50,6 +55,7 @@ export class SimNetwork {
           from,
           to: to.node,
           requestsAtUs: 0,
+          latePercent: this.#world.prng.chance(this.slowPercent) ? 40 : LATE_PERCENT,
           answersAtUs: 0,
         });
       } else {
@@ -60,13 +66,15 @@ export class SimNetwork {
 
   /** Runs `deliver` when the request arrives at the other end. */
   toReplica(connection: Connection, deliver: () => void): void {
-    const atUs = this.#world.nowUs + this.#delay(connection.from, connection.to);
+    const atUs =
+      this.#world.nowUs + this.#delay(connection.from, connection.to, connection.latePercent);
     connection.requestsAtUs = Math.max(connection.requestsAtUs, atUs);
     this.#deliver(connection.from * 16 + connection.to, connection.requestsAtUs, deliver);
   }
 
   toHead(connection: Connection, deliver: () => void): void {
-    const atUs = this.#world.nowUs + this.#delay(connection.to, connection.from);
+    const atUs =
+      this.#world.nowUs + this.#delay(connection.to, connection.from, connection.latePercent);
     connection.answersAtUs = Math.max(connection.answersAtUs, atUs);
     this.#deliver(connection.to * 16 + connection.from, connection.answersAtUs, deliver);
   }
@@ -94,10 +102,10 @@ export class SimNetwork {
     });
   }
 
-  #delay(from: number, to: number): number {
+  #delay(from: number, to: number, latePercent = LATE_PERCENT): number {
     const { prng } = this.#world;
     if (from === to) return 2 + prng.below(8);
-    return prng.chance(2) ? 1000 + prng.below(20_000) : 40 + prng.below(200);
+    return prng.chance(latePercent) ? 1000 + prng.below(20_000) : 40 + prng.below(200);
   }
 }
 

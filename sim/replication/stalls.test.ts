@@ -106,6 +106,7 @@ for (const { name, limitMs, happen, isOver } of CASES) {
         requestCount: Infinity,
         depth: 4,
         hotPercent: 0,
+        flushPercent: 10,
       });
       await world.run(() => cluster.serving !== undefined, 'the volume is served');
       await world.sleep(1_000_000);

@@ -98,13 +98,12 @@ export type Digest = {
   readonly stamp: number;
 };
 
-/** An extent that has versions, or is marked. */
+/** An extent that has versions. */
 export type SurveyEntry = {
   readonly extent: number;
   /** Epoch of its last change. */
   readonly stamp: number;
   readonly dataMask: number;
-  readonly isMarked: boolean;
 };
 
 /** The answer to one request, of the same kind. */

@@ -31,6 +31,8 @@ export class Rebuild {
   #phase: Phase = 'waiting';
   /** Changes from here on were sent to the target. */
   #firstNumber = 0;
+  /** What is looked at. Beyond it, where the volume has grown since, nothing was written before the target was sent all of it. */
+  #sizeBytes = 0;
   #nextExtent = 0;
   #flushedSeats = 0;
 
@@ -47,13 +49,16 @@ export class Rebuild {
   onOpened(): void {
     this.#phase = 'settling';
     this.#firstNumber = this.#head.path.nextNumber;
+    this.#sizeBytes = this.#head.changer.known.sizeBytes;
     this.advance();
   }
 
   /** Goes on if what it waits for is there. */
   advance(): void {
     const { path, changer } = this.#head;
-    if (this.#phase === 'settling' && path.oldestNumber >= this.#firstNumber) {
+    if (this.#phase === 'settling') {
+      // The members have the size that the target was opened with.
+      if (path.oldestNumber < this.#firstNumber || !this.#head.isRecorded) return;
       this.#phase = 'copying';
       this.#survey();
     } else if (this.#phase === 'catching up' && path.hasTakenAll(this.#member.seat)) {
@@ -77,9 +82,9 @@ export class Rebuild {
   }
 
   #survey(): void {
-    const { path, changer, members } = this.#head;
+    const { path, members } = this.#head;
     const firstExtent = this.#nextExtent;
-    if (firstExtent * EXTENT_BYTES >= changer.known.sizeBytes) {
+    if (firstExtent * EXTENT_BYTES >= this.#sizeBytes) {
       this.#catchUp();
       return;
     }
@@ -129,10 +134,12 @@ export class Rebuild {
     }
     const known = new Set(ours.map((entry) => entry.extent));
     for (const entry of theirs) {
-      const isSuspect = epoch === undefined || entry.isMarked || entry.stamp > epoch;
+      // What is marked there has the epoch of its session, which is after its base.
+      const isSuspect = epoch === undefined || entry.stamp > epoch;
       if (isSuspect || !known.has(entry.extent)) missed.add(entry.extent);
     }
-    return [...missed].toSorted((a, b) => a - b);
+    const end = Math.ceil(this.#sizeBytes / EXTENT_BYTES);
+    return [...missed].filter((extent) => extent < end).toSorted((a, b) => a - b);
   }
 
   #copy(extents: readonly number[]): void {
@@ -159,8 +166,8 @@ export class Rebuild {
   }
 
   #copyOne(extent: number, onDone: (errno: number) => void): void {
-    const { path, copier, changer } = this.#head;
-    const { sizeBytes } = changer.known;
+    const { path, copier } = this.#head;
+    const sizeBytes = this.#sizeBytes;
     const offsetBytes = extent * EXTENT_BYTES;
     const range = { offsetBytes, lengthBytes: Math.min(EXTENT_BYTES, sizeBytes - offsetBytes) };
     let hold = -1;

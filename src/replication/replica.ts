@@ -24,6 +24,7 @@ import {
   type Record,
   type ReplicaId,
   isNewer,
+  isSame,
   isSameHead,
 } from './record.ts';
 
@@ -193,9 +194,9 @@ export class Replica {
   #refuses(record: Record, head: HeadId, session: number): boolean {
     const newest = this.#newestShown();
     if (newest === undefined) return false;
-    if (isNewer(newest, record)) return true;
     if (isNewer(record, newest)) return false;
-    if (newest.lineage !== record.lineage || newest.writer !== record.writer) return true;
+    // Older, or of another head at the same epoch.
+    if (!isSame(record, newest)) return true;
     const current = this.#session;
     return current !== undefined && isSameHead(current.head, head) && current.number >= session;
   }
