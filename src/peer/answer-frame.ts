@@ -52,7 +52,7 @@ export function putAnswerBody(
     const at = address + index * SURVEY_ENTRY_BYTES;
     view.setUint32(at, entry.extent, true);
     view.setUint16(at + 4, entry.dataMask, true);
-    view.setUint16(at + 6, entry.isMarked ? 1 : 0, true);
+    view.setUint16(at + 6, 0, true);
     putNumber(arena, at + 8, entry.stamp);
   }
   if (digest !== undefined) {
@@ -174,7 +174,6 @@ function surveyEntryAt(arena: Arena, at: number): SurveyEntry {
   return {
     extent: view.getUint32(at, true),
     dataMask: view.getUint16(at + 4, true),
-    isMarked: view.getUint16(at + 6, true) !== 0,
     stamp: getNumber(arena, at + 8),
   };
 }

@@ -311,7 +311,7 @@ test('each answer comes out as it went in', () => {
     },
     { kind: 'marks' },
     { kind: 'digest', digest: { words: [0, 1, 2 ** 32 - 1, 3], dataMask: 0x8001, stamp: LARGE } },
-    { kind: 'survey', survey: [{ extent: 5, stamp: 9, dataMask: 3, isMarked: true }] },
+    { kind: 'survey', survey: [{ extent: 5, stamp: 9, dataMask: 3 }] },
   ];
   for (const fields of answers) {
     const answer = Object.assign(new Answer(), { ...common, ...fields });
