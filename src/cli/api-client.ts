@@ -1,12 +1,13 @@
 /** Requests to the REST API of an installation: over its unix socket, or over TCP on loopback with its token. */
 
-import http from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 
 import type { Installation } from '../control/installation.ts';
 import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import type { ProblemView } from '../control/schemas.ts';
 import { readSupervisor } from '../control/status.ts';
 import { packageVersion } from '../env/node/package-version.ts';
+import { http } from '../env/node/http.ts';
 import { type ErrorCode, Refusal, errorRow, isErrorCode } from '../model/errors.ts';
 
 /** What the API answered instead of what was asked for. */
@@ -99,10 +100,10 @@ export class ApiClient {
   async list<T>(path: string): Promise<T[]> {
     const all: T[] = [];
     for (
-      let page: Promise<http.IncomingMessage> | undefined = this.#respond({ method: 'GET', path });
+      let page: Promise<IncomingMessage> | undefined = this.#respond({ method: 'GET', path });
       page !== undefined;
     ) {
-      const response: http.IncomingMessage = await page;
+      const response: IncomingMessage = await page;
       const next = /<([^>]+)>; rel="next"/.exec(String(response.headers.link ?? ''))?.[1];
       page = next === undefined ? undefined : this.#respond({ method: 'GET', path: next });
       // Nobody waits for it where this one is refused.
@@ -159,7 +160,7 @@ export class ApiClient {
 
   #respond(
     request: Request & { readonly prefer?: string; readonly lastId?: string | undefined },
-  ): Promise<http.IncomingMessage> {
+  ): Promise<IncomingMessage> {
     const { method, path, body, key, prefer, lastId } = request;
     const sent = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
@@ -172,7 +173,7 @@ export class ApiClient {
     };
     return new Promise((resolve, reject) => {
       const options = { ...this.#where(), method, path, headers, timeout: SILENCE_MS };
-      let response: http.IncomingMessage | undefined;
+      let response: IncomingMessage | undefined;
       const call = http.request(options, (begun) => resolve((response = begun)));
       call.on('timeout', () => {
         void this.#probe().then((answers) => {
@@ -187,7 +188,7 @@ export class ApiClient {
     });
   }
 
-  #where(): http.RequestOptions {
+  #where(): RequestOptions {
     if (this.#tcp === undefined) return { socketPath: this.#installation.apiSocket };
     const { hostname, port } = this.#tcp.url;
     return { host: hostname.replaceAll(/^\[|\]$/g, ''), port };
@@ -235,7 +236,7 @@ export class ApiClient {
   }
 }
 
-async function read(response: http.IncomingMessage): Promise<Answer> {
+async function read(response: IncomingMessage): Promise<Answer> {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return {

@@ -1,10 +1,10 @@
 /** Errors as problem details (RFC 9457), wherever in the request's way they come up. */
 
-import http from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 
+import { http } from '../env/node/http.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { refusalOfInput } from './invalid-input.ts';
 import type { ProblemView } from './schemas.ts';

@@ -1,10 +1,11 @@
 /** The API on a loopback address, for those who have the token. The same routes as on the socket, behind one check. */
 
-import http from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 
+import { http } from '../env/node/http.ts';
 import type { Log } from '../model/log.ts';
 import { Refusal } from '../model/errors.ts';
 import { type ApiAddress, formatApiAddress, readApiAddress } from './api-address.ts';
@@ -24,7 +25,7 @@ const needToken = new WeakSet<Socket>();
 
 export class TcpApi {
   readonly #options: TcpApiOptions;
-  #server: http.Server | undefined;
+  #server: Server | undefined;
   #timer: NodeJS.Timeout | undefined;
   #problem: string | undefined;
   #address: string | undefined;

@@ -296,16 +296,15 @@ export class Volumes {
 
   /** What the engine says of these volumes, by volume id. What it does not answer in time is left out. */
   async engineStatus(ids: readonly string[]): Promise<ReadonlyMap<string, JsonObject>> {
-    const statuses = new Map<string, JsonObject>();
+    const calls: Promise<JsonObject | undefined>[] = [];
     for (let from = 0; from < ids.length; from += STATUS_COUNT_MAX) {
       const uuids = ids.slice(from, from + STATUS_COUNT_MAX);
       const bounds = { waitMs: 1000, silenceMs: 2000 };
-      const answer = await this.#parts.engine
-        .call('volume.list', { uuids }, bounds)
-        .catch(() => undefined);
-      // The next one would have to wait as long.
-      if (answer === undefined) break;
-      for (const volume of answer['volumes'] as readonly JsonObject[]) {
+      calls.push(this.#parts.engine.call('volume.list', { uuids }, bounds).catch(() => undefined));
+    }
+    const statuses = new Map<string, JsonObject>();
+    for (const answer of await Promise.all(calls)) {
+      for (const volume of (answer?.['volumes'] ?? []) as readonly JsonObject[]) {
         statuses.set(String(volume['uuid']), volume);
       }
     }

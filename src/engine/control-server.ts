@@ -180,7 +180,7 @@ class Session {
 
   #formatOk(id: number, ok: JsonObject): string {
     const line = formatLineOk(id, ok);
-    if (new TextEncoder().encode(line).length <= LINE_BYTES_MAX) return line;
+    if (Buffer.byteLength(line) <= LINE_BYTES_MAX) return line;
     throw new Error(`an answer of ${line.length} characters`);
   }
 

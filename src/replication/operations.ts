@@ -74,7 +74,7 @@ export class Operations implements Iterable<Operation> {
   readonly #spare: Operation[] = [];
   /** Over, and maybe still in the hands of a caller. */
   readonly #over: Operation[] = [];
-  #table = new Array<Operation | undefined>(TABLE_LENGTH).fill(undefined);
+  #table = Array.from<Operation | undefined>({ length: TABLE_LENGTH });
   #nextId = 1;
 
   get size(): number {
@@ -148,7 +148,7 @@ export class Operations implements Iterable<Operation> {
   }
 
   #enlarge(): void {
-    const table = new Array<Operation | undefined>(this.#table.length * 2).fill(undefined);
+    const table = Array.from<Operation | undefined>({ length: this.#table.length * 2 });
     for (const operation of this.#active) table[operation.id % table.length] = operation;
     this.#table = table;
   }

@@ -1,48 +1,21 @@
 /** Ends an installation in order, also one whose supervisor is dead. */
 
-import fs from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type ProcessIdentity, isAlive } from '../../attacher/process-identity.ts';
-import { type Installation, isInstallation } from '../../control/installation.ts';
+import type { Installation } from '../../control/installation.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { sweepDead } from '../../control/installation-lock.ts';
 import { livingRoles } from '../../control/supervisor.ts';
-import { errnoInWords } from '../../model/errno.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
+import { findInstallation } from './find-installation.ts';
 import { isServed, stopServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
 const LOOK_MS = 20;
-
-/**
- * Whether an installation is in its directory; false where there is no directory. Throws INSTALLATION_FOREIGN where the directory is
- * something else, or where this user may not look: what cannot be seen may well run.
- */
-export function findInstallation({ directory, runDirectory }: Installation): boolean {
-  if (!mayLook(directory)) return false;
-  if (!isInstallation(directory)) throw unusable(directory, 'it is no installation of Holdfast');
-  mayLook(runDirectory);
-  return true;
-}
-
-function mayLook(directory: string): boolean {
-  try {
-    fs.readdirSync(directory);
-    return true;
-  } catch (error) {
-    const { code, errno = 0 } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return false;
-    throw unusable(directory, `it cannot be read: ${errnoInWords(-errno)}`);
-  }
-}
-
-function unusable(path: string, problem: string): Refusal {
-  return new Refusal('INSTALLATION_FOREIGN', { path, problem });
-}
 
 /**
  * Unmounts and ends what runs; resolves with `idle` where nothing did. Throws MOUNT_BUSY, and ends nothing, while a process uses a
@@ -136,4 +109,16 @@ async function undoDead(installation: Installation): Promise<'ended' | 'idle'> {
 
 function unended({ directory }: Installation, problem: string): Refusal {
   return new Refusal('INSTALLATION_STOP', { dataDir: directory, problem });
+}
+
+/** {@link down}, said in words; where there is no installation, that is refused. */
+export async function downAndTell(context: Context): Promise<void> {
+  const { directory } = context.installation;
+  if (!findInstallation(context.installation)) {
+    const problem = 'there is no such directory';
+    throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
+  }
+  const ended = await down(context);
+  const text = ended === 'ended' ? 'no longer runs' : 'does not run';
+  context.output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
 }

@@ -4,7 +4,6 @@ import fs from 'node:fs';
 
 import type { Command } from 'commander';
 
-import { openEnv } from '../../env/node/open-env.ts';
 import { Arena } from '../../lib/arena.ts';
 import { similar } from '../../control/names.ts';
 import { Refusal } from '../../model/errors.ts';
@@ -36,6 +35,7 @@ export function checkDriveCommand(drive: Command): void {
         options: { dataBlocks?: boolean; repair?: boolean },
         command: Command,
       ) => {
+        const { openEnv } = await import('../../env/node/open-env.ts');
         const { checkDrive } = await import('../../store/check.ts');
         const context = contextOf(command);
         const path = fs.existsSync(name) ? name : await pathOf(name, context);

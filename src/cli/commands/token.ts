@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { findToken, rotateToken } from '../../control/api-token.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addCommand, contextOf } from '../context.ts';
-import { findInstallation } from './down.ts';
+import { findInstallation } from './find-installation.ts';
 
 /** Adds `holdfast token` with its subcommands. */
 export function addTokenCommands(program: Command): void {

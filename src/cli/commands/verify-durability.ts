@@ -5,10 +5,6 @@ import path from 'node:path';
 
 import type { Command } from 'commander';
 
-import { readDeviceFacts } from '../../durability/device-facts.ts';
-import { timeFlushes } from '../../durability/flush-timing.ts';
-import { judgeFlush } from '../../durability/flush-verdict.ts';
-import { BATCH_COUNT_MAX, WitnessWriter, checkWitness } from '../../durability/witness-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addCommand, contextOf } from '../context.ts';
 
@@ -44,7 +40,8 @@ export function addVerifyDurability(program: Command): void {
   })
     .option('--path <folder>', 'the folder of the run', '.')
     .requiredOption('--last <number>', 'the last number that the run printed')
-    .action((options: { path: string; last: string }, command: Command) => {
+    .action(async (options: { path: string; last: string }, command: Command) => {
+      const { checkWitness } = await import('../../durability/witness-records.ts');
       const { output } = contextOf(command);
       const folder = folderOf(pathOf(options, command));
       const result = checkWitness(folder, countOf('--last', options.last, Number.MAX_SAFE_INTEGER));
@@ -59,7 +56,10 @@ function pathOf(options: { readonly path: string }, command: Command): string {
   return options.path === '.' && above !== undefined ? above : options.path;
 }
 
-function judge(folder: string, command: Command): void {
+async function judge(folder: string, command: Command): Promise<void> {
+  const { readDeviceFacts } = await import('../../durability/device-facts.ts');
+  const { timeFlushes } = await import('../../durability/flush-timing.ts');
+  const { judgeFlush } = await import('../../durability/flush-verdict.ts');
   const { output } = contextOf(command);
   const at = folderOf(folder);
   const facts = readDeviceFacts(at);
@@ -74,6 +74,7 @@ async function run(
   options: { readonly path: string; readonly batch: string; readonly records?: string },
   command: Command,
 ): Promise<void> {
+  const { BATCH_COUNT_MAX, WitnessWriter } = await import('../../durability/witness-records.ts');
   const { output } = contextOf(command);
   const folder = folderOf(pathOf(options, command));
   const batch = countOf('--batch', options.batch, BATCH_COUNT_MAX);

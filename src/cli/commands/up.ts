@@ -1,0 +1,213 @@
+/** holdfast up: starts an installation, with its first drive, and says when it is ready. */
+
+import type { DriveView, StatusView } from '../../control/schemas.ts';
+import { Supervisor } from '../../control/supervisor.ts';
+import { type ApiAddress, keepApiAddress, parseApiAddress } from '../../control/api-address.ts';
+import {
+  type Installation,
+  isInstallation,
+  makeDirectories,
+  refuseForeign,
+} from '../../control/installation.ts';
+import { lockWritable } from '../../control/installation-lock.ts';
+import { startLogRotation } from '../../control/log-rotation.ts';
+import { BLOCK_BYTES } from '../../model/block-target.ts';
+import { Refusal } from '../../model/errors.ts';
+import { openLog } from '../../model/log.ts';
+import { formatSize, parseSize } from '../../model/sizes.ts';
+import type { Context } from '../context.ts';
+import { colored } from '../output.ts';
+import { FIRST_DRIVE_SIZE } from '../size-option.ts';
+import { down } from './down.ts';
+import { addDrive } from './drive.ts';
+import { refuseDamaged } from './records.ts';
+import { isServed, startServices } from './services.ts';
+import { LOCK_FD, ready, startDetached } from './start.ts';
+import { takeBack } from './uninstall.ts';
+
+export type UpOptions = {
+  readonly detach?: boolean;
+  /** {@link FIRST_DRIVE_SIZE} without it. */
+  readonly driveSize?: string;
+  readonly sparse?: boolean;
+  readonly listen?: string;
+  readonly supervise?: boolean;
+};
+
+/** Returns when it is ready, with `detach`; else when it has ended. */
+export async function up(context: Context, options: UpOptions): Promise<void> {
+  const { installation } = context;
+  const { listen } = options;
+  parseSize(options.driveSize ?? FIRST_DRIVE_SIZE);
+  const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
+  refuseForeign(installation.directory);
+  await refuseDamaged(installation);
+  const isNew = !isInstallation(installation.directory);
+  const served = isServed(installation);
+  try {
+    if (listen !== undefined) await keepAddress(installation, address);
+    if (served)
+      await upReady(context, options, () => startServices({ isChanged: listen !== undefined }));
+    else if (options.detach === true) await upReady(context, options, () => startDetached(context));
+    else await upHere(context, options);
+  } catch (error) {
+    if (isNew && !served) takeBack(installation);
+    throw error;
+  }
+}
+
+/** Before anything runs. Throws INSTALLATION_RUNNING where something does. */
+async function keepAddress(
+  installation: Installation,
+  address: ApiAddress | undefined,
+): Promise<void> {
+  makeDirectories(installation);
+  const lock = await lockWritable(installation);
+  try {
+    keepApiAddress(installation, address);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Has `start` start all and wait until it is ready, and leaves it running. */
+async function upReady(
+  context: Context,
+  options: UpOptions,
+  start: () => Promise<void>,
+): Promise<void> {
+  const { installation, output } = context;
+  await start();
+  const view = await firstView(context, options).catch(async (error: unknown) => {
+    // Refused is not running: what was started for it ends again. Left running is.
+    const isLeft = error instanceof Refusal && error.code === 'OPERATION_LEFT';
+    if (!isLeft) await down(context);
+    throw error;
+  });
+  for (const warning of view.warnings.filter((text) => text.startsWith('volume '))) {
+    output.note(`${colored('yellow', 'Warning:')} ${warning}`);
+  }
+  output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
+}
+
+/** What an `up` answers: the status, and the drives, of which it makes the first. */
+async function firstView(
+  context: Context,
+  options: UpOptions,
+): Promise<StatusView & { readonly driveViews: DriveView[] }> {
+  const driveViews = await firstDrive(context, options);
+  const status = await context.api.get<StatusView>('/v1/status');
+  const isWanted = options.listen !== undefined && options.listen !== 'none';
+  if (isWanted && status.sockets['tcp'] === undefined) {
+    const problem = status.warnings.find((warning) => warning.includes('TCP')) ?? 'no API on TCP';
+    throw new Refusal('INSTALLATION_START', { problem });
+  }
+  // It runs, but the volumes on such a drive cannot be had.
+  for (const { name, path: at, state, reason } of status.drives) {
+    if (state !== 'open')
+      context.output.note(`Warning: drive "${name}" is ${state}: ${reason ?? at}`);
+  }
+  return { ...status, driveViews };
+}
+
+/** Makes the first drive where there is none; resolves with the drives. */
+async function firstDrive(context: Context, options: UpOptions): Promise<DriveView[]> {
+  const drives = await context.api.get<DriveView[]>('/v1/drives');
+  const [first] = drives;
+  if (first !== undefined) {
+    tellOtherSize(context, options, first);
+    return drives;
+  }
+  const size = options.driveSize ?? FIRST_DRIVE_SIZE;
+  context.output.note(`Making a file drive of ${formatSize(parseSize(size))}`);
+  const wish = { name: 'default', size, sparse: options.sparse === true };
+  const view = await addDrive(context, wish);
+  if (view.warning !== null) context.output.note(`Warning: ${view.warning}`);
+  return [view];
+}
+
+/** `--drive-size` makes a first drive, and leaves one that is there as it is. */
+function tellOtherSize(
+  { output }: Context,
+  { driveSize }: UpOptions,
+  { name, sizeBytes }: DriveView,
+): void {
+  if (driveSize === undefined || sizeBytes === null) return;
+  if (Math.abs(parseSize(driveSize) - sizeBytes) < BLOCK_BYTES) return;
+  output.note(
+    `Warning: --drive-size ${driveSize} is for a first drive, and drive "${name}" of ${formatSize(sizeBytes)} is there already: holdfast drive add makes another`,
+  );
+}
+
+/** A terminal signals the whole group, and a program between may pass the signal on: both are one Ctrl-C. */
+const SAME_SIGNAL_MS = 500;
+
+/**
+ * Resolves at the first Ctrl-C, SIGTERM, or hangup of the terminal. At a second one all is killed at once: what was acknowledged is
+ * safe, and mounts are swept at the next start.
+ */
+function askedToEnd(supervisor: Supervisor): Promise<void> {
+  let askedAtMs: number | undefined;
+  return new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        const now = performance.now();
+        if (askedAtMs === undefined) {
+          askedAtMs = now;
+          resolve();
+        } else if (now - askedAtMs > SAME_SIGNAL_MS) {
+          supervisor.kill();
+          process.exit(1);
+        }
+      });
+    }
+  });
+}
+
+/** Runs the supervisor in this process until it is asked to end. */
+async function upHere(context: Context, options: UpOptions): Promise<void> {
+  const { installation, output } = context;
+  // Neither a reader of our output that goes away nor a full disk below our log is a reason to end what serves volumes.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error').on('error', () => undefined);
+  }
+  const log = openLog('supervisor', {
+    wallMs: () => Date.now(),
+    write: (line) => process.stderr.write(line),
+    isTerminal: process.stderr.isTTY,
+  });
+  makeDirectories(installation);
+  const lock = await lockWritable(installation, options.supervise === true ? LOCK_FD : undefined);
+  const supervisor = new Supervisor(installation, lock, log);
+  let asked = false;
+  // Before it starts anything: a signal that ended it half-way would leave that running.
+  const ended = askedToEnd(supervisor).then(() => {
+    asked = true;
+  });
+  await supervisor.start();
+  startLogRotation(installation.logDirectory);
+  if (options.supervise !== true) {
+    try {
+      await Promise.race([ended, ready(context, () => undefined, process.pid)]);
+      const view = await Promise.race([ended, firstView(context, options)]);
+      // People are told on standard error, which is no answer: it has not ended.
+      if (!asked && output.kind === 'json') output.result(view, '');
+    } catch (error) {
+      // Refused is not running, but for an end that was asked for meanwhile, which goes its way below.
+      if (!asked) {
+        await supervisor.stop();
+        throw error;
+      }
+    }
+    if (!asked) output.note(`Holdfast runs in "${installation.directory}". Ctrl-C ends it.`);
+  }
+  await ended;
+  output.note('Ending: unmounting, then the processes in order. Ctrl-C again ends at once.');
+  supervisor.beginStop();
+  const { problems } = await context.api
+    .post<{ problems: string[] }>('/v1/release', {})
+    .catch(() => ({ problems: [] as string[] }));
+  for (const problem of problems) process.stderr.write(`Not released: ${problem}\n`);
+  await supervisor.stop();
+  process.exit(0);
+}
