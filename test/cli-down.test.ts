@@ -49,6 +49,21 @@ test('down leaves a process alone that got the number of a dead supervisor', asy
   foreign.kill();
 });
 
+test('down and uninstall of a copy of what runs leave the original alone', async () => {
+  await rig.up();
+  const processes = async (): Promise<unknown> => (await rig.json('status'))['processes'];
+  const before = await processes();
+  const copy = `${rig.data}-copy`;
+  fs.cpSync(rig.data, copy, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+  try {
+    const ended = await rig.run(['uninstall', '--yes', '--data', copy]);
+    assert.equal(ended.code, 0, ended.err);
+  } finally {
+    fs.rmSync(copy, { recursive: true, force: true });
+  }
+  assert.deepEqual(await processes(), before);
+});
+
 /** Kills the supervisor alone; engine, attacher and control run on. */
 async function killSupervisor(): Promise<void> {
   const { processes } = (await rig.json('status')) as {

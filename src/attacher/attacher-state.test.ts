@@ -40,6 +40,19 @@ test('MadeLog names what was made and is not gone, whatever line a death cut sho
   fs.rmSync(directory, { recursive: true });
 });
 
+test('a MadeLog that came with a copy of its directory names nothing', () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'hf-made-'));
+  const copy = `${directory}-copy`;
+  const made: Made = { kind: 'nbd', device: '/dev/nbd0', backend: 'x' };
+  new MadeLog(directory).record(made);
+  fs.cpSync(directory, copy, { recursive: true });
+  assert.deepEqual(new MadeLog(copy).entries(), []);
+  fs.rmSync(copy, { recursive: true });
+  fs.renameSync(directory, copy);
+  assert.deepEqual(new MadeLog(copy).entries(), [made], 'what was moved is the same');
+  fs.rmSync(copy, { recursive: true });
+});
+
 test('parseMounts reads escapes, optional fields and sources', () => {
   const text = `22 1 7:3 / /mnt/a\\040b rw,noatime shared:1 master:2 - ext4 /dev/loop3 rw
 23 1 0:44 / /run/f rw - fuse.holdfast holdfast:00 rw,user_id=0

@@ -6,9 +6,10 @@
  * Several processes append at once: each line is one write of less than a page, with O_APPEND.
  */
 
-import { appendFileSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { runMarkOf } from '../env/node/run-directory.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 
 /** Each is recognised again by more than its path: what others made at the same place is not ours to undo. */
@@ -44,14 +45,18 @@ export type Made =
       readonly parents?: readonly string[];
     };
 
-type Line = { readonly made: Made } | { readonly gone: string };
+type Line = { readonly made: Made } | { readonly gone: string } | Header;
+/** The first line: the run directory that the log was begun in ({@link runMarkOf}). */
+type Header = { readonly runMark: number };
 
 const FILE_NAME = 'made.jsonl';
 
 export class MadeLog {
   readonly path: string;
+  readonly #runDir: string;
 
   constructor(runDir: string) {
+    this.#runDir = runDir;
     this.path = join(runDir, FILE_NAME);
   }
 
@@ -65,12 +70,19 @@ export class MadeLog {
     this.#append({ gone: keyOf(made) });
   }
 
-  /** What is recorded and not gone, in the order in which it was made. A line cut short by a death names nothing made. */
+  /**
+   * What is recorded and not gone, in the order in which it was made. A line cut short by a death names nothing made, and a log that
+   * came with a copy of the directory nothing that is ours.
+   */
   entries(): Made[] {
     const there = new Map<string, Made>();
     for (const text of this.#read().split('\n')) {
       const line = parseLine(text);
       if (line === undefined) continue;
+      if ('runMark' in line) {
+        if (line.runMark !== runMarkOf(this.#runDir)) return [];
+        continue;
+      }
       if ('gone' in line) {
         there.delete(line.gone);
         continue;
@@ -88,8 +100,16 @@ export class MadeLog {
   }
 
   #append(line: Line): void {
-    // A newline first ends a line that somebody died in.
-    appendFileSync(this.path, `\n${JSON.stringify(line)}\n`, { mode: 0o600 });
+    const file = openSync(this.path, 'a', 0o600);
+    try {
+      const header: Header = { runMark: runMarkOf(this.#runDir) };
+      // Two that begin it at once say the same.
+      const lines = fstatSync(file).size === 0 ? [header, line] : [line];
+      // A newline first ends a line that somebody died in.
+      writeSync(file, lines.map((each) => `\n${JSON.stringify(each)}\n`).join(''));
+    } finally {
+      closeSync(file);
+    }
   }
 
   #read(): string {

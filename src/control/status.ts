@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
+import { runMarkOf } from '../env/node/run-directory.ts';
 import { type DriveRecord, type VolumeRecord, isLost } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
@@ -14,6 +15,8 @@ import type { TcpApi } from './tcp-api.ts';
 
 /** DIR/run/supervisor.json: what the supervisor says of the processes that it keeps. */
 export type SupervisorState = ProcessIdentity & {
+  /** Of the directory that it is written to ({@link runMarkOf}). */
+  readonly runMark?: number;
   readonly startedAt: string;
   readonly processes: Readonly<
     Record<
@@ -189,11 +192,14 @@ function deadSupervisor({ pid }: SupervisorState): string {
   return `supervisor: process ${pid} is dead, and what dies now is not started again. holdfast up takes over, and what is mounted stays`;
 }
 
-/** The supervisor's own account, or undefined where none was written yet. */
+/** The supervisor's own account, or undefined where none was written yet, or it is that of another installation, of which this is a copy. */
 export function readSupervisor(runDirectory: string): SupervisorState | undefined {
   try {
     const text = fs.readFileSync(path.join(runDirectory, 'supervisor.json'), 'utf8');
-    return JSON.parse(text) as SupervisorState;
+    const state = JSON.parse(text) as SupervisorState;
+    return (state.runMark ?? runMarkOf(runDirectory)) === runMarkOf(runDirectory)
+      ? state
+      : undefined;
   } catch {
     return undefined;
   }

@@ -12,6 +12,7 @@ import { type ProcessIdentity, identify } from '../attacher/process-identity.ts'
 import { isServed } from '../attacher/line-server.ts';
 import { abortDying, sweepLeftovers } from '../attacher/sweep.ts';
 import { processes } from '../env/node/processes.ts';
+import { runMarkOf } from '../env/node/run-directory.ts';
 import { assert } from '../lib/assert.ts';
 import type { Log } from '../model/log.ts';
 import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
@@ -248,6 +249,7 @@ export class Supervisor {
   #note(): SupervisorState {
     return {
       ...this.#identity,
+      runMark: runMarkOf(this.#installation.runDirectory),
       startedAt: this.#startedAt,
       processes: Object.fromEntries(
         [...this.#children].map(([role, child]) => [

@@ -42,6 +42,14 @@ export function makeRunDirectory(directory: string): string {
   return resolved;
 }
 
+/**
+ * Names a run directory, for the notes in it: those that bear another's mark came with a copy, and tell of processes and mounts that
+ * are the original's. One that is moved keeps its mark.
+ */
+export function runMarkOf(runDirectory: string): number {
+  return fs.statSync(runDirectory).ino;
+}
+
 function linkAt(file: string): string | undefined {
   try {
     return fs.readlinkSync(file);
