@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { CliRig, device } from './rigs/cli-rig.ts';
-import { sweepEarlierTests } from './rigs/control-rig.ts';
+import { TEST_MOUNT, sweepEarlierTests } from './rigs/control-rig.ts';
 
 const NOBODY = 65_534;
 const isRoot = process.getuid?.() === 0;
@@ -79,7 +79,7 @@ const canMount = isRoot ? {} : { skip: 'needs root, to mount' };
 test('a full disk, and one that is read-only', canMount, async () => {
   const disk = path.join(rig.directory, 'disk');
   fs.mkdirSync(disk);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'holdfast-test', disk]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', TEST_MOUNT, disk]);
   try {
     const data = path.join(disk, 'data');
     for (const name of ['drives', 'mnt', 'log', 'run/nbd']) {

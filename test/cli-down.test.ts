@@ -52,7 +52,7 @@ test('down leaves a process alone that got the number of a dead supervisor', asy
 test('down and uninstall of a copy of what runs leave the original alone', async () => {
   await rig.up();
   const processes = async (): Promise<unknown> => (await rig.json('status'))['processes'];
-  const before = await processes();
+  const running = await processes();
   const copy = `${rig.data}-copy`;
   fs.cpSync(rig.data, copy, { recursive: true, filter: (from) => !from.endsWith('.sock') });
   try {
@@ -61,7 +61,7 @@ test('down and uninstall of a copy of what runs leave the original alone', async
   } finally {
     fs.rmSync(copy, { recursive: true, force: true });
   }
-  assert.deepEqual(await processes(), before);
+  assert.deepEqual(await processes(), running);
 });
 
 /** Kills the supervisor alone; engine, attacher and control run on. */

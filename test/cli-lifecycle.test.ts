@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readMounts } from '../src/attacher/mount-table.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig, NOBODY, device, root } from './rigs/cli-rig.ts';
-import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
+import { TEST_MOUNT, processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
 
 let rig: CliRig;
 
@@ -253,7 +253,7 @@ test('a file system without direct I/O is refused with the way out', device, asy
   const at = path.join(rig.directory, 'proc');
   fs.mkdirSync(at);
   // ramfs has no direct I/O; where a kernel gives it some, there is nothing to refuse.
-  execFileSync('mount', ['-t', 'ramfs', 'holdfast-test', at]);
+  execFileSync('mount', ['-t', 'ramfs', TEST_MOUNT, at]);
   try {
     const file = path.join(at, 'drive.img');
     fs.writeFileSync(file, '');

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 
 import { whyNot } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
-import { sweepEarlierTests } from './rigs/control-rig.ts';
+import { TEST_MOUNT, sweepEarlierTests } from './rigs/control-rig.ts';
 
 const withoutDevices = whyNot('mkfs.ext4');
 const device = withoutDevices === undefined ? {} : { skip: withoutDevices };
@@ -63,6 +63,10 @@ test('names', async () => {
     assert.match(ended.err, says);
   }
   await refused(['volume', 'inspect', 'dato'], {
+    code: 'VOLUME_NOT_FOUND',
+    says: /did you mean "data"/,
+  });
+  await refused(['events', '--volume', 'dta'], {
     code: 'VOLUME_NOT_FOUND',
     says: /did you mean "data"/,
   });
@@ -244,7 +248,7 @@ test(
   async () => {
     const at = path.join(rig.directory, 'memory');
     fs.mkdirSync(at);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1500m', 'holdfast-test', at]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1500m', TEST_MOUNT, at]);
     try {
       const words = ['drive', 'add', 'm', '--path', path.join(at, 'm.img'), '--size'];
       const says = /needs 2 GiB, and 1 GiB that stays free [^]*256MiB fits[^]*\(--sparse\)/;
@@ -271,7 +275,7 @@ test(
 test('the host runs full while a drive is formatted', device, async () => {
   const at = path.join(rig.directory, 'tiny');
   fs.mkdirSync(at);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'holdfast-test', at]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32m', TEST_MOUNT, at]);
   try {
     const file = path.join(at, 'drive.img');
     fs.writeFileSync(file, '');

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -71,16 +73,20 @@ test('packages are installed when each that is not optional has the version of t
 });
 
 /** Runs `bin/holdfast status` in a copy of this clone that has these parts, and says what it must say where packages are missing. */
-function assertTellsMissing(folder: string, parts: readonly string[]): void {
+function assertTellsMissing(
+  folder: string,
+  parts: readonly string[],
+  command: readonly string[] = ['status'],
+): void {
   for (const part of parts) cpSync(join(ROOT, part), join(folder, part), { recursive: true });
   const link = join(folder, 'link');
   symlinkSync('bin/holdfast', link);
   const { PACKAGES_MISSING } = ERRORS;
   const detail = fillTemplate(PACKAGES_MISSING.message, { home: realpathSync(folder) });
-  const inWords = spawnSync(link, ['status'], { encoding: 'utf8' });
+  const inWords = spawnSync(link, command, { encoding: 'utf8' });
   assert.equal(inWords.status, 1);
   assert.equal(inWords.stderr, `${detail}\n${PACKAGES_MISSING.wayOut}\n`);
-  const { stderr } = spawnSync(link, ['status', '--output', 'json'], { encoding: 'utf8' });
+  const { stderr } = spawnSync(link, [...command, '--output', 'json'], { encoding: 'utf8' });
   const problem: unknown = JSON.parse(stderr);
   assert.partialDeepStrictEqual(problem, { code: 'PACKAGES_MISSING', detail });
 }
@@ -95,6 +101,20 @@ test('bin/holdfast says what to do where packages are missing beside its Node', 
     mkdirSync(join(folder, 'node_modules'));
     symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
     assertTellsMissing(folder, ['bin', 'bootstrap', 'package.json', 'src']);
+  });
+});
+
+test('holdfast up starts nothing where only the packages of control are missing', () => {
+  inFolder((folder) => {
+    mkdirSync(join(folder, 'node_modules'));
+    for (const name of readdirSync(join(ROOT, 'node_modules'))) {
+      if (['fastify', '.package-lock.json'].includes(name)) continue;
+      symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
+    }
+    const data = join(folder, 'data');
+    const parts = ['bin', 'bootstrap', 'package.json', 'package-lock.json', 'src'];
+    assertTellsMissing(folder, parts, ['up', '--detach', '--data', data]);
+    assert.equal(existsSync(data), false);
   });
 });
 

@@ -3,7 +3,7 @@
  * with the test's process, even if that is killed; what the kernel keeps then is swept by the next run.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -11,6 +11,7 @@ import path from 'node:path';
 import process from 'node:process';
 
 import { identify } from '../../src/attacher/process-identity.ts';
+import { readMounts } from '../../src/attacher/mount-table.ts';
 import { abortDying, sweepLeftovers } from '../../src/attacher/sweep.ts';
 import { ApiClient } from '../../src/cli/api-client.ts';
 import {
@@ -27,6 +28,9 @@ const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 const COMPILE_CACHE = new URL('../../node_modules/.cache/holdfast', import.meta.url).pathname;
 
 export type Role = 'engine' | 'attacher' | 'control';
+
+/** The source of the file systems in memory that tests mount in their directories. */
+export const TEST_MOUNT = 'holdfast-test';
 
 /** A directory for one installation; its name has the process, so that a later run can sweep what a killed one left. */
 export function makeTestDirectory(): string {
@@ -45,6 +49,8 @@ export async function sweepEarlierTests(): Promise<void> {
 /** Ends what still runs of the installations below `directory`, undoes what they made in the machine, and removes it. */
 export async function removeTestDirectory(directory: string): Promise<void> {
   await endProcessesOf(directory);
+  for (const { source, path: at } of readMounts())
+    if (source === TEST_MOUNT && at.startsWith(`${directory}/`)) execFileSync('umount', ['-l', at]);
   const left: unknown[] = [];
   for (const data of fs.readdirSync(directory)) {
     const run = path.join(directory, data, 'run');

@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 
 import type { EventView } from '../../control/event-schemas.ts';
+import type { ApiClient } from '../api-client.ts';
 import { addCommand, contextOf } from '../context.ts';
 import type { Output } from '../output.ts';
 
@@ -19,9 +20,8 @@ export function addEventCommands(program: Command): void {
     .action(async ({ volume, follow }: EventOptions, command: Command) => {
       const { api, output } = contextOf(command);
       const subject = volume === undefined ? undefined : `volume/${volume}`;
-      const query = subject === undefined ? '' : `?subject=${encodeURIComponent(subject)}`;
       if (follow !== true) {
-        const events = (await api.get<EventView[]>(`/v1/events${query}`)).toReversed();
+        const events = await eventsOf(api, volume);
         output.result(events, events.map(eventInWords).join('\n') || 'Nothing happened by itself');
         return;
       }
@@ -34,12 +34,20 @@ export function addEventCommands(program: Command): void {
       };
       await api.watch('/v1/watch?kind=event', {
         onOpen: async () => {
-          for (const event of (await api.get<EventView[]>(`/v1/events${query}`)).toReversed())
-            tell(event);
+          for (const event of await eventsOf(api, volume)) tell(event);
         },
         onData: (data) => tell((JSON.parse(data) as { readonly object: EventView }).object),
       });
     });
+}
+
+/** The newest last. Throws VOLUME_NOT_FOUND, with similar names, where nothing tells that there ever was such a volume. */
+async function eventsOf(api: ApiClient, volume: string | undefined): Promise<EventView[]> {
+  if (volume === undefined) return (await api.get<EventView[]>('/v1/events')).toReversed();
+  const name = encodeURIComponent(volume);
+  const events = await api.get<EventView[]>(`/v1/events?subject=volume%2F${name}`);
+  if (events.length === 0) await api.get(`/v1/volumes/${name}`);
+  return events.toReversed();
 }
 
 /** One event on a line of its own; for programs one JSON object a line. */

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
+import { isInstalled } from '../../../bootstrap/npm-packages.mjs';
 import { type Installation, makeDirectories, refuseFull } from '../../control/installation.ts';
 import { type HeldLock, lockWritable } from '../../control/installation-lock.ts';
 import type { DriveView, StatusView } from '../../control/schemas.ts';
@@ -36,6 +37,16 @@ export async function startDetached(context: Context): Promise<void> {
   let failure: Error | undefined;
   child.once('exit', (code) => (failure = startFailure(installation, { code, fromBytes })));
   await ready(context, () => failure, child.pid);
+}
+
+/**
+ * Throws PACKAGES_MISSING in a clone whose `npm ci` came not to its end: the command line may need none of what is missing, and control
+ * would end as often as it is started.
+ */
+export function refuseIncomplete(): void {
+  // What is installed from npm has no lock file.
+  if (!fs.existsSync(path.join(PROGRAM_ROOT, 'package-lock.json')) || isInstalled()) return;
+  throw new Refusal('PACKAGES_MISSING', { home: PROGRAM_ROOT });
 }
 
 function spawnSupervisor(

@@ -22,7 +22,7 @@ import { down } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
 import { isServed, startServices } from './services.ts';
-import { LOCK_FD, ready, startDetached } from './start.ts';
+import { LOCK_FD, ready, refuseIncomplete, startDetached } from './start.ts';
 import { takeBack } from './uninstall.ts';
 
 export type UpOptions = {
@@ -40,6 +40,7 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
   const { listen } = options;
   parseSize(options.driveSize ?? FIRST_DRIVE_SIZE);
   const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
+  refuseIncomplete();
   refuseForeign(installation.directory);
   await refuseDamaged(installation);
   const isNew = !isInstallation(installation.directory);
