@@ -6,7 +6,9 @@
 import { parseArgs } from 'node:util';
 import { countOption } from '../../src/lib/count-option.ts';
 import { readOptions } from '../options.ts';
+import { runBalance } from './balance-sim.ts';
 import { runSeed } from './placement-sim.ts';
+import { runRepairs } from './repairs-sim.ts';
 
 const { first, count } = readOptions(() => {
   const { values } = parseArgs({
@@ -22,6 +24,8 @@ function main(): number {
   for (let seed = first; seed < first + count; seed++) {
     try {
       runSeed(seed, counts);
+      runRepairs(seed, counts);
+      runBalance(seed, counts);
     } catch (error) {
       const text = error instanceof Error ? error.stack : String(error);
       process.stdout.write(`SEED ${seed} FAILED\n  ${text}\n`);

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Prng } from '../../src/lib/prng.ts';
 import { Cluster } from '../../src/placement/cluster.ts';
 import { type Level, LEVELS, type Volume } from '../../src/placement/model.ts';
-import { place, type Placement } from '../../src/placement/place.ts';
+import { explainPlacement, place, type Placement } from '../../src/placement/place.ts';
 import { Violation } from '../world.ts';
 import { checkHelps } from './check-helps.ts';
 import { checkBalance, checkConstraints, groupRange } from './checks.ts';
@@ -28,16 +28,13 @@ function placeOnCrooked(random: Prng, counts: Map<string, number>): void {
   const added = Array.from({ length: 4 }, (_, index) => drawVolume(random, `new${index}`, []));
   const changed = Array.from({ length: 2 }, (_, index) => drawVolume(random, `v${index}`, drives));
   for (const volume of [...cluster.volumes, ...added, ...changed]) {
-    const placement = place(cluster, volume);
+    const { placement, noPlace } = explainPlacement(cluster, volume);
     checkConstraints(cluster, volume, placement);
     checkBalance(cluster, volume, placement);
     checkAgain(cluster, volume, placement);
     checkGrown(random, { cluster, volume, placement });
-    count(
-      counts,
-      placement.kind === 'placed' ? 'placed' : `refused: ${placement.noPlace.constraint}`,
-    );
-    if (placement.kind === 'refused') checkHelps(cluster, volume, placement.noPlace);
+    count(counts, noPlace === undefined ? 'placed' : `refused: ${noPlace.constraint}`);
+    if (noPlace !== undefined) checkHelps(cluster, volume, noPlace);
     else cluster.put(withReplicas(volume, placement.drives));
   }
 }

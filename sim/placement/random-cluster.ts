@@ -67,7 +67,7 @@ export function drawVolume(random: Prng, name: string, drives: readonly Drive[])
     replicaCount,
     minimum: Math.ceil(replicaCount / 2),
     spread: { level: random.pick(LEVELS), isHard: random.chance(70) },
-    localTo: random.chance(30) ? drives[0]?.node : undefined,
+    localTo: random.chance(30) ? `n${random.below(3)}` : undefined,
     group: random.chance(50) ? `g${random.below(2)}` : undefined,
     requiredTags: random.chance(20) ? ['ssd'] : [],
     forbiddenTags: random.chance(20) ? ['old'] : [],

@@ -113,6 +113,11 @@ export class Cluster {
     );
   }
 
+  /** Whether it is present, and its node was heard just now: what others may be removed for. */
+  isUp(replica: Replica): boolean {
+    return this.isPresent(replica) && this.spaces.get(replica.drive)?.node.liveness.kind === 'up';
+  }
+
   /** Copies from which the volume can be served: synced and present, also if they are to leave. */
   copiesOf(volume: Volume): Replica[] {
     return volume.replicas.filter(

@@ -37,7 +37,8 @@ export type DriveConstraint = Hindrance['constraint'];
 export function hindranceOf(
   space: Space,
   volume: Volume,
-  { cluster, lifted }: { readonly cluster: Cluster; readonly lifted?: DriveConstraint },
+  cluster: Cluster,
+  lifted?: DriveConstraint,
 ): Hindrance | undefined {
   for (const [constraint, find] of CONSTRAINTS) {
     if (constraint === lifted) continue;

@@ -93,3 +93,17 @@ export function domainOf(node: Node, level: Level): string {
   const labels = [node.region, node.zone, ...(level === 'rack' ? [node.rack] : [])];
   return labels.join('/').replace(/^\/+/, '');
 }
+
+/** The volume with the replica on `drive` marked. `place` then finds where another would go in its stead. */
+export function withMark(volume: Volume, drive: string, leaving: Replica['leaving']): Volume {
+  const replicas = volume.replicas.map((replica) =>
+    replica.drive === drive ? { ...replica, leaving } : replica,
+  );
+  return { ...volume, replicas };
+}
+
+/** The volume with a replica more, to which nothing was copied yet. */
+export function withNew(volume: Volume, drive: string): Volume {
+  const added: Replica = { drive, state: 'new', isRebuilding: false, leaving: undefined };
+  return { ...volume, replicas: [...volume.replicas, added] };
+}

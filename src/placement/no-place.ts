@@ -47,7 +47,7 @@ const LIFTABLE = ['liveness', 'service', 'tags', 'promised', 'space'] as const;
 export function explainNoPlace(cluster: Cluster, volume: Volume, lacking: number): NoPlace {
   const spaces = [...cluster.spaces.values()];
   const places = placesFor(cluster, volume);
-  const hindrances = spaces.map((space) => hindranceOf(space, volume, { cluster })?.constraint);
+  const hindrances = spaces.map((space) => hindranceOf(space, volume, cluster)?.constraint);
   const left: { constraint: DriveConstraint | 'spread'; places: number }[] = [
     { constraint: 'spread', places: places(spaces).size },
   ];
@@ -78,7 +78,7 @@ function helpsFor(
   const helps: Help[] = [];
   for (const lifted of LIFTABLE) {
     const passing = [...cluster.spaces.values()].filter(
-      (space) => hindranceOf(space, volume, { cluster, lifted }) === undefined,
+      (space) => hindranceOf(space, volume, cluster, lifted) === undefined,
     );
     if (places(passing).size < lacking) continue;
     const drives = passing.filter((space) => !open.includes(space)).map(({ drive }) => drive.id);

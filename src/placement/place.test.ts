@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { cluster, drive, node, replica, volume } from '../../sim/placement/build.ts';
 import { GIB } from '../../sim/placement/random-cluster.ts';
-import { place, type Placement, type Verdict } from './place.ts';
+import {
+  explainPlacement,
+  type Explanation,
+  place,
+  type Placement,
+  type Verdict,
+} from './place.ts';
 
 const NINE = ['a', 'b', 'c'].flatMap((zone) =>
   ['1', '2', '3'].map((rack) => node(`${zone}-${rack}`)),
@@ -13,8 +19,8 @@ function drivesOf(placement: Placement): readonly string[] {
   return placement.drives;
 }
 
-function verdictOn(placement: Placement, id: string): Verdict {
-  const found = placement.candidates.find((candidate) => candidate.drive === id);
+function verdictOn({ candidates }: Explanation, id: string): Verdict {
+  const found = candidates.find((candidate) => candidate.drive === id);
   assert.ok(found !== undefined);
   return found.verdict;
 }
@@ -62,8 +68,8 @@ test('one replica is beside the consumer, unless a constraint keeps it off', () 
   const cordoned = NINE.map((each) =>
     each.name === 'b-2' ? node('b-2', { service: 'cordoned' }) : each,
   );
-  const elsewhere = place(cluster(cordoned), wanted);
-  assert.equal(drivesOf(elsewhere).includes('b-2/d'), false);
+  const elsewhere = explainPlacement(cluster(cordoned), wanted);
+  assert.equal(drivesOf(elsewhere.placement).includes('b-2/d'), false);
   assert.deepEqual(verdictOn(elsewhere, 'b-2/d'), {
     kind: 'refused',
     hindrance: { constraint: 'service', of: 'node', state: 'cordoned' },
@@ -81,13 +87,10 @@ test('replicas stay in one region, where one has room for all', () => {
 
 test('a node without a label of its rack shares one with the others of its zone that have none', () => {
   const nodes = [node('a', { name: 'x' }), node('a', { name: 'y' }), node('a-1')];
-  const placement = place(
-    cluster(nodes),
-    volume('v', [], { spread: { level: 'rack', isHard: true } }),
-  );
-  assert.equal(placement.kind, 'refused');
-  assert.equal(placement.noPlace.constraint, 'spread');
-  assert.equal(placement.noPlace.left[0]?.places, 2);
+  const wanted = volume('v', [], { spread: { level: 'rack', isHard: true } });
+  const { noPlace } = explainPlacement(cluster(nodes), wanted);
+  assert.equal(noPlace?.constraint, 'spread');
+  assert.equal(noPlace.left[0]?.places, 2);
 });
 
 test('the emptier and idler drive is preferred, and the explanation says by what', () => {
@@ -97,9 +100,10 @@ test('the emptier and idler drive is preferred, and the explanation says by what
     drive('b/d', { load: 0.9 }),
     drive('c/d', { load: 0.3 }),
   ];
-  const placement = place(cluster(nodes).with({ drives }), volume('v', [], { replicaCount: 1 }));
-  assert.deepEqual(drivesOf(placement), ['c/d']);
-  const verdict = verdictOn(placement, 'a/d');
+  const wanted = volume('v', [], { replicaCount: 1 });
+  const explanation = explainPlacement(cluster(nodes).with({ drives }), wanted);
+  assert.deepEqual(drivesOf(explanation.placement), ['c/d']);
+  const verdict = verdictOn(explanation, 'a/d');
   assert.equal(verdict.kind === 'ranked' && verdict.behindBy, 'pressure');
 });
 
@@ -136,9 +140,10 @@ test('an empty node that is new does not get every rebuild at once', () => {
 test('a refusal names the constraint, what it leaves, and each thing that would be enough', () => {
   const nodes = [node('a'), node('b'), node('c', { service: 'cordoned' })];
   const wanted = volume('v', [], { spread: { level: 'zone', isHard: true } });
-  const placement = place(cluster(nodes), wanted);
+  const { placement, noPlace } = explainPlacement(cluster(nodes), wanted);
   assert.equal(placement.kind, 'refused');
-  assert.deepEqual(placement.noPlace, {
+  assert.equal(placement.drives.length, 2);
+  assert.deepEqual(noPlace, {
     lacking: 3,
     found: 2,
     constraint: 'service',

@@ -13,34 +13,33 @@ export const CRITERIA = ['region', 'spread', 'group', 'local', 'pressure', 'tie'
 export type Criterion = (typeof CRITERIA)[number];
 export type Rank = { readonly [criterion in Criterion]: number };
 
+export type Placement = {
+  /** `refused`: not all that are lacking have a place. */
+  readonly kind: 'placed' | 'refused';
+  /** Ids, in the order in which they were chosen; none where the volume has what it wants. Of a refusal: of those that have a place. */
+  readonly drives: readonly string[];
+};
+
 export type Verdict =
   /** `order`: from 0, which of the replicas. */
   | { readonly kind: 'chosen'; readonly order: number; readonly rank: Rank }
-  /** `behindBy`: what decided for another when the last replica was placed for which it was asked. */
-  | { readonly kind: 'ranked'; readonly rank: Rank; readonly behindBy: Criterion }
+  /** `behindBy`: what decided for another, the last time that it was asked. Undefined: no replica was lacking. */
+  | { readonly kind: 'ranked'; readonly rank: Rank; readonly behindBy: Criterion | undefined }
   | { readonly kind: 'refused'; readonly hindrance: Hindrance }
   /** A replica that stays, or was just placed, is in its domain. */
   | { readonly kind: 'apart'; readonly level: Level; readonly domain: string };
 
-export type Candidate = {
-  readonly drive: string;
-  readonly node: string;
-  readonly verdict: Verdict;
+export type Explanation = {
+  readonly placement: Placement;
+  /** Every drive of the cluster, in the order of ids. */
+  readonly candidates: readonly {
+    readonly drive: string;
+    readonly node: string;
+    readonly verdict: Verdict;
+  }[];
+  /** Of a refusal. */
+  readonly noPlace: NoPlace | undefined;
 };
-
-export type Placement =
-  | {
-      readonly kind: 'placed';
-      /** Ids; none where the volume has what it wants. */
-      readonly drives: readonly string[];
-      /** Every drive of the cluster, in the order of ids. */
-      readonly candidates: readonly Candidate[];
-    }
-  | {
-      readonly kind: 'refused';
-      readonly noPlace: NoPlace;
-      readonly candidates: readonly Candidate[];
-    };
 
 /** What each full copy that a drive waits for adds to its load: a node that is new, and empty, does not get all rebuilds at once. */
 const INCOMING_LOAD = 0.1;
@@ -50,145 +49,175 @@ const GROUP_BASE = 2 ** 17;
 
 /**
  * Finds drives for as many replicas as the volume lacks: those that leave do not count, those that are missing do until they are marked as
- * replaced. What is there stays where it is. All or nothing: refused only where no choice of drives meets the constraints.
+ * replaced. What is there stays where it is. Refused only where no choice of drives meets the constraints.
  */
 export function place(cluster: Cluster, volume: Volume): Placement {
-  const search = new Search(cluster, volume);
-  const lacking = volume.replicaCount - search.occupied.length;
-  for (let order = 0; order < lacking; order++) {
-    if (search.chooseNext(order)) continue;
-    const noPlace = explainNoPlace(cluster, volume, lacking);
-    return { kind: 'refused', noPlace, candidates: search.candidates() };
-  }
-  return { kind: 'placed', drives: search.chosen, candidates: search.candidates() };
+  return new Search(cluster, volume).run();
+}
+
+/** The same placement, with the reasons. */
+export function explainPlacement(cluster: Cluster, volume: Volume): Explanation {
+  const verdicts = new Map<Space, Verdict>();
+  const search = new Search(cluster, volume, verdicts);
+  const lacking = search.lacking;
+  const placement = search.run();
+  const candidates = Array.from(cluster.spaces.values(), (space) => {
+    const { id: drive, node } = space.drive;
+    const unasked = { kind: 'ranked', rank: search.rank(space), behindBy: undefined } as const;
+    return { drive, node, verdict: verdicts.get(space) ?? unasked };
+  });
+  const isRefused = placement.kind === 'refused';
+  const noPlace = isRefused ? explainNoPlace(cluster, volume, lacking) : undefined;
+  return { placement, candidates, noPlace };
+}
+
+/** How a drive would be ranked for the next replica, whether or not it may take one; undefined: it is not of the cluster. */
+export function rankOf(cluster: Cluster, volume: Volume, drive: string): Rank | undefined {
+  const space = cluster.spaces.get(drive);
+  return space === undefined ? undefined : new Search(cluster, volume).rank(space);
 }
 
 class Search {
-  readonly chosen: string[] = [];
-  /** Places of replicas that stay, and of those chosen. */
-  readonly occupied: Space[];
   readonly #cluster: Cluster;
   readonly #volume: Volume;
+  /** Kept where somebody wants the reasons. */
+  readonly #verdicts: Map<Space, Verdict> | undefined;
+  readonly #chosen: string[] = [];
+  /** Places of replicas that stay, and of those chosen. */
+  readonly #occupied: Space[];
   /** Places of replicas that the cluster's own record of the volume counts for its group. */
   readonly #recorded: readonly Space[];
-  readonly #verdicts = new Map<Space, Verdict>();
-  /** Drives that may take a replica, with their ties. */
-  readonly #open = new Map<Space, number>();
+  /** Levels at which replicas of the volume are to be apart, and those at which its group is to be even: what matters most first. */
+  readonly #spreadLevels: readonly Level[];
+  readonly #groupLevels: readonly Level[];
+  /** Drives that may take a replica, with the part of their rank that does not change while replicas are chosen. */
+  readonly #open = new Map<Space, Rank>();
+  /** Regions that have places for all replicas. */
   readonly #homes: ReadonlySet<string>;
 
-  constructor(cluster: Cluster, volume: Volume) {
+  constructor(cluster: Cluster, volume: Volume, verdicts?: Map<Space, Verdict>) {
     this.#cluster = cluster;
     this.#volume = volume;
-    this.occupied = stayingSpaces(cluster, volume);
+    this.#verdicts = verdicts;
+    this.#occupied = stayingSpaces(cluster, volume);
     const recorded = cluster.volume(volume.name);
     const isCounted = recorded !== undefined && recorded.group === volume.group;
     this.#recorded = isCounted ? stayingSpaces(cluster, recorded) : [];
+    const { level } = volume.spread;
+    this.#spreadLevels = LEVELS.slice(LEVELS.indexOf(level));
+    this.#groupLevels = [level, ...LEVELS.filter((other) => other !== level)];
     for (const space of cluster.spaces.values()) {
-      const hindrance = hindranceOf(space, volume, { cluster });
-      if (hindrance === undefined) this.#open.set(space, hash(`${volume.name} ${space.drive.id}`));
-      else this.#verdicts.set(space, { kind: 'refused', hindrance });
+      const hindrance = hindranceOf(space, volume, cluster);
+      if (hindrance === undefined) this.#open.set(space, this.#baseRank(space));
+      else verdicts?.set(space, { kind: 'refused', hindrance });
     }
     this.#closeDomains();
-    this.#homes = this.#regionsForAll();
+    this.#homes = this.#findHomes();
+  }
+
+  /** Replicas that are to be placed yet. */
+  get lacking(): number {
+    return this.#volume.replicaCount - this.#occupied.length;
+  }
+
+  run(): Placement {
+    while (this.lacking > 0) {
+      if (!this.#chooseNext()) return { kind: 'refused', drives: this.#chosen };
+    }
+    return { kind: 'placed', drives: this.#chosen };
+  }
+
+  rank(space: Space, base: Rank = this.#baseRank(space)): Rank {
+    const occupied = this.#occupied;
+    const isHome =
+      occupied.length > 0
+        ? occupied.some(({ node }) => node.region === space.node.region)
+        : this.#volume.replicaCount === 1 || this.#homes.has(space.node.region);
+    const isLocal = base.local === 0 && occupied.every(({ node }) => node !== space.node);
+    const isGrouped = this.#volume.group !== undefined;
+    return {
+      region: isHome ? 0 : 1,
+      spread: countNear(occupied, space, this.#spreadLevels),
+      group: isGrouped ? base.group + countNear(occupied, space, this.#groupLevels, GROUP_BASE) : 0,
+      local: isLocal ? 0 : 1,
+      pressure: base.pressure,
+      tie: base.tie,
+    };
+  }
+
+  #baseRank(space: Space): Rank {
+    const { name, localTo } = this.#volume;
+    return {
+      region: 0,
+      spread: 0,
+      group: this.#groupMates(space),
+      local: localTo === space.node.name ? 0 : 1,
+      pressure: pressureOf(space, this.#volume),
+      tie: hash(name, space.drive.id),
+    };
   }
 
   /** Whether there was a drive for the next replica. */
-  chooseNext(order: number): boolean {
-    const ranks = new Map<Space, Rank>();
+  #chooseNext(): boolean {
     let best: { readonly space: Space; readonly rank: Rank } | undefined;
-    for (const [space, tie] of this.#open) {
-      const rank = this.#rank(space, tie);
-      ranks.set(space, rank);
-      if (best === undefined || firstDifference(rank, best.rank) < 0) best = { space, rank };
+    const ranks = new Map<Space, Rank>();
+    for (const [space, base] of this.#open) {
+      const rank = this.rank(space, base);
+      if (best === undefined || compareRanks(rank, best.rank) < 0) best = { space, rank };
+      if (this.#verdicts !== undefined) ranks.set(space, rank);
     }
     if (best === undefined) return false;
     for (const [space, rank] of ranks) {
-      const behindBy = CRITERIA[Math.abs(firstDifference(rank, best.rank)) - 1] ?? 'tie';
-      this.#verdicts.set(space, { kind: 'ranked', rank, behindBy });
+      const behindBy = decidingCriterion(rank, best.rank);
+      this.#verdicts?.set(space, { kind: 'ranked', rank, behindBy });
     }
-    this.#verdicts.set(best.space, { kind: 'chosen', order, rank: best.rank });
-    this.chosen.push(best.space.drive.id);
-    this.occupied.push(best.space);
+    this.#verdicts?.set(best.space, {
+      kind: 'chosen',
+      order: this.#chosen.length,
+      rank: best.rank,
+    });
+    this.#chosen.push(best.space.drive.id);
+    this.#occupied.push(best.space);
     this.#open.delete(best.space);
     this.#closeDomains();
     return true;
   }
 
-  candidates(): Candidate[] {
-    return Array.from(this.#cluster.spaces.values(), (space) => {
-      const verdict = this.#verdicts.get(space);
-      const { id: drive, node } = space.drive;
-      // Asked for no replica: none was lacking, or the search ended before.
-      return { drive, node, verdict: verdict ?? this.#unasked(space) };
-    });
-  }
-
-  #unasked(space: Space): Verdict {
-    return { kind: 'ranked', rank: this.#rank(space, this.#open.get(space) ?? 0), behindBy: 'tie' };
-  }
-
   #closeDomains(): void {
     const { level, isHard } = this.#volume.spread;
     if (!isHard) return;
-    const taken = new Set(this.occupied.map(({ domains }) => domains[level]));
+    const taken = new Set(this.#occupied.map(({ domains }) => domains[level]));
     for (const space of this.#open.keys()) {
       const domain = space.domains[level];
       if (!taken.has(domain)) continue;
       this.#open.delete(space);
-      this.#verdicts.set(space, { kind: 'apart', level, domain });
+      this.#verdicts?.set(space, { kind: 'apart', level, domain });
     }
   }
 
-  /** Regions that have places for all that are lacking. */
-  #regionsForAll(): ReadonlySet<string> {
+  #findHomes(): ReadonlySet<string> {
     const { replicaCount, spread } = this.#volume;
     const places = new Map<string, Set<string>>();
     for (const { node, domains, drive } of this.#open.keys()) {
       const name = spread.isHard ? domains[spread.level] : drive.id;
-      places.set(node.region, (places.get(node.region) ?? new Set()).add(name));
+      const names = places.get(node.region);
+      if (names === undefined) places.set(node.region, new Set([name]));
+      else names.add(name);
     }
-    const lacking = replicaCount - this.occupied.length;
-    return new Set([...places].filter(([, { size }]) => size >= lacking).map(([region]) => region));
+    return new Set(
+      [...places].filter(([, { size }]) => size >= replicaCount).map(([region]) => region),
+    );
   }
 
-  #rank(space: Space, tie: number): Rank {
-    const { occupied } = this;
-    const isHome =
-      occupied.length === 0
-        ? this.#homes.has(space.node.region)
-        : occupied.some(({ node }) => node.region === space.node.region);
-    const isLocal = this.#volume.localTo === space.node.name;
-    return {
-      region: isHome ? 0 : 1,
-      spread: this.#siblings(space),
-      group: this.#groupMates(space),
-      local: isLocal && occupied.every(({ node }) => node !== space.node) ? 0 : 1,
-      pressure: pressureOf(space, this.#volume),
-      tie,
-    };
-  }
-
-  /** How many replicas of the volume are near: in the domain of its level first, then in finer ones. */
-  #siblings({ domains }: Space): number {
-    let count = 0;
-    for (const level of LEVELS.slice(LEVELS.indexOf(this.#volume.spread.level))) {
-      count = count * SIBLINGS_BASE + countIn(this.occupied, level, domains[level]);
-    }
-    return count;
-  }
-
-  /** How many replicas of the group are near: in the domain of the volume's level first, then in the others from coarse to fine. */
-  #groupMates({ domains }: Space): number {
-    const { group, spread } = this.#volume;
+  /** How many replicas of other volumes of the group are near. */
+  #groupMates(space: Space): number {
+    const { group } = this.#volume;
     if (group === undefined) return 0;
     let count = 0;
-    for (const level of [spread.level, ...LEVELS.filter((other) => other !== spread.level)]) {
-      const domain = domains[level];
-      const others =
-        this.#cluster.groupCount(group, level, domain) - countIn(this.#recorded, level, domain);
-      count = count * GROUP_BASE + others + countIn(this.occupied, level, domain);
+    for (const level of this.#groupLevels) {
+      count = count * GROUP_BASE + this.#cluster.groupCount(group, level, space.domains[level]);
     }
-    return count;
+    return count - countNear(this.#recorded, space, this.#groupLevels, GROUP_BASE);
   }
 }
 
@@ -196,13 +225,11 @@ class Search {
  * How full and how busy a drive would be: the share of it that is expected to be written (of what is promised and not written, half),
  * and the share of time in which it is busy.
  */
-export function pressureOf(
-  { drive, promisedBytes, writtenBytes, incoming }: Space,
-  added?: Volume,
-): number {
-  const promised = promisedBytes + (added?.sizeBytes ?? 0);
-  const written = writtenBytes + (added?.writtenBytes ?? 0);
-  return (promised + written) / 2 / drive.capacityBytes + drive.load + incoming * INCOMING_LOAD;
+export function pressureOf(space: Space, added?: Volume): number {
+  const promised = space.promisedBytes + (added?.sizeBytes ?? 0);
+  const written = space.writtenBytes + (added?.writtenBytes ?? 0);
+  const fill = (promised + written) / 2 / space.drive.capacityBytes;
+  return fill + space.drive.load + space.incoming * INCOMING_LOAD;
 }
 
 function stayingSpaces(cluster: Cluster, { replicas }: Volume): Space[] {
@@ -212,25 +239,46 @@ function stayingSpaces(cluster: Cluster, { replicas }: Volume): Space[] {
     .filter((space) => space !== undefined);
 }
 
-function countIn(spaces: readonly Space[], level: Level, domain: string): number {
-  let count = 0;
-  for (const { domains } of spaces) if (domains[level] === domain) count++;
-  return count;
+/** How many of `spaces` are in the domains of one, as digits of one number: the first level is the highest. */
+function countNear(
+  spaces: readonly Space[],
+  { domains }: Space,
+  levels: readonly Level[],
+  base = SIBLINGS_BASE,
+): number {
+  let digits = 0;
+  for (const level of levels) {
+    let count = 0;
+    for (const other of spaces) if (other.domains[level] === domains[level]) count++;
+    digits = digits * base + count;
+  }
+  return digits;
 }
 
-/** The place, from 1, of the criterion that decides between two ranks; negative if it decides for the first; 0: they are equal. */
-function firstDifference(a: Rank, b: Rank): number {
-  for (const [index, criterion] of CRITERIA.entries()) {
-    if (a[criterion] !== b[criterion]) return a[criterion] < b[criterion] ? -index - 1 : index + 1;
-  }
-  return 0;
+/** The first criterion by which two ranks differ; undefined: by none. */
+export function decidingCriterion(a: Rank, b: Rank): Criterion | undefined {
+  return CRITERIA.find((criterion) => a[criterion] !== b[criterion]);
+}
+
+/** In the order of CRITERIA, which a loop over them would be slow to follow: it is asked some thousand times for each placement. */
+function compareRanks(a: Rank, b: Rank): number {
+  return (
+    a.region - b.region ||
+    a.spread - b.spread ||
+    a.group - b.group ||
+    a.local - b.local ||
+    a.pressure - b.pressure ||
+    a.tie - b.tie
+  );
 }
 
 /** FNV-1a (Fowler, Noll, Vo), with the last step of MurmurHash3: names that differ in their last letter alone are far apart. */
-function hash(text: string): number {
+function hash(...names: readonly string[]): number {
   let value = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) {
-    value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
+  for (const name of names) {
+    for (let at = 0; at < name.length; at++) {
+      value = Math.imul(value ^ name.charCodeAt(at), 0x01000193);
+    }
   }
   value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
   value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
