@@ -16,21 +16,21 @@ function run(
 }
 
 test('placements are what their definition says, and refusals have no way around them', () => {
-  const reached = run(200, runSeed);
+  const reached = run(120, runSeed);
   for (const constraint of ['spread', 'liveness', 'service', 'tags', 'promised', 'space']) {
     assert.ok(reached.has(`refused: ${constraint}`), constraint);
   }
 });
 
 test('repairs cost no copy, keep to their rules, and come to rest', () => {
-  const reached = run(30, runRepairs);
+  const reached = run(20, runRepairs);
   for (const kind of ['replace', 'add', 'readmit', 'retire', 'remove', 'held: nodes away']) {
     assert.ok(reached.has(kind), kind);
   }
 });
 
 test('suggested moves keep the constraints, and end', () => {
-  const reached = run(60, runBalance);
+  const reached = run(40, runBalance);
   for (const gain of ['spread', 'group', 'local', 'fill']) {
     assert.ok(reached.has(`move: ${gain}`), gain);
   }

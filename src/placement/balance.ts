@@ -25,6 +25,7 @@ export type Imbalance = {
 };
 export type DriveFill = { readonly drive: string; readonly fill: number };
 
+/** How unevenly the drives that may have replicas are filled. Without any there is nothing to say of it. */
 export function imbalanceOf(cluster: Cluster): Imbalance {
   const fills = byFill(cluster).map((space) => ({ drive: space.drive.id, fill: fillOf(space) }));
   const sum = fills.reduce((total, { fill }) => total + fill, 0);
