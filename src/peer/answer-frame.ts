@@ -7,7 +7,8 @@ import { formatRecord, parseRecord } from './record-json.ts';
 import { RECORD_BYTES_MAX, kindOfNumber, numberOfKind } from './request-frame.ts';
 import type { Violation } from './violation.ts';
 
-const ANSWER = 128;
+/** The kind of an answer is so much above that of its request. */
+export const ANSWER = 128;
 const HAS_BASE = 1;
 const DROPPED = 2;
 const MARK_BYTES = 8;
