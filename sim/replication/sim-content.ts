@@ -9,6 +9,9 @@ import { Violation, type World } from '../world.ts';
 import { EXTENT_BLOCKS, type Piece, type SimMedia } from './sim-media.ts';
 import type { SimMemory } from './sim-memory.ts';
 
+/** So few that most takeovers ask for marks more than once. */
+const MARKS_PER_ANSWER = 2;
+
 /** How the drive is doing at the moment; changed by faults. */
 export type DriveHealth = {
   slow: boolean;
@@ -105,8 +108,12 @@ export class SimContent implements ReplicaContent {
     if (this.#host.world.prng.chance(50)) this.#media.durable.dropMarks(epoch, number);
   }
 
-  marks(): readonly Mark[] {
-    return [...this.#media.taken.marks].map(([extent, { mask }]) => ({ extent, mask }));
+  marks(firstExtent: number): readonly Mark[] {
+    return [...this.#media.taken.marks]
+      .map(([extent, { mask }]) => ({ extent, mask }))
+      .filter(({ extent }) => extent >= firstExtent)
+      .toSorted((a, b) => a.extent - b.extent)
+      .slice(0, MARKS_PER_ANSWER);
   }
 
   digest(token: number, extent: number, onDigest: (digest: Digest) => void): void {

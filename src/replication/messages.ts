@@ -44,7 +44,7 @@ export function isChange(kind: string): boolean {
 
 /** What a request is about, as a head keeps it and as it is sent; what a field means depends on the kind. */
 export class RequestBody {
-  /** Of a change, its number in the life of the head; of `durable`, that below which marks go; of a digest its extent, of a survey the first. */
+  /** Of a change, its number in the life of the head; of `durable`, that below which marks go; of a digest its extent, of marks and a survey the first. */
   number = 0;
   offsetBytes = 0;
   lengthBytes = 0;

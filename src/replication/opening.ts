@@ -108,15 +108,26 @@ export class Opening {
 
   #collectMarks(): void {
     this.#phase = 'equalising';
+    this.#askMarks(0, new Set());
+  }
+
+  /** One answer tells of so many: from the end of the shortest on they are asked again, until none has more. */
+  #askMarks(firstExtent: number, extents: Set<number>): void {
     const { path } = this.#head;
-    const extents = new Set<number>();
+    let next = Infinity;
     path.ask({
       kind: 'marks',
+      number: firstExtent,
       seats: path.neededSeats,
       onAnswer: (_member, { marks }) => {
         for (const mark of marks) extents.add(mark.extent);
+        const last = marks.at(-1);
+        if (last !== undefined) next = Math.min(next, last.extent + 1);
       },
-      onDone: this.#then(() => this.#equalise([...extents])),
+      onDone: this.#then(() => {
+        if (next === Infinity) this.#equalise([...extents]);
+        else this.#askMarks(next, extents);
+      }),
     });
   }
 

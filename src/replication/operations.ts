@@ -12,7 +12,7 @@ import type { Member } from './member.ts';
 export type Question = Range & {
   readonly kind: 'read' | 'copy' | 'flush' | 'digest' | 'marks' | 'survey' | 'release';
   readonly seats: number;
-  /** Of a digest its extent, of a survey the first. */
+  /** Of a digest its extent, of marks and a survey the first. */
   readonly number?: number;
   readonly dataMask?: number;
   readonly stamp?: number;

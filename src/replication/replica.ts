@@ -54,7 +54,8 @@ export type ReplicaContent = {
   stamp(token: number, epoch: number): void;
   /** Drops marks of epochs below `epoch`, and of changes numbered below `number`. Lazily: losing it leaves marks. */
   dropMarks(epoch: number, number: number): void;
-  marks(): readonly Mark[];
+  /** Of the extents from `firstExtent` on, in order, as many as one answer tells of (2,048); none: there are no more. */
+  marks(firstExtent: number): readonly Mark[];
   digest(token: number, extent: number, onDigest: (digest: Digest) => void): void;
   /** Of the extents from `firstExtent` on, as many as one answer to a survey tells of. */
   survey(firstExtent: number): readonly SurveyEntry[];
@@ -292,7 +293,7 @@ export class Replica {
         break;
       case 'marks': {
         const answer = this.#fresh('marks', request);
-        answer.marks = this.#content.marks();
+        answer.marks = this.#content.marks(request.number);
         this.#host.answer(session.connection, answer);
         break;
       }
