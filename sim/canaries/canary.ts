@@ -8,11 +8,11 @@ import type { Focus } from '../focus.ts';
 export type Patch = { readonly file: string; readonly find: string; readonly replace: string };
 
 export type Canary = {
-  /** As numbered in drive-store.md; from 29 on, what came later; from 101 on, those of replication. */
+  /** As numbered in drive-store.md; from 29 on, what came later; from 101 on, those of replication, from 201 those of placement. */
   readonly number: number;
   readonly name: string;
   /** The kind of history that finds it soonest. */
-  readonly focus: Focus | 'replication';
+  readonly focus: Focus | 'replication' | 'placement';
   readonly patches: readonly Patch[];
 };
 

@@ -1,5 +1,5 @@
 /**
- * Runs the canaries: `node sim/canaries/main.ts [--of store|replication] [--only 3,7] [--seeds N] [--short]`. Each is a patch on a copy of src/ and sim/, on
+ * Runs the canaries: `node sim/canaries/main.ts [--of store|replication|placement] [--only 3,7] [--seeds N] [--short]`. Each is a patch on a copy of src/ and sim/, on
  * which the simulator runs until it reports a violation. Status 1 when one survives or has rotted.
  */
 
@@ -13,13 +13,14 @@ import { countOption, UsageError } from '../../src/lib/count-option.ts';
 import { readOptions } from '../options.ts';
 import { CANARIES } from './canaries.ts';
 import type { Canary } from './canary.ts';
+import { PLACEMENT_CANARIES } from './placement-canaries.ts';
 import { REPLICATION_CANARIES } from './replication-canaries.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Two at a time: a history keeps one core busy. */
 const PARALLEL = 2;
 /** Caught within some dozen seeds: for `npm test`. */
-const SHORT = new Set([1, 2, 5, 6, 13, 17, 20, 22]);
+const SHORT = new Set([1, 2, 5, 6, 13, 17, 20, 22, 201, 212]);
 const SEEDS_MAX = 2000;
 const CONTROL_SEEDS = 5;
 
@@ -54,8 +55,8 @@ function plant(canary: Canary, directory: string): string | undefined {
 
 function simulate(directory: string, focus: Canary['focus'], seeds: number): Promise<Result> {
   const args =
-    focus === 'replication'
-      ? ['sim/replication/main.ts', '--seeds', String(seeds)]
+    focus === 'replication' || focus === 'placement'
+      ? [`sim/${focus}/main.ts`, '--seeds', String(seeds)]
       : ['sim/main.ts', '--seeds', String(seeds), '--focus', focus];
   const child = spawn(process.execPath, args, { cwd: directory });
   let output = '';
@@ -113,9 +114,11 @@ function print(canary: Canary, result: Result): void {
 function listed(of: string | undefined): readonly Canary[] {
   if (of === 'store') return CANARIES;
   if (of === 'replication') return REPLICATION_CANARIES;
-  if (of !== undefined)
-    throw new UsageError(`There are no canaries of "${of}": store or replication`);
-  return [...CANARIES, ...REPLICATION_CANARIES];
+  if (of === 'placement') return PLACEMENT_CANARIES;
+  if (of !== undefined) {
+    throw new UsageError(`There are no canaries of "${of}": store, replication or placement`);
+  }
+  return [...CANARIES, ...REPLICATION_CANARIES, ...PLACEMENT_CANARIES];
 }
 
 const { chosen, seeds } = readOptions(() => {

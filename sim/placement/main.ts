@@ -1,6 +1,6 @@
 /**
- * `node sim/placement/main.ts [--seeds N] [--seed N]`: placements on clusters drawn from seeds, each compared with its definition and with every
- * other choice. Ends with the first seed that fails.
+ * `npm run sim:placement -- [--seeds N] [--seed N]`: placements on clusters drawn from seeds, each compared with its definition and with every
+ * other choice; repairs under faults; moves for balance. Ends with the first seed that fails.
  */
 
 import { parseArgs } from 'node:util';

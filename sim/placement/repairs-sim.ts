@@ -182,7 +182,7 @@ class World {
     }
   }
 
-  #checkHolds({ changes, rebuilds }: Repairs): void {
+  #checkHolds({ changes, rebuilds, held }: Repairs): void {
     if (rebuilds.length > REBUILDS_MAX) throw new Violation('budget', `${rebuilds.length} at once`);
     const nodes = [...this.#cluster.nodes.values()];
     const away = nodes.filter(
@@ -204,6 +204,11 @@ class World {
       if (copies > 1 && this.#nowMs < sinceMs + GRACE_MS) {
         throw new Violation('grace', `${change.volume} has ${copies} copies`);
       }
+    }
+    for (const { volume, hold } of held) {
+      if (hold.kind !== 'grace' || this.#cluster.copiesOf(this.#volume(volume)).length > 1)
+        continue;
+      throw new Violation('grace', `${volume} waits with one copy left`);
     }
     const copiesOf = rebuilds.map(({ volume }) => {
       const { replicaCount } = this.#volume(volume);
