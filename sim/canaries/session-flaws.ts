@@ -92,8 +92,8 @@ export const SESSION_FLAWS: readonly Flaw[] = [
       ),
       patch(
         'replica.ts',
-        '    const { session } = work;\n    if (this.#session !== session) return;\n    const answer = this.#fresh(work.kind',
-        '    const { session } = work;\n    const answer = this.#fresh(work.kind',
+        '    if (this.#session !== session) {\n      this.#host.dropped(session.connection, work.token);\n      return;\n    }\n    const answer = this.#fresh(work.kind',
+        '    const answer = this.#fresh(work.kind',
       ),
     ],
   },
@@ -257,6 +257,16 @@ export const SESSION_FLAWS: readonly Flaw[] = [
         'rebuild.ts',
         'if (firstExtent * EXTENT_BYTES >= this.#sizeBytes) {',
         'if (firstExtent * EXTENT_BYTES >= this.#head.changer.known.sizeBytes) {',
+      ),
+    ],
+  },
+  {
+    name: 'settling broke off, and what was taken before counts',
+    patches: [
+      patch(
+        'settle.ts',
+        'else head.reopen();\n    });',
+        'else present.isSettling = false;\n    });',
       ),
     ],
   },

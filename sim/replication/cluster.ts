@@ -27,6 +27,8 @@ export type ClusterOptions = {
   readonly depth: number;
   readonly hotPercent: number;
   readonly flushPercent: number;
+  /** Between an answer and the next request. */
+  readonly thinkUs: number;
 };
 
 /** How often control looks at the volume. */
@@ -258,7 +260,7 @@ export class Cluster {
   }
 
   #newClient(): SimClient {
-    const { depth, hotPercent, flushPercent } = this.options;
+    const { depth, hotPercent, flushPercent, thinkUs } = this.options;
     return new SimClient({
       world: this.world,
       memory: this.memory,
@@ -267,6 +269,7 @@ export class Cluster {
       depth,
       hotPercent,
       flushPercent,
+      thinkUs,
       nextId: () => ++this.#requestCount,
       takeTurn: () => {
         if (this.requestsLeft === 0) return false;

@@ -51,7 +51,7 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'the machine of the head vanishes, and another is cut off',
+    name: 'the machine of the head vanishes, and another one is in trouble',
     weight: 4,
     moods: { takeover: 25 },
     needsService: true,
@@ -62,10 +62,13 @@ export const FAULTS: readonly Fault[] = [
         .slice(0, options.replicaCount)
         .filter((each) => each !== serving);
       const away = world.prng.pick(others);
-      isolate(cluster, away);
-      cluster.losePower(serving);
-      cluster.wantedNode = world.prng.pick(others.filter((each) => each !== away)).node;
-      later(cluster, 3_000_000, () => serving.startProcess());
+      if (world.prng.chance(60)) isolate(cluster, away);
+      else stutter(cluster, away);
+      world.schedule(world.prng.below(20_000), () => {
+        cluster.losePower(serving);
+        cluster.wantedNode = world.prng.pick(others.filter((each) => each !== away)).node;
+        later(cluster, 3_000_000, () => serving.startProcess());
+      });
       // Back shortly after the takeover it brings with it what was on its way, before much was written over that.
       const afterwardsUs = 900_000 + world.prng.below(250_000);
       world.schedule(world.prng.chance(60) ? afterwardsUs : 4_000_000, () =>
@@ -156,6 +159,13 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'a connection breaks',
+    weight: 10,
+    moods: { churn: 60 },
+    needsService: true,
+    happen: (cluster) => cluster.serving?.breakConnection(draw(cluster).node),
+  },
+  {
     name: 'an engine stops and goes on',
     weight: 10,
     happen: (cluster) => {
@@ -199,11 +209,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'a drive stutters',
     weight: 8,
     happen: (cluster) => {
-      const { health } = draw(cluster);
-      health.stuttering = true;
-      later(cluster, 2_500_000, () => {
-        health.stuttering = false;
-      });
+      stutter(cluster, draw(cluster));
     },
   },
   {
@@ -322,6 +328,13 @@ function isolate(cluster: Cluster, { node }: SimEngine): void {
     cluster.network.cut(node, other.node);
     cluster.network.cut(other.node, node);
   }
+}
+
+function stutter(cluster: Cluster, { health }: SimEngine): void {
+  health.stuttering = true;
+  later(cluster, 2_500_000, () => {
+    health.stuttering = false;
+  });
 }
 
 /** Elsewhere, and rather where no replica is. */

@@ -28,12 +28,13 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   const cluster = new Cluster(world, {
     nodeCount,
     replicaCount: Math.min(nodeCount, prng.pick([1, 2, 2, 3, 3, 3, 3, 4, 5])),
-    blockCount: 200,
-    sizeBlocks: prng.pick([24, 40, 136]),
+    blockCount: 400,
+    sizeBlocks: prng.pick([24, 40, 136, 360]),
     requestCount,
     depth: prng.pick([1, 4, 12]),
     hotPercent: prng.pick([0, 30, 70]),
     flushPercent: prng.pick([3, 10, 40]),
+    thinkUs: prng.pick([5, 5, 5, 4000]),
   });
   cluster.network.slowPercent = 10;
   const mood = prng.pick<Mood>(['any', 'any', 'churn', 'takeover']);

@@ -39,6 +39,8 @@ export type SimClientOptions = {
   readonly hotPercent: number;
   /** Percent of requests. */
   readonly flushPercent: number;
+  /** Between an answer and the next request. */
+  readonly thinkUs: number;
   /** Names a request, for all clients of the volume. */
   nextId(): number;
   /** Takes one from the requests that are left; false: there are none. */
@@ -152,8 +154,7 @@ export class SimClient {
     }
     if (request.kind === 'flush' && errno === 0) expectations.flushed(request.flushIssuedAt);
     memory.free(request.address, request.blockCount);
-    // The answer is under way to the client: its next request comes a little later.
-    this.#options.world.schedule(5, () => this.fill());
+    world.schedule(this.#options.thinkUs, () => this.fill());
   }
 
   #issue(): void {

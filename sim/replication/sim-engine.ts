@@ -91,8 +91,19 @@ export class SimEngine {
   }
 
   losePower(): void {
+    const { prng } = this.#host.world;
+    for (const connection of this.#connections.values()) connection.isLost = prng.chance(50);
     this.kill();
     this.media.losePower(this.#host.world.prng);
+  }
+
+  /** The connection of the head to the replica on `to` breaks; both go on, and what was sent may still arrive. */
+  breakConnection(to: number): void {
+    const { head } = this;
+    if (!this.#connections.delete(to)) return;
+    this.#whenRunning(this.start, () => {
+      if (head !== undefined && this.head === head) head.onUnreachable(replicaOf(to), false);
+    });
   }
 
   pause(): void {

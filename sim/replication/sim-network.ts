@@ -23,6 +23,8 @@ export type Connection = {
   requestsAtUs: number;
   /** Of its messages, how many are late. */
   readonly latePercent: number;
+  /** The machine of the head lost power: what it sent last was not on its way yet. */
+  isLost: boolean;
   answersAtUs: number;
 };
 
@@ -57,6 +59,7 @@ export class SimNetwork {
           requestsAtUs: 0,
           latePercent: this.#world.prng.chance(this.slowPercent) ? 40 : LATE_PERCENT,
           answersAtUs: 0,
+          isLost: false,
         });
       } else {
         onDone('refused');
@@ -69,7 +72,9 @@ export class SimNetwork {
     const atUs =
       this.#world.nowUs + this.#delay(connection.from, connection.to, connection.latePercent);
     connection.requestsAtUs = Math.max(connection.requestsAtUs, atUs);
-    this.#deliver(connection.from * 16 + connection.to, connection.requestsAtUs, deliver);
+    this.#deliver(connection.from * 16 + connection.to, connection.requestsAtUs, () => {
+      if (!connection.isLost) deliver();
+    });
   }
 
   toHead(connection: Connection, deliver: () => void): void {

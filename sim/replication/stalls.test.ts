@@ -107,6 +107,7 @@ for (const { name, limitMs, happen, isOver } of CASES) {
         depth: 4,
         hotPercent: 0,
         flushPercent: 10,
+        thinkUs: 5,
       });
       await world.run(() => cluster.serving !== undefined, 'the volume is served');
       await world.sleep(1_000_000);

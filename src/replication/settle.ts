@@ -24,9 +24,10 @@ export function settle(head: Head, operation: Operation, failedSeats: number): v
     const plan = { source, seats: others, sizeBytes: changer.known.sizeBytes, only };
     copier.equalise(extentsOf(operation), plan, (failure) => {
       const present = path.operations.find(id);
-      if (present === undefined) return;
+      if (present?.isSettling !== true) return;
       if (failure === 0) path.settled(present, errno);
-      else present.isSettling = false;
+      // Some of those that took it may have lost it to a copy, and copies may be under way.
+      else head.reopen();
     });
   } else {
     // A drive that fails has a new life, or none: that is for a new opening to find out.
