@@ -20,6 +20,7 @@ import { addExplainCommands } from './commands/explain.ts';
 import { addInstallCommand } from './commands/install.ts';
 import { addInstallationCommands } from './commands/installation.ts';
 import { addSettingsCommands } from './commands/settings.ts';
+import { addStoreCommands } from './commands/store.ts';
 import { addTrashCommands } from './commands/trash.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addTokenCommands } from './commands/token.ts';
@@ -51,6 +52,7 @@ export function newProgram(): Command {
   addDiagnosticsCommand(program);
   addTrashCommands(program);
   addSettingsCommands(program);
+  addStoreCommands(program);
   addOperationCommands(program);
   addTokenCommands(program);
   addDockerCommands(program);

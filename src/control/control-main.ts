@@ -2,7 +2,6 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { tellServiceManager } from '../env/linux/service-notice.ts';
@@ -12,7 +11,7 @@ import { ProcessWatch, everySecond } from '../env/node/process-watch.ts';
 import { MadeLog } from '../attacher/made-log.ts';
 import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
-import { SqliteStore } from '../metadata/sqlite-store.ts';
+import type { ClusterStore } from '../metadata/cluster-store.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
@@ -21,6 +20,7 @@ import { HealthKeeper } from './health-keeper.ts';
 import { LineClient } from './line-client.ts';
 import { dropEarlierHolders } from './mount-holders.ts';
 import { Metrics } from './metrics.ts';
+import { openStore } from './open-store.ts';
 import type { ControlParts } from './parts.ts';
 import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
@@ -54,14 +54,7 @@ export async function controlMain(argv: readonly string[]): Promise<number> {
 }
 
 async function run(installation: Installation, log: Log): Promise<number> {
-  const file = path.join(installation.directory, 'state.db');
-  // SQLite would make it readable for all, and makes its log as readable as it.
-  fs.closeSync(fs.openSync(file, 'a', 0o600));
-  const store = new SqliteStore({
-    path: file,
-    wallMs: () => Date.now(),
-    randomId: () => randomUUID(),
-  });
+  const store = await openStore(installation.directory);
   const parts: ControlParts = {
     ...partsOf(installation, store),
     log,
@@ -143,7 +136,7 @@ async function listen(
 
 function partsOf(
   installation: Installation,
-  store: SqliteStore,
+  store: ClusterStore,
 ): Omit<ControlParts, 'log' | 'askReconcile'> {
   return {
     installation,

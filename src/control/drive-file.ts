@@ -14,7 +14,9 @@ import type { DriveRecord } from '../model/records.ts';
 
 /** What a record keeps of the installation in `directory` that makes a file. */
 export function recordsInode(directory: string): number | undefined {
-  return fs.statSync(path.join(directory, 'state.db'), { throwIfNoEntry: false })?.ino;
+  const inode = (name: string): number | undefined =>
+    fs.statSync(path.join(directory, name), { throwIfNoEntry: false })?.ino;
+  return inode('store.json') ?? inode('state.db');
 }
 
 /** Why the file of `drive` is not for the installation in `directory` to delete; undefined where it may be. */

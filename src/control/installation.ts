@@ -38,7 +38,7 @@ export function installationAt(directory: string): Installation {
   };
 }
 
-const FILES = ['state.db', 'engine.json', 'lock', 'api.json', 'token'] as const;
+const FILES = ['state.db', 'store.json', 'engine.json', 'lock', 'api.json', 'token'] as const;
 const FOLDERS = ['drives', 'mnt', 'log', 'run'] as const;
 
 /** All that an installation has in DIR, for its removal. */
@@ -46,6 +46,10 @@ export const INSTALLATION_NAMES: readonly string[] = [
   ...FILES,
   'state.db-wal',
   'state.db-shm',
+  'store.json.new',
+  'store.json.begun',
+  'store.json.begun.new',
+  'store-seen.json',
   'engine.json.new',
   'api.json.new',
   'token.new',
@@ -57,11 +61,14 @@ export function isInstallation(directory: string): boolean {
   return refusing(directory, () => {
     const isFile = (name: string): boolean =>
       statsOf(path.join(directory, name))?.isFile() === true;
-    if (isFile('state.db') || isFile('engine.json')) return true;
+    if (['state.db', 'engine.json'].some(isFile)) return true;
+    if (isFile('store.json') && isOwnStore(path.join(directory, 'store.json'))) return true;
     // Others have files of that name too; ours has the supervisor's note.
     return isFile('lock') && isOwnLock(path.join(directory, 'lock'));
   });
 }
+
+const isOwnStore = (file: string): boolean => fs.readFileSync(file, 'utf8').includes('"owner":');
 
 const isOwnLock = (file: string): boolean => fs.readFileSync(file, 'utf8').startsWith('{"pid":');
 

@@ -5,11 +5,12 @@ import path from 'node:path';
 
 import { Refusal } from '../model/errors.ts';
 
-/** Throws INSTALLATION_START where `directory` has no state.db, and its engine.json names drives. */
+/** Throws INSTALLATION_START where `directory` has neither state.db nor store.json, and its engine.json names drives. */
 export function refuseLost(directory: string): void {
   const records = path.join(directory, 'state.db');
   const list = path.join(directory, 'engine.json');
-  if (fs.existsSync(records) || !fs.existsSync(list)) return;
+  const isInEtcd = fs.existsSync(path.join(directory, 'store.json'));
+  if (isInEtcd || fs.existsSync(records) || !fs.existsSync(list)) return;
   const drives = drivesIn(list);
   const [first] = drives;
   if (first === undefined) return;

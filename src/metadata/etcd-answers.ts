@@ -1,8 +1,14 @@
-/** What a call of etcd came to, in our errors. */
+/** What a call of etcd came to: our errors, and what the key holds that tells who writes. */
 
 import { Fault, Refusal } from '../model/errors.ts';
 import type { EtcdOutcome } from './etcd-gateway.ts';
-import type { EtcdMessage } from './etcd-messages.ts';
+import { type EtcdMessage, type KeyValue, fromBase64 } from './etcd-messages.ts';
+
+/** What the writer key holds. */
+export type Claim = { readonly owner: string; readonly instance: string; readonly number: number };
+
+/** As it was put in `revision`. */
+export type Writer = { readonly claim: Claim; readonly revision: number };
 
 /** What etcd says where user, password or rights are at fault. */
 const DENIED = [
@@ -27,4 +33,9 @@ export function answerOf(outcome: EtcdOutcome): EtcdMessage {
 /** Whether etcd said that there is no such lease. */
 export function isLeaseGone(outcome: EtcdOutcome): boolean {
   return outcome.kind === 'refused' && outcome.problem.includes('lease not found');
+}
+
+/** The writer key's entry. */
+export function writerOf({ value, mod_revision: revision }: KeyValue): Writer {
+  return { claim: JSON.parse(fromBase64(value)) as Claim, revision: Number(revision) };
 }

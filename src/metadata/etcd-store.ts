@@ -18,7 +18,7 @@ import {
   type WatchEvent,
   checkTransaction,
 } from './cluster-store.ts';
-import { answerOf, isLeaseGone } from './etcd-answers.ts';
+import { type Claim, type Writer, answerOf, isLeaseGone, writerOf } from './etcd-answers.ts';
 import { type EtcdAccess, EtcdGateway, type EtcdOutcome } from './etcd-gateway.ts';
 import {
   type EtcdMessage,
@@ -51,13 +51,10 @@ export type EtcdStoreOptions = {
   readonly rememberedRevision: number;
   /** Called after each commit and before its answer. What it loses makes only the check at the next start coarser. */
   readonly remember: (revision: number) => void;
+  /** Called by `close`. */
+  readonly onClose?: () => void;
   readonly randomId: () => string;
 };
-
-/** What the writer key holds. */
-type Claim = { readonly owner: string; readonly instance: string; readonly number: number };
-
-type Writer = { readonly claim: Claim; readonly revision: number };
 
 export class EtcdStore implements ClusterStore {
   readonly #options: EtcdStoreOptions;
@@ -92,28 +89,49 @@ export class EtcdStore implements ClusterStore {
    * the entries are another owner's, STORE_UNREACHABLE, STORE_DENIED or STORE_FULL as they say.
    */
   static async open(options: EtcdStoreOptions): Promise<EtcdStore> {
-    const store = new EtcdStore(options);
-    try {
-      await store.#claim();
-      return store;
-    } catch (error) {
-      await store.close();
-      throw error;
-    }
+    return await opened(new EtcdStore(options), (store) => store.#claim());
+  }
+
+  /** To read alone, beside the process that writes: what it would change is refused with STORE_TAKEN. Throws what `open` does. */
+  static async reader(options: EtcdStoreOptions): Promise<EtcdStore> {
+    return await opened(new EtcdStore(options), (store) => store.#look());
+  }
+
+  /** Deletes all that is under the prefix, this store's own key too. Nothing can be done with the store afterwards. */
+  async erase(): Promise<void> {
+    await this.#settled();
+    const key = `${this.#options.prefix}/`;
+    const outcome = await this.#gateway.call('kv/txn', {
+      compare: [writtenAt(this.#writerKey, this.#writerRevision)],
+      success: [{ request_delete_range: { key: toBase64(key), range_end: endOf(key) } }],
+      failure: [{ request_range: { key: this.#writerKey } }],
+    });
+    const message = answerOf(outcome);
+    const [found] = rangesIn(message);
+    // An attempt before this one may have done it.
+    const isRepeated = outcome.kind === 'answer' && outcome.isRepeated;
+    const isDone = message['succeeded'] === true || (isRepeated && found === undefined);
+    if (!isDone) throw this.#overtaken(found && writerOf(found));
   }
 
   async #claim(): Promise<void> {
-    const found = entriesIn(await this.#read({ key: this.#writerKey }))[0];
-    const before = found && writerOf(found);
-    if ((before?.revision ?? 0) < this.#options.rememberedRevision) throw this.#overtaken(before);
-    if (before !== undefined && before.claim.owner !== this.#options.owner) {
-      const problem = `its entries are those of "${before.claim.owner}", and this is "${this.#options.owner}"`;
-      throw new Fault('STORE_TAKEN', { problem });
-    }
-    this.#writerRevision = before?.revision ?? 0;
+    this.#writerRevision = await this.#look();
     // Whatever an earlier process has under way is fenced like our own.
     this.#unsettled = 0;
     await this.#settle();
+  }
+
+  /** Refuses a store that lost what was committed, or that is another owner's. Returns the revision of the writer key. */
+  async #look(): Promise<number> {
+    const found = entriesIn(await this.#read({ key: this.#writerKey }))[0];
+    const writer = found && writerOf(found);
+    const revision = writer?.revision ?? 0;
+    if (revision < this.#options.rememberedRevision) throw this.#overtaken(writer);
+    if (writer !== undefined && writer.claim.owner !== this.#options.owner) {
+      const problem = `its entries are those of "${writer.claim.owner}", and this is "${this.#options.owner}"`;
+      throw new Fault('STORE_TAKEN', { problem });
+    }
+    return revision;
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -297,6 +315,7 @@ export class EtcdStore implements ClusterStore {
 
   close(): Promise<void> {
     this.#gateway.close();
+    this.#options.onClose?.();
     return Promise.resolve();
   }
 
@@ -363,10 +382,19 @@ export class EtcdStore implements ClusterStore {
   }
 }
 
+async function opened(
+  store: EtcdStore,
+  how: (store: EtcdStore) => Promise<unknown>,
+): Promise<EtcdStore> {
+  try {
+    await how(store);
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
 type TransactionBody = Readonly<Record<'compare' | 'success' | 'failure', readonly EtcdMessage[]>>;
 
 const NOTHING: TransactionBody = { compare: [], success: [], failure: [] };
-
-function writerOf({ value, mod_revision: revision }: KeyValue): Writer {
-  return { claim: JSON.parse(fromBase64(value)) as Claim, revision: Number(revision) };
-}

@@ -3,6 +3,13 @@
 import { type ErrorRow, row } from './error-row.ts';
 
 export const STORE = {
+  STORE_SETTINGS: row(400, 'never', 'Cannot use "{file}" for the cluster store: {problem}', {
+    exit: 2,
+    wayOut: 'docs/cluster-store.md has an example',
+  }),
+  BACKUP_INVALID: row(400, 'never', 'Cannot restore from "{file}": {problem}', {
+    wayOut: 'holdfast store backup FILE makes one',
+  }),
   STORE_CONFLICT: row(409, 'now', 'Another request changed "{key}" meanwhile'),
   STORE_COMPACTED: row(
     410,

@@ -13,7 +13,7 @@ import { FIRST_DRIVE_SIZE } from '../size-option.ts';
 import { addWatch, show } from '../watch.ts';
 import type { UpOptions } from './up.ts';
 
-export function addInstallationCommands(program: Command): void {
+function addUp(program: Command): void {
   addCommand(program, 'up', {
     purpose:
       'Starts Holdfast: engine, attacher and control. Makes a file drive where there is no drive yet. Says when it is ready, and runs until Ctrl-C.',
@@ -27,6 +27,10 @@ export function addInstallationCommands(program: Command): void {
       '--listen <address>',
       'the API over TCP too, now and at later starts: 127.0.0.1:7070, or none (see holdfast token)',
     )
+    .option(
+      '--store <file>',
+      'keep the records of a new installation in the etcd of these settings (see docs/cluster-store.md)',
+    )
     .addOption(
       new Option('--supervise', 'what --detach starts: it waits and makes the drive').hideHelp(),
     )
@@ -35,6 +39,11 @@ export function addInstallationCommands(program: Command): void {
       // In the foreground Ctrl-C ends what it starts.
       await up(contextOf(command, { leaves: options.detach === true }), options);
     });
+}
+
+/** Adds up, down, status and what else concerns an installation as a whole. */
+export function addInstallationCommands(program: Command): void {
+  addUp(program);
   addCommand(program, 'down', {
     purpose:
       'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',

@@ -1,11 +1,10 @@
-/** The records of an installation, read from its file: also while control does not run. */
-
-import fs from 'node:fs';
-import path from 'node:path';
+/** The records of an installation, read from its store: also while control does not run. */
 
 import type { Installation } from '../../control/installation.ts';
 import { refuseLost } from '../../control/lost-records.ts';
+import { etcdSettingsOf, readStore, sqliteFileOf } from '../../control/open-store.ts';
 import { RecordsStore } from '../../control/records-store.ts';
+import { storeFileOf } from '../../control/store-settings.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 
@@ -19,28 +18,27 @@ export async function readDrives(directory: string): Promise<readonly DriveRecor
 export async function openRecords(
   directory: string,
 ): Promise<{ readonly store: RecordsStore; readonly close: () => Promise<void> } | undefined> {
-  const file = recordsOf(directory);
-  if (!fs.existsSync(file)) return undefined;
-  const { SqliteStore } = await import('../../metadata/sqlite-store.ts');
-  const store = new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => '' });
+  const store = await readStore(directory);
+  if (store === undefined) return undefined;
   return { store: new RecordsStore(store, directory), close: () => store.close() };
 }
 
-/** Throws INSTALLATION_START where the records are damaged: control could only fail again and again. */
+/** Throws INSTALLATION_START where the records are damaged, or what the store says: control could only fail again and again. */
 export async function refuseDamaged({ directory }: Installation): Promise<void> {
   refuseLost(directory);
   try {
     await readDrives(directory);
   } catch (error) {
+    if (etcdSettingsOf(directory) !== undefined) throw error;
     throw new Refusal('INSTALLATION_START', {
       problem: `"${recordsOf(directory)}" cannot be read (${whyOf(error)}). Drives and volumes are untouched: put a copy of that file back, or move it away to begin without them`,
     });
   }
 }
 
-/** The file of the records. */
+/** The file of the records, or of what tells where they are. */
 export function recordsOf(directory: string): string {
-  return path.join(directory, 'state.db');
+  return etcdSettingsOf(directory) === undefined ? sqliteFileOf(directory) : storeFileOf(directory);
 }
 
 /** What an error of the records says. */

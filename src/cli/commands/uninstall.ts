@@ -7,6 +7,9 @@ import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
 import { deleteDriveFile, foreignWhy } from '../../control/drive-file.ts';
 import { type HeldLock, lockInstallation } from '../../control/installation-lock.ts';
+import { etcdSettingsOf } from '../../control/open-store.ts';
+import { eraseEtcd } from '../../control/store-move.ts';
+import { storeInWords } from '../../control/store-settings.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 import { confirm } from '../confirm.ts';
@@ -45,7 +48,8 @@ export async function uninstall(
   if (isThere) {
     const served = isServed(installation);
     await down(context);
-    left.push(...deleteAll(installation, outside.made));
+    const records = await eraseRecords(installation.directory);
+    left.push(...deleteAll(installation, outside.made), ...records);
     if (served) await removeServices(installation);
   }
   const told = left.map(({ path: at, why }) => `\n"${at}" is left as it is: ${why}`);
@@ -78,7 +82,7 @@ async function drivesOnRecord(directory: string): Promise<readonly DriveRecord[]
 }
 
 /** Takes back an installation that a start has made and that was then refused what it asked for. Leaves one that somebody else starts. */
-export function takeBack(installation: Installation): void {
+export async function takeBack(installation: Installation): Promise<void> {
   let lock: HeldLock;
   try {
     lock = lockInstallation(installation);
@@ -86,9 +90,22 @@ export function takeBack(installation: Installation): void {
     return;
   }
   try {
+    await eraseRecords(installation.directory);
     deleteAll(installation, []);
   } finally {
     lock.release();
+  }
+}
+
+/** Deletes the records in etcd. Returns those that had to be left. */
+async function eraseRecords(directory: string): Promise<DriveLeft[]> {
+  const settings = etcdSettingsOf(directory);
+  if (settings === undefined) return [];
+  try {
+    await eraseEtcd(directory, settings);
+    return [];
+  } catch (error) {
+    return [{ path: storeInWords(settings), why: whyOf(error) }];
   }
 }
 

@@ -23,6 +23,7 @@ import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
 import { isServed, startServices } from './services.ts';
 import { LOCK_FD, ready, refuseIncomplete, startDetached } from './start.ts';
+import { chooseStore } from './store.ts';
 import { takeBack } from './uninstall.ts';
 
 export type UpOptions = {
@@ -31,6 +32,8 @@ export type UpOptions = {
   readonly driveSize?: string;
   readonly sparse?: boolean;
   readonly listen?: string;
+  /** A file with the settings of an etcd. */
+  readonly store?: string;
   readonly supervise?: boolean;
 };
 
@@ -42,17 +45,18 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
   const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
   refuseIncomplete();
   refuseForeign(installation.directory);
-  await refuseDamaged(installation);
   const isNew = !isInstallation(installation.directory);
   const served = isServed(installation);
   try {
+    if (options.store !== undefined) await chooseStore(installation, options.store);
+    await refuseDamaged(installation);
     if (listen !== undefined) await keepAddress(installation, address);
     if (served)
       await upReady(context, options, () => startServices({ isChanged: listen !== undefined }));
     else if (options.detach === true) await upReady(context, options, () => startDetached(context));
     else await upHere(context, options);
   } catch (error) {
-    if (isNew && !served) takeBack(installation);
+    if (isNew && !served) await takeBack(installation);
     throw error;
   }
 }

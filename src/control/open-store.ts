@@ -1,0 +1,85 @@
+/** Opens the cluster store of an installation: SQLite in DIR/state.db, or the etcd that DIR/store.json names. */
+
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { RESTORING_KEY } from '../metadata/backup.ts';
+import type { ClusterStore } from '../metadata/cluster-store.ts';
+import { EtcdStore, type EtcdStoreOptions } from '../metadata/etcd-store.ts';
+import { SqliteStore } from '../metadata/sqlite-store.ts';
+import { Refusal } from '../model/errors.ts';
+import { openSeen, readSeen } from './store-seen.ts';
+import { type StoreSettings, accessOf, readStoreSettings, storeFileOf } from './store-settings.ts';
+
+/** DIR/state.db. */
+export const sqliteFileOf = (directory: string): string => path.join(directory, 'state.db');
+
+/** The settings of an installation whose records are in etcd. */
+export function etcdSettingsOf(directory: string): StoreSettings | undefined {
+  const file = storeFileOf(directory);
+  return fs.existsSync(file) ? readStoreSettings(file) : undefined;
+}
+
+/**
+ * To write: one process at a time; with etcd it takes over from an earlier one. Throws what {@link EtcdStore.open} throws, and
+ * INSTALLATION_START where a restore of the records has begun and not ended.
+ */
+export async function openStore(directory: string): Promise<ClusterStore> {
+  const settings = etcdSettingsOf(directory);
+  const store =
+    settings === undefined
+      ? openSqlite(directory)
+      : await openEtcd(directory, settings, { rememberedRevision: readSeen(directory) });
+  if ((await store.get(RESTORING_KEY)) === undefined) return store;
+  await store.close();
+  throw new Refusal('INSTALLATION_START', {
+    problem:
+      'a restore of its records was interrupted. Do it again: holdfast store restore FILE (or holdfast store migrate)',
+  });
+}
+
+/** To read, also while control runs. With SQLite, undefined where there are no records yet. Throws what {@link openStore} does. */
+export async function readStore(directory: string): Promise<ClusterStore | undefined> {
+  const settings = etcdSettingsOf(directory);
+  if (settings === undefined) {
+    return fs.existsSync(sqliteFileOf(directory)) ? openSqlite(directory) : undefined;
+  }
+  const rememberedRevision = readSeen(directory);
+  return await EtcdStore.reader({ ...etcdOptions(directory, settings), rememberedRevision });
+}
+
+/** The store in DIR/state.db, which it makes. */
+export function openSqlite(directory: string): SqliteStore {
+  const file = sqliteFileOf(directory);
+  // SQLite would make it readable for all, and makes its log as readable as it.
+  fs.closeSync(fs.openSync(file, 'a', 0o600));
+  return new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => randomUUID() });
+}
+
+/** The store in etcd, to write. `rememberedRevision` 0 believes whatever etcd has: for who replaces all of it. */
+export async function openEtcd(
+  directory: string,
+  settings: StoreSettings,
+  { rememberedRevision }: { readonly rememberedRevision: number },
+): Promise<EtcdStore> {
+  const seen = openSeen(directory);
+  return await EtcdStore.open({
+    ...etcdOptions(directory, settings),
+    rememberedRevision,
+    remember: seen.write,
+    onClose: seen.close,
+  });
+}
+
+function etcdOptions(directory: string, settings: StoreSettings): EtcdStoreOptions {
+  return {
+    access: accessOf(settings, storeFileOf(directory)),
+    prefix: settings.prefix,
+    writer: 'control',
+    owner: settings.owner ?? '',
+    rememberedRevision: 0,
+    remember: () => undefined,
+    randomId: () => randomUUID(),
+  };
+}
