@@ -44,6 +44,7 @@ export class SimMachine {
     const env: Env = {
       clock: {
         monotonicMs: () => world.nowUs / 1000,
+        bootMs: () => world.nowUs / 1000,
         wallMs: () => Math.floor(WALL_START_MS + world.nowUs / 1000),
       },
       random: {

@@ -141,7 +141,7 @@ export class SimEngine {
         onServing: (served) => this.#host.onServing(this, served),
         onEnd: (end) => this.#host.onEnd(this, end),
         onEvent: (event) => this.#host.onEvent(this, event),
-        borrow: () => memory.allocate(EXTENT_BLOCKS),
+        borrow: (use) => use(memory.allocate(EXTENT_BLOCKS)),
         giveBack: (address) => memory.free(address, EXTENT_BLOCKS),
         abandon: () => {
           // Never handed out again, as it may still be written to.

@@ -28,6 +28,8 @@ export type Boot = {
 export type Clock = {
   /** Milliseconds since an arbitrary start; never goes back. */
   monotonicMs(): number;
+  /** The same with the time that the machine was suspended. */
+  bootMs(): number;
   /** Milliseconds since 1970, as the machine believes. For records that people read, never for ordering. */
   wallMs(): number;
 };

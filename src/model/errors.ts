@@ -107,6 +107,12 @@ const DRIVE = {
   DRIVE_CORRUPT: row(500, 'never', 'Cannot open drive "{drive}": {problem}', {
     wayOut: 'holdfast drive check explains what is wrong and changes nothing',
   }),
+  REPLICA_STATE: row(
+    500,
+    'never',
+    'Cannot use a replica: what its drive keeps of the volume cannot be read: {problem}',
+    { wayOut: 'Start the build that wrote it, or let the replica be made anew from the others' },
+  ),
   SPACE_SHORT: row(507, 'later', 'Cannot make "{path}": it needs {needed}, and {free} are free', {
     wayOut: 'Free some space, or choose another place (--data DIR){alternatives}',
   }),

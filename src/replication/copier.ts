@@ -11,8 +11,8 @@ import type { WritePath } from './write-path.ts';
 export const COPIES_MAX = 8;
 
 export type CopyBuffers = {
-  /** Address of an extent's worth of memory, aligned to blocks. */
-  borrow(): number;
+  /** Calls `use` with the address of an extent's worth of memory, aligned to blocks: now, or once there is one. */
+  borrow(use: (address: number) => void): void;
   giveBack(address: number): void;
   /** A request that used it was cut off: something may still write there until all sessions are made anew. */
   abandon(address: number): void;
@@ -91,31 +91,31 @@ export class Copier {
     plan: CopyPlan & { readonly digest: Digest },
     onDone: (errno: number) => void,
   ): void {
-    const address = this.#buffers.borrow();
     const start = extent * EXTENT_BYTES;
-    const { only, sizeBytes } = plan;
+    const { only, sizeBytes, seats, source } = plan;
     const offsetBytes = Math.max(start, only?.offsetBytes ?? 0);
     const endBytes = Math.min(
       start + EXTENT_BYTES,
       only === undefined ? sizeBytes : only.offsetBytes + only.lengthBytes,
     );
-    const range = { offsetBytes, lengthBytes: endBytes - offsetBytes, address };
-    const end = (errno: number): void => {
-      if (errno === 0) this.#buffers.giveBack(address);
-      else this.#buffers.abandon(address);
-      onDone(errno);
-    };
     const { dataMask, stamp } = plan.digest;
-    const { seats, source } = plan;
-    this.#path.ask({
-      kind: 'read',
-      seats: source,
-      ...range,
-      onDone: (errno) => {
-        if (errno === 0)
-          this.#path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
-        else end(errno);
-      },
+    this.#buffers.borrow((address) => {
+      const range = { offsetBytes, lengthBytes: endBytes - offsetBytes, address };
+      const end = (errno: number): void => {
+        if (errno === 0) this.#buffers.giveBack(address);
+        else this.#buffers.abandon(address);
+        onDone(errno);
+      };
+      this.#path.ask({
+        kind: 'read',
+        seats: source,
+        ...range,
+        onDone: (errno) => {
+          if (errno === 0)
+            this.#path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
+          else end(errno);
+        },
+      });
     });
   }
 }

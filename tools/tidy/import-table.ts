@@ -14,7 +14,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   peer: ['lib', 'model', 'env', 'replication'],
   metadata: ['lib', 'model', 'env'],
   durability: ['lib', 'model', 'env'],
-  engine: ['lib', 'model', 'env', 'wire', 'store'],
+  engine: ['lib', 'model', 'env', 'wire', 'store', 'replication', 'peer'],
   attacher: ['lib', 'model', 'env', 'wire'],
   // It sweeps, and mounts, what the attacher has made.
   control: ['lib', 'model', 'env', 'wire', 'metadata', 'attacher'],

@@ -7,6 +7,7 @@ import type { Io, IoKind } from '../io.ts';
 import { listenTcp, listenUnix } from '../uring/listen.ts';
 import { openTestedUringIo } from '../uring/self-test.ts';
 import { openBoot } from './boot.ts';
+import { openBootClock } from './boot-clock.ts';
 import { NodeFiles } from './node-files.ts';
 import { NodeIo } from './node-io.ts';
 
@@ -28,8 +29,11 @@ export function openEnv(options: EnvOptions): NodeEnv {
   return { clock, random, files, io, ioChoice, boot: openBoot() };
 }
 
+let bootMs: (() => number) | undefined;
+
 const clock: Clock = {
   monotonicMs: () => performance.now(),
+  bootMs: () => (bootMs ??= openBootClock())(),
   wallMs: () => Date.now(),
 };
 

@@ -1,0 +1,105 @@
+/** The replicas on this engine's drives. Heads talk to them over connections: those of this engine by local links, others by the peer server. */
+
+import { assert } from '../../lib/assert.ts';
+import type { Answer } from '../../replication/messages.ts';
+import type { ReplicaId } from '../../replication/record.ts';
+import { Replica } from '../../replication/replica.ts';
+import type { PeerServer } from '../../peer/server.ts';
+import type { DriveStore } from '../../store/drive-store.ts';
+import { DriveContent } from './drive-content.ts';
+import type { ExtentBuffers } from './extent-buffers.ts';
+
+/** A head of this engine. Each request ends in one call of `answer` or `dropped`, with its token, maybe within the call that made it. */
+export type LocalClient = {
+  /** The answer is reused after the call. */
+  answer(answer: Answer): void;
+  dropped(token: number): void;
+  /** The replica is gone with its drive: nothing more comes. */
+  closed(): void;
+};
+
+export type ReplicasOptions = {
+  /** CLOCK_BOOTTIME, ms. */
+  readonly now: () => number;
+  readonly buffers: ExtentBuffers;
+  readonly yieldTurn: () => void;
+  /** Serves heads of other engines; undefined: there are none. */
+  readonly peers: Pick<PeerServer, 'add' | 'remove' | 'answer' | 'dropped'> | undefined;
+};
+
+type Opened = { readonly replica: Replica; readonly content: DriveContent };
+type LocalConnection = { readonly client: LocalClient; readonly id: ReplicaId };
+
+export class Replicas {
+  readonly #options: ReplicasOptions;
+  readonly #opened = new Map<ReplicaId, Opened>();
+  /** By number, which is negative: the peer server has the others. */
+  readonly #connections = new Map<number, LocalConnection>();
+  #nextConnection = -1;
+
+  constructor(options: ReplicasOptions) {
+    this.#options = options;
+  }
+
+  /** Serves the replica `id`, which `store` holds as the volume of that uuid. Throws a Fault REPLICA_STATE. */
+  open(id: ReplicaId, store: DriveStore): void {
+    const { now, buffers, yieldTurn, peers } = this.#options;
+    assert(!this.#opened.has(id), 'a replica is opened once');
+    const content: DriveContent = new DriveContent(store, id, {
+      buffers,
+      yieldTurn,
+      onDone: (token, errno) => replica.onDone(token, errno),
+    });
+    const replica: Replica = new Replica(id, {
+      content,
+      host: {
+        now,
+        answer: (connection, answer) => {
+          if (connection < 0) this.#connections.get(connection)?.client.answer(answer);
+          else peers?.answer(connection, answer);
+        },
+        dropped: (connection, token) => {
+          if (connection < 0) this.#connections.get(connection)?.client.dropped(token);
+          else peers?.dropped(connection, token);
+        },
+      },
+    });
+    this.#opened.set(id, { replica, content });
+    peers?.add(replica);
+  }
+
+  /** Its drive was closed, which has ended all that it was asked for: the connections to the replica end. */
+  close(id: ReplicaId): void {
+    this.#opened.delete(id);
+    this.#options.peers?.remove(id);
+    for (const [number, connection] of this.#connections) {
+      if (connection.id !== id) continue;
+      this.#connections.delete(number);
+      connection.client.closed();
+    }
+  }
+
+  /** A connection to a replica of this engine; undefined: it is not here. */
+  connect(id: ReplicaId, client: LocalClient): number | undefined {
+    if (!this.#opened.has(id)) return undefined;
+    const number = this.#nextConnection--;
+    this.#connections.set(number, { client, id });
+    return number;
+  }
+
+  /** The replica at the other end of a connection; undefined: it is gone. */
+  at(connection: number): Replica | undefined {
+    const id = this.#connections.get(connection)?.id;
+    return id === undefined ? undefined : this.#opened.get(id)?.replica;
+  }
+
+  /** What the drive has of the volume, for those who know that the replica is in sync. */
+  content(id: ReplicaId): DriveContent | undefined {
+    return this.#opened.get(id)?.content;
+  }
+
+  /** Time has passed: called at least every 50 ms while there is a connection. */
+  tick(): void {
+    for (const { replica } of this.#opened.values()) replica.tick();
+  }
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { ReplicasRig, VOLUME_BYTES, replicaOf } from '../../../sim/replicas-rig.ts';
+
+const BLOCK = 4096;
+
+const filled = (count: number, fill: number): Uint8Array => new Uint8Array(count).fill(fill);
+
+async function begun(seed = 1): Promise<ReplicasRig> {
+  const rig = new ReplicasRig(seed);
+  await rig.begin();
+  return rig;
+}
+
+/** The content, which all drives have. */
+async function areEqual(rig: ReplicasRig): Promise<Uint8Array> {
+  const contents: Uint8Array[] = [];
+  for (const index of [0, 1, 2]) contents.push(await rig.contentOf(index));
+  const [first, ...rest] = contents;
+  for (const other of rest) assert.ok(first !== undefined && Buffer.compare(first, other) === 0);
+  return first ?? new Uint8Array();
+}
+
+test('a write is on all three drives, byte by byte, and is read back', async () => {
+  const rig = await begun();
+  assert.equal(await rig.write(0, filled(3 * BLOCK, 1)), 0);
+  assert.equal(await rig.write(BLOCK + 100, filled(5000, 2)), 0);
+  assert.equal(await rig.do((token) => rig.target.trim(token, 0, BLOCK, false)), 0);
+  assert.equal(await rig.do((token) => rig.target.flush(token)), 0);
+  const read = await rig.read(0, 3 * BLOCK);
+  const expected = new Uint8Array(3 * BLOCK).fill(1, BLOCK);
+  expected.fill(2, BLOCK + 100, BLOCK + 5100);
+  assert.deepEqual(read, expected);
+  const content = await areEqual(rig);
+  assert.deepEqual(content.subarray(0, 3 * BLOCK), expected);
+  const runs = new Uint32Array(8);
+  assert.equal(rig.target.status(0, 5, runs), 3);
+  assert.deepEqual([...runs.subarray(0, 6)], [1, 0, 2, 1, 2, 0]);
+});
+
+test('a drive that is closed leaves S, and is rebuilt when it is back', async () => {
+  const rig = await begun(2);
+  await rig.write(0, filled(BLOCK, 1));
+  await rig.closeDrive(2);
+  assert.equal(await rig.write(BLOCK, filled(BLOCK, 2)), 0);
+  assert.deepEqual([...rig.record.members.keys()], [replicaOf(0), replicaOf(1)]);
+  assert.ok(rig.events.includes('member lost'));
+  rig.replicas.open(replicaOf(2), await rig.openDrive(2));
+  rig.inTurn(() => rig.volume.head.rebuild(replicaOf(2)));
+  assert.equal(await rig.write(2 * BLOCK, filled(BLOCK, 3)), 0);
+  await rig.world.run(() => rig.record.members.size === 3, 'it joins');
+  assert.equal(await rig.write(3 * BLOCK, filled(BLOCK, 4)), 0);
+  const content = await areEqual(rig);
+  for (const fill of [1, 2, 3, 4]) assert.equal(content[(fill - 1) * BLOCK], fill);
+});
+
+test('SIGKILL amid writes loses nothing acknowledged, and the drives are equal after it', async () => {
+  let madeEqual = 0;
+  for (let seed = 1; seed <= 6; seed++) {
+    const rig = await begun(seed);
+    const may = await rig.writeUntilKilled(24, { depth: 8, killAfter: 40 + seed * 23 });
+    await rig.restart();
+    await rig.serve(true);
+    madeEqual += rig.events.includes('extents made equal') ? 1 : 0;
+    const content = await areEqual(rig);
+    for (const [block, values] of may) {
+      const found = content[block * BLOCK] ?? 0;
+      assert.ok(
+        values.includes(found),
+        `seed ${seed}, block ${block}: ${found}, not ${values.join(' or ')}`,
+      );
+    }
+  }
+  assert.ok(madeEqual > 0, 'some kill left the drives different');
+});
+
+test('a power cut loses nothing flushed, and the drives are equal after it', async () => {
+  const rig = await begun(7);
+  await rig.write(0, filled(VOLUME_BYTES / 16, 1));
+  assert.equal(await rig.do((token) => rig.target.flush(token)), 0);
+  await rig.write(0, filled(BLOCK, 2));
+  await rig.losePower();
+  // The client died with its machine: the volume is attached anew.
+  await rig.serve(false);
+  const content = await areEqual(rig);
+  assert.ok([1, 2].includes(content[0] ?? 0));
+  assert.equal(content[BLOCK], 1);
+});
+
+test('a request to a head that has ended is answered', async () => {
+  const rig = await begun(8);
+  rig.inTurn(() => rig.volume.head.detach());
+  await rig.world.run(() => rig.end === 'detached', 'it lets go');
+  assert.notEqual(await rig.write(0, filled(BLOCK, 1)), 0);
+  assert.equal(rig.record.attachment, undefined);
+});
