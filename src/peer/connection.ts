@@ -78,6 +78,7 @@ export class PeerConnection {
   #advancing = false;
   #isDirty = false;
   #code: EndCode | undefined;
+  readonly #madeUs: number;
   #heardUs: number;
 
   constructor(wire: Wire, seat: Seat, fd: number, handler: PeerHandler) {
@@ -86,11 +87,16 @@ export class PeerConnection {
     this.#fd = fd;
     this.#handler = handler;
     this.#reader = new FrameReader(wire.arena, seat.readerAddress);
-    this.#heardUs = wire.io.nowUs();
+    this.#madeUs = wire.io.nowUs();
+    this.#heardUs = this.#madeUs;
   }
 
   get isOver(): boolean {
     return this.#code !== undefined;
+  }
+
+  get ageMs(): number {
+    return (this.#wire.io.nowUs() - this.#madeUs) / 1000;
   }
 
   /** Since something came, ms. */
@@ -199,7 +205,7 @@ export class PeerConnection {
     this.#advancing = false;
     if (!goesOn || this.isOver) return;
     const { io, receivePort } = this.#wire;
-    const address = this.#reader.roomAddress;
+    const address = this.#reader.makeRoom();
     this.#receiving = true;
     io.receive(receivePort, this.seat.index, this.#fd, address, this.#reader.roomBytes);
   }

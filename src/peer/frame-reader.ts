@@ -1,5 +1,5 @@
 /**
- * What a connection received, as verified frames. Pure: whoever has the socket receives to {@link FrameReader.roomAddress}. Memory is one
+ * What a connection received, as verified frames. Pure: whoever has the socket receives to where {@link FrameReader.makeRoom} says. Memory is one
  * buffer, which holds the largest frame; what is no frame is found at its first 16 bytes, before any of it is waited for.
  */
 
@@ -55,8 +55,8 @@ export class FrameReader {
     return this.#end - this.#start;
   }
 
-  /** Where the next bytes go: {@link roomBytes} of them, at least 1. Moves what is held: addresses of frames are void. */
-  get roomAddress(): number {
+  /** Returns where the next bytes go: {@link roomBytes} of them, at least 1. Moves what is held: addresses of frames are void. */
+  makeRoom(): number {
     const { u8 } = this.#arena;
     const isEmpty = this.#start === this.#end;
     if (isEmpty || this.#start + FRAME_BYTES_MAX > this.#bufferAddress + READER_BYTES) {
@@ -67,6 +67,7 @@ export class FrameReader {
     return this.#end;
   }
 
+  /** After {@link makeRoom}. */
   get roomBytes(): number {
     const wantedBytes = Math.max(BATCH_BYTES, this.#missingBytes());
     return Math.min(wantedBytes, this.#bufferAddress + READER_BYTES - this.#end);

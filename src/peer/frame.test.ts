@@ -71,7 +71,7 @@ function protectedFrame(
 }
 
 function feed({ arena, reader }: Rig, bytes: Uint8Array): void {
-  const address = reader.roomAddress;
+  const address = reader.makeRoom();
   assert.ok(reader.roomBytes >= bytes.length, 'there is room for it');
   arena.u8.set(bytes, address);
   reader.received(bytes.length);
@@ -191,7 +191,7 @@ for (const sealed of [false, true]) {
         const request = Object.assign(new Request(), { kind: 'write', lengthBytes, number: sent });
         pending = protectedFrame(one, request, putBody(one, request)) as Uint8Array<ArrayBuffer>;
       }
-      const address = reader.roomAddress;
+      const address = reader.makeRoom();
       const count = Math.min(pending.length, reader.roomBytes, 1 + prng.below(100_000));
       arena.u8.set(pending.subarray(0, count), address);
       reader.received(count);

@@ -22,6 +22,8 @@ import type { EndCode, Violation } from './violation.ts';
 /** Nothing came for so long: a head that lives renews each 250 ms. */
 const SILENT_MS = 10_000;
 const HELLO_MS = 1000;
+/** Connections that did not say yet what they want: whoever reaches the port could hold as many. */
+const STRANGERS_MAX = 16;
 /** Between two tries to accept where descriptors have run out. */
 const ACCEPT_RETRY_MS = 100;
 
@@ -101,12 +103,13 @@ export class PeerServer {
   /** Time has passed: called a few times a second. */
   tick(): void {
     for (const { connection, replica } of this.#served.values()) {
-      const limitMs = replica === undefined ? HELLO_MS : SILENT_MS;
-      if (connection !== undefined && connection.silentMs > limitMs) connection.end('PEER_SILENT');
+      if (connection === undefined) continue;
+      const isLate = replica === undefined && connection.ageMs > HELLO_MS;
+      if (isLate || connection.silentMs > SILENT_MS) connection.end('PEER_SILENT');
     }
   }
 
-  #countOf(replica: Replica): number {
+  #countOf(replica: Replica | undefined): number {
     let count = 0;
     for (const served of this.#served.values()) if (served.replica === replica) count += 1;
     return count;
@@ -122,6 +125,11 @@ export class PeerServer {
       if (this.#listener !== undefined) {
         this.#transport.io.timer(this.#timerPort, 0, ACCEPT_RETRY_MS);
       }
+      return;
+    }
+    if (this.#countOf(undefined) >= STRANGERS_MAX) {
+      this.#transport.closeSocket(result);
+      this.#accept();
       return;
     }
     const id = this.#nextConnection++;
