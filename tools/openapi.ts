@@ -89,7 +89,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),
     explainer: new Explainer(parts, { volumes, usage: { lookedAtMs: parts.wallMs() } }),
     wallMs: parts.wallMs,
-    release: async () => [],
+    release: async () => ({ problems: [], stopped: [] }),
     tcp: { installation, log: parts.log },
   };
 }

@@ -12,6 +12,7 @@ import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
+import type { ReleasedView } from './schemas.ts';
 import type { Trash } from './trash.ts';
 import { tellUnclean } from './volume-settler.ts';
 import type { Volumes } from './volumes.ts';
@@ -203,63 +204,62 @@ export class Reconciler {
   }
 
   /**
-   * For an orderly end: unmounts and takes the devices away. The records keep what is wanted, for the next start. Resolves with what
-   * stood in the way; then Holdfast goes on, and what was released is put back.
+   * For an orderly end: unmounts and takes the devices away. The records keep what is wanted, for the next start. Where
+   * something stands in the way Holdfast goes on, and what was released is put back.
    */
-  async release(): Promise<string[]> {
+  async release(): Promise<ReleasedView> {
     this.stop();
     await this.#running;
-    const problems = await this.#releaseAll();
-    if (problems.length > 0) {
+    const released = await this.#releaseAll();
+    if (released.problems.length > 0) {
       this.#stopped = false;
       this.soon();
     }
-    return problems;
+    return released;
   }
 
-  async #releaseAll(): Promise<string[]> {
+  async #releaseAll(): Promise<ReleasedView> {
     const { records, turnstile } = this.#parts;
-    const problems: string[] = [];
+    const released: ReleasedView = { problems: [], stopped: [] };
     for (const { name } of await records.volumes()) {
       await turnstile.enter(`volume/${name}`, async () => {
         const kept = await records.volume(name);
         if (kept?.record.attachment?.device === undefined) return;
-        const problem = await this.#releaseVolume(kept.record);
-        if (problem !== undefined) problems.push(problem);
+        try {
+          const stopped = await this.#releaseVolume(kept.record);
+          if (stopped !== undefined) released.stopped.push(inWords(stopped));
+        } catch (error) {
+          const problem = error instanceof Error ? error.message : String(error);
+          released.problems.push(`volume "${name}": ${problem}`);
+        }
       });
     }
-    return problems;
+    return released;
   }
 
-  async #releaseVolume(volume: VolumeRecord): Promise<string | undefined> {
+  /** Resolves with what is to be told of its file system, if that had stopped writing. */
+  async #releaseVolume(volume: VolumeRecord): Promise<Fault | undefined> {
     const { attachment, mount } = volume;
     const device = attachment?.device ?? '';
-    try {
-      if (mount?.state === 'mounted') {
-        const { made } = this.#parts;
-        const target = { volume: volume.name, device };
-        const end = await unmountFileSystem(target, { path: mount.path, made });
-        if (end === 'unclean') await tellUnclean(this.#parts, volume);
-        this.#parts.onStep('release: unmounted');
-      }
-      await this.#parts.attacher.call(
-        'detach',
-        { attachId: attachment?.attachId },
-        { waitMs: 2000 },
-      );
-      this.#parts.onStep('release: detached');
-      // Wanted still, and no longer there: the next start attaches and mounts it without a word.
-      if (attachment !== undefined) {
-        await this.#parts.records.putVolume({
-          ...volume,
-          attachment: { ...attachment, state: 'reattaching', device: undefined },
-          mount: toRemount(mount),
-        });
-      }
-      return undefined;
-    } catch (error) {
-      return `volume "${volume.name}": ${error instanceof Error ? error.message : String(error)}`;
+    let stopped: Fault | undefined;
+    if (mount?.state === 'mounted') {
+      const { made } = this.#parts;
+      const target = { volume: volume.name, device };
+      const end = await unmountFileSystem(target, { path: mount.path, made });
+      if (end === 'unclean') stopped = await tellUnclean(this.#parts, volume);
+      this.#parts.onStep('release: unmounted');
     }
+    await this.#parts.attacher.call('detach', { attachId: attachment?.attachId }, { waitMs: 2000 });
+    this.#parts.onStep('release: detached');
+    // Wanted still, and no longer there: the next start attaches and mounts it without a word.
+    if (attachment !== undefined) {
+      await this.#parts.records.putVolume({
+        ...volume,
+        attachment: { ...attachment, state: 'reattaching', device: undefined },
+        mount: toRemount(mount),
+      });
+    }
+    return stopped;
   }
 }
 

@@ -26,7 +26,7 @@ import { trashRoutes } from './routes/trash.ts';
 import { monitoringRoutes } from './routes/monitoring.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { watchRoutes } from './routes/watch.ts';
-import type { StatusView } from './schemas.ts';
+import type { ReleasedView, StatusView } from './schemas.ts';
 import { type TcpApiOptions, addTokenCheck } from './tcp-api.ts';
 import type { Trash } from './trash.ts';
 import type { Volumes } from './volumes.ts';
@@ -47,8 +47,8 @@ export type RestParts = {
   readonly wallMs: () => number;
   readonly status: () => Promise<StatusView>;
   readonly changeSettings: (changed: Partial<Settings>) => Promise<Settings>;
-  /** Unmounts and releases devices, for an orderly end. Resolves with what stood in the way. */
-  readonly release: () => Promise<string[]>;
+  /** Unmounts and releases devices, for an orderly end. As the route of it answers. */
+  readonly release: () => Promise<ReleasedView>;
   readonly tcp: TcpApiOptions;
 };
 

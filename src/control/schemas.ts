@@ -331,7 +331,12 @@ export const Purged = Type.Object({ purged: Type.Integer({ description: 'How man
 export const Removed = Type.Object({
   removed: Type.Boolean({ description: 'False: it was not there' }),
 });
-export const Released = Type.Object({ problems: Type.Array(Type.String()) });
+export const Released = Type.Object({
+  problems: Type.Array(Type.String(), { description: 'What stands in the way of the rest' }),
+  stopped: Type.Array(Type.String(), {
+    description: 'File systems that were unmounted and had stopped writing before',
+  }),
+});
 
 /** RFC 9457. */
 export const ProblemDetails = Type.Object({
@@ -367,3 +372,4 @@ export type SettingsView = Static<typeof Settings>;
 export type VolumeView = Static<typeof Volume>;
 export type StatusView = Static<typeof Status>;
 export type ProblemView = Static<typeof ProblemDetails>;
+export type ReleasedView = Static<typeof Released>;

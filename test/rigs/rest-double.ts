@@ -250,7 +250,7 @@ function openApp(
       usage: { lookedAtMs: parts.wallMs() },
     }),
     wallMs: parts.wallMs,
-    release: async () => [],
+    release: async () => ({ problems: [], stopped: [] }),
     tcp: parts,
   });
 }

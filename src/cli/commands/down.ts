@@ -11,7 +11,7 @@ import { livingRoles } from '../../control/supervisor.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { findInstallation } from './find-installation.ts';
-import { isServed, stopServices } from './services.ts';
+import { isServed, release, stopServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
@@ -44,14 +44,11 @@ async function endAll(context: Context): Promise<'ended' | 'idle'> {
   }
   const supervisor = await findSupervisor(context);
   if (supervisor === undefined) return undoDead(installation);
-  const mounted = await context.api
-    .post<{ problems: string[] }>('/v1/release', {})
-    .catch((error: unknown) => {
-      // One that is there may unmount yet: to end the rest under what is mounted would cut off what was not synced.
-      if (error instanceof Refusal && error.code === 'CONTROL_SILENT') throw error;
-      return { problems: [] as string[] };
-    });
-  const [problem] = mounted.problems;
+  const [problem] = await release(context).catch((error: unknown) => {
+    // One that is there may unmount yet: to end the rest under what is mounted would cut off what was not synced.
+    if (error instanceof Refusal && error.code === 'CONTROL_SILENT') throw error;
+    return [];
+  });
   if (problem !== undefined)
     throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
   askToEnd(supervisor, installation);

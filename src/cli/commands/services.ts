@@ -5,6 +5,7 @@ import { isServing, servedInstallation, systemctl } from '../../control/service-
 import { ROLES } from '../../control/roles.ts';
 import { TARGET, serviceOf } from '../../control/units.ts';
 import type { Installation } from '../../control/installation.ts';
+import type { ReleasedView } from '../../control/schemas.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 
@@ -58,7 +59,9 @@ export async function releaseAll(context: Context): Promise<void> {
   }
 }
 
-async function release({ api }: Context): Promise<readonly string[]> {
-  const { problems } = await api.post<{ problems: string[] }>('/v1/release', {});
+/** Has control unmount all and take the devices away. Says which file systems had stopped writing; resolves with what stands in the way. */
+export async function release({ api, output }: Context): Promise<readonly string[]> {
+  const { problems, stopped } = await api.post<ReleasedView>('/v1/release', {});
+  for (const each of stopped ?? []) output.note(each);
   return problems;
 }

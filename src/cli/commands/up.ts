@@ -21,7 +21,7 @@ import { FIRST_DRIVE_SIZE } from '../size-option.ts';
 import { down } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
-import { isServed, startServices } from './services.ts';
+import { isServed, release, startServices } from './services.ts';
 import { LOCK_FD, ready, refuseIncomplete, startDetached } from './start.ts';
 import { chooseStore } from './store.ts';
 import { takeBack } from './uninstall.ts';
@@ -209,9 +209,7 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   await ended;
   output.note('Ending: unmounting, then the processes in order. Ctrl-C again ends at once.');
   supervisor.beginStop();
-  const { problems } = await context.api
-    .post<{ problems: string[] }>('/v1/release', {})
-    .catch(() => ({ problems: [] as string[] }));
+  const problems = await release(context).catch(() => []);
   for (const problem of problems) process.stderr.write(`Not released: ${problem}\n`);
   await supervisor.stop();
   process.exit(0);

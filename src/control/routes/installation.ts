@@ -20,6 +20,6 @@ export function installationRoutes(app: App, parts: RestParts): void {
         response: { 200: Released, ...problems },
       },
     },
-    async () => ({ problems: await parts.release() }),
+    () => parts.release(),
   );
 }
