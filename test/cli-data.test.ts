@@ -184,6 +184,31 @@ test('a copy of a data directory has drives and sockets of its own', async () =>
   await original.close();
 });
 
+test('a copy leaves the drives outside to the original, until it is said to be the only one', async () => {
+  const original = new CliRig();
+  await original.up();
+  const outside = path.join(original.directory, 'outside.img');
+  await original.json('drive', 'add', 'o', '--path', outside, '--size', '128MiB', '--sparse');
+  await original.json('down');
+  const { at, there } = copyOf(original);
+  await refusesUp(
+    at,
+    /^Cannot start: the records in ".*copy" are a copy, and the drive ".*outside/,
+  );
+  fs.rmSync(path.join(at, 'engine.json'));
+  await there('up', '--detach');
+  const drives = (await there('drive', 'ls')) as unknown as { state: string }[];
+  assert.deepEqual(
+    drives.map(({ state }) => state),
+    ['open', 'open'],
+  );
+  await there('down');
+  await there('up', '--detach');
+  await there('uninstall', '--yes');
+  assert.ok(fs.existsSync(outside), 'it is not the copy that made it');
+  await original.close();
+});
+
 test(
   'a copy of a data directory mounts below itself what the first has below it',
   device,

@@ -322,12 +322,25 @@ export class Drives {
     });
   }
 
+  /** Has the engine open the drives that its list did not name when it started. What cannot be opened is no drive of its, as before. */
+  async openMissing(): Promise<void> {
+    const { engine, records, log } = this.#parts;
+    const known = byId(await engine.call('drive.list', {}));
+    for (const { name, id: driveId, path: at, state } of await records.drives()) {
+      if (state !== 'ready' || known.has(driveId)) continue;
+      await engine.call('drive.open', { driveId, path: at }).catch((error: unknown) => {
+        log('reconcile.failed', { error: `drive "${name}": ${String(error)}` });
+      });
+    }
+  }
+
   /** Writes engine.json, where it is another: the drives that the engine opens by itself at its start. */
   async writeList(): Promise<void> {
     const { directory } = this.#parts.installation;
     const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
     const list = {
       version: 1,
+      records: recordsInode(directory),
       drives: drives.map(({ id, path: at }) => ({ driveId: id, path: pathFrom(directory, at) })),
     };
     const file = path.join(directory, 'engine.json');

@@ -1,7 +1,7 @@
 /** The records of an installation, read from its store: also while control does not run. */
 
 import type { Installation } from '../../control/installation.ts';
-import { refuseLost } from '../../control/lost-records.ts';
+import { refuseCopied, refuseLost } from '../../control/lost-records.ts';
 import { etcdSettingsOf, readStore, sqliteFileOf } from '../../control/open-store.ts';
 import { RecordsStore } from '../../control/records-store.ts';
 import { storeFileOf } from '../../control/store-settings.ts';
@@ -26,6 +26,7 @@ export async function openRecords(
 /** Throws INSTALLATION_START where the records are damaged, or what the store says: control could only fail again and again. */
 export async function refuseDamaged({ directory }: Installation): Promise<void> {
   refuseLost(directory);
+  refuseCopied(directory);
   try {
     await readDrives(directory);
   } catch (error) {
