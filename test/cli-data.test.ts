@@ -202,8 +202,6 @@ test('a copy leaves the drives outside to the original, until it is said to be t
     drives.map(({ state }) => state),
     ['open', 'open'],
   );
-  await there('down');
-  await there('up', '--detach');
   await there('uninstall', '--yes');
   assert.ok(fs.existsSync(outside), 'it is not the copy that made it');
   await original.close();

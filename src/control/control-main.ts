@@ -25,7 +25,6 @@ import type { ControlParts } from './parts.ts';
 import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
-import { isPassing } from './operations.ts';
 import { openRest } from './rest.ts';
 import { changeSettings } from './settings.ts';
 import { SpaceKeeper } from './space.ts';
@@ -97,9 +96,6 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await tcp.start(rest);
   await plugins.start();
   log('control.ready', { pid: process.pid });
-  await drives.openMissing().catch((error: unknown) => {
-    if (!isPassing(error)) throw error;
-  });
   await reconciler.run();
   status.settled = true;
   tellServiceManager('READY=1');

@@ -325,7 +325,10 @@ export class Drives {
   /** Has the engine open the drives that its list did not name when it started. What cannot be opened is no drive of its, as before. */
   async openMissing(): Promise<void> {
     const { engine, records, log } = this.#parts;
-    const known = byId(await engine.call('drive.list', {}));
+    // An engine that does not answer will read its list when it starts.
+    const answer = await engine.call('drive.list', {}).catch(() => undefined);
+    if (answer === undefined) return;
+    const known = byId(answer);
     for (const { name, id: driveId, path: at, state } of await records.drives()) {
       if (state !== 'ready' || known.has(driveId)) continue;
       await engine.call('drive.open', { driveId, path: at }).catch((error: unknown) => {

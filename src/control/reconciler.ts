@@ -30,6 +30,8 @@ export class Reconciler {
   readonly #trash: Trash;
   #running: Promise<void> | undefined;
   #again = false;
+  /** Once: later the engine has a list that is whole. */
+  #opened: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -98,6 +100,7 @@ export class Reconciler {
       });
     };
     await this.#drives.writeList();
+    await (this.#opened ??= this.#drives.openMissing());
     for (const { name } of await records.drives()) {
       await attempt(`drive/${name}`, () => this.#drives.settle(name));
     }
