@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
+import path from 'node:path';
 
 import { type BackupEntry, backupOf, replaceEntries } from '../metadata/backup.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
@@ -40,6 +41,7 @@ export async function moveToEtcd(directory: string, settings: StoreSettings): Pr
   }
   fs.renameSync(began, file);
   removeSqlite(directory);
+  forgetList(directory);
   return entries.length;
 }
 
@@ -55,6 +57,7 @@ export async function moveToSqlite(directory: string): Promise<number> {
   const to = fs.statSync(sqliteFileOf(directory)).ino;
   await fill(target, entriesFor(entries, { from: recordsInode(directory), to }));
   fs.rmSync(storeFileOf(directory));
+  forgetList(directory);
   await eraseEtcd(directory, settings);
   return entries.length;
 }
@@ -70,6 +73,7 @@ export async function restoreEntries(
       ? openSqlite(directory)
       : await openEtcd(directory, settings, { rememberedRevision: 0 });
   await fill(store, entries);
+  forgetList(directory);
 }
 
 /** Deletes what an installation has in etcd. */
@@ -81,6 +85,11 @@ export async function eraseEtcd(directory: string, settings: StoreSettings): Pro
     await store.close();
   }
   fs.rmSync(`${directory}/store-seen.json`, { force: true });
+}
+
+/** engine.json is of the records before; control writes it anew, and has the engine open what it lacked. */
+function forgetList(directory: string): void {
+  fs.rmSync(path.join(directory, 'engine.json'), { force: true });
 }
 
 async function fill(store: ClusterStore, entries: readonly BackupEntry[]): Promise<void> {
