@@ -205,8 +205,9 @@ export class ReplicasRig {
     const store = this.stores[index];
     assert(store !== undefined);
     this.stores[index] = undefined;
-    this.inTurn(() => this.replicas.close(replicaOf(index)));
+    this.inTurn(() => this.replicas.end(replicaOf(index)));
     await this.run(store.close());
+    this.replicas.forget(replicaOf(index));
   }
 
   inTurn(step: () => void): void {

@@ -18,6 +18,9 @@ import type { DriveStore } from '../../store/drive-store.ts';
 import type { MarkedChange, ReplicaVolume } from '../../store/replica-volume.ts';
 import type { ExtentBuffers } from './extent-buffers.ts';
 
+/** As many as one answer over the wire has room for (docs/peer-protocol.md). */
+const MARKS_PER_ANSWER = 2048;
+
 export type DriveContentHost = {
   readonly buffers: ExtentBuffers;
   /** What was asked under `token` is over; never inside the call that asked. */
@@ -36,6 +39,7 @@ export class DriveContent implements ReplicaContent {
   /** By the tokens of their requests, which are negative. */
   readonly #copies = new Map<number, Copy>();
   #nextCopyToken = -1;
+  #isOver = false;
 
   /** Of the volume `uuid`, which was made as a replica. Throws a Fault REPLICA_STATE. */
   constructor(store: DriveStore, uuid: string, host: DriveContentHost) {
@@ -48,11 +52,21 @@ export class DriveContent implements ReplicaContent {
     return this.#volume.life;
   }
 
+  /** The drive is about to be closed: what is asked from now on ends in EIO, what was asked before as it may. */
+  end(): void {
+    this.#isOver = true;
+  }
+
   read(token: number, { offsetBytes, lengthBytes, address }: Request): void {
-    this.#volume.read(token, offsetBytes / BLOCK_BYTES, lengthBytes / BLOCK_BYTES, address);
+    if (this.#isOver) this.#refuse(token);
+    else this.#volume.read(token, offsetBytes / BLOCK_BYTES, lengthBytes / BLOCK_BYTES, address);
   }
 
   change(token: number, request: Request): void {
+    if (this.#isOver) {
+      this.#refuse(token);
+      return;
+    }
     switch (request.kind) {
       case 'write':
         this.#volume.write(token, request, request.address, changeOf(request));
@@ -69,24 +83,29 @@ export class DriveContent implements ReplicaContent {
   }
 
   flush(token: number): void {
-    this.#volume.flush(token);
+    if (this.#isOver) this.#refuse(token);
+    else this.#volume.flush(token);
   }
 
   keep(token: number, state: ReplicaState): void {
     const sizeBytes = state.seen?.sizeBytes ?? this.#volume.sizeBytes;
-    this.#await(token, this.#volume.keep(formatState(state), sizeBytes));
+    if (this.#isOver) this.#refuse(token);
+    else this.#await(token, this.#volume.keep(formatState(state), sizeBytes));
   }
 
   stamp(token: number, epoch: number): void {
-    this.#await(token, this.#volume.stamp(epoch));
+    if (this.#isOver) this.#refuse(token);
+    else this.#await(token, this.#volume.stamp(epoch));
   }
 
   dropMarks(epoch: number, number: number): void {
     this.#volume.dropMarks(epoch, number);
   }
 
-  marks(): readonly Mark[] {
-    return this.#volume.marks();
+  marks(firstExtent: number): readonly Mark[] {
+    const marks = this.#volume.marks();
+    const first = marks.findIndex(({ extent }) => extent >= firstExtent);
+    return first < 0 ? [] : marks.slice(first, first + MARKS_PER_ANSWER);
   }
 
   digest(token: number, extent: number, onDigest: (digest: Digest) => void): void {
@@ -102,7 +121,8 @@ export class DriveContent implements ReplicaContent {
         buffers.giveBack(address);
       }
     };
-    this.#await(token, digest());
+    if (this.#isOver) this.#refuse(token);
+    else this.#await(token, digest());
   }
 
   survey(firstExtent: number): readonly SurveyEntry[] {
@@ -142,6 +162,10 @@ export class DriveContent implements ReplicaContent {
     this.#copies.delete(token);
     if (copy.errno === 0) copy.errno = errno;
     if (--copy.left === 0) this.#host.onDone(copy.token, copy.errno);
+  }
+
+  #refuse(token: number): void {
+    this.#await(token, Promise.resolve(EIO));
   }
 
   #await(token: number, work: Promise<number | void>): void {

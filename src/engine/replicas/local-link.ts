@@ -162,11 +162,6 @@ class LocalLine {
   }
 
   #onReplicaClosed(): void {
-    for (const [slot, address] of this.#addresses.entries()) {
-      if (address === 0) continue;
-      this.#addresses[slot] = 0;
-      this.#options.memory.release(address);
-    }
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#options.defer(() => this.#host.onClosed());

@@ -14,7 +14,7 @@ export type LocalClient = {
   /** The answer is reused after the call. */
   answer(answer: Answer): void;
   dropped(token: number): void;
-  /** The replica is gone with its drive: nothing more comes. */
+  /** The replica is gone: requests have no effect from now on. Those made before still end, in time. */
   closed(): void;
 };
 
@@ -68,14 +68,19 @@ export class Replicas {
     peers?.add(replica);
   }
 
-  /** Its drive was closed, which has ended all that it was asked for: the connections to the replica end. */
-  close(id: ReplicaId): void {
+  /** Its drive is about to be closed: heads of this engine lose it, and nothing new is asked of it. {@link forget} follows. */
+  end(id: ReplicaId): void {
+    this.#opened.get(id)?.content.end();
     this.#opened.delete(id);
+    for (const { id: other, client } of this.#connections.values())
+      if (other === id) client.closed();
+  }
+
+  /** Its drive is closed, and so has ended all that it was asked for. */
+  forget(id: ReplicaId): void {
     this.#options.peers?.remove(id);
     for (const [number, connection] of this.#connections) {
-      if (connection.id !== id) continue;
-      this.#connections.delete(number);
-      connection.client.closed();
+      if (connection.id === id) this.#connections.delete(number);
     }
   }
 
