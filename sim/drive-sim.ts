@@ -190,6 +190,7 @@ export class DriveSim {
     this.#requests += life.requestCount;
     if (this.#plan.rotPlaces.length > 0 && !this.#isCrashDue) await this.#rest(life);
     if (how === 'close' && this.#machine.faults.struck.length === 0) await life.close();
+    if (life.isStopped) this.#model.life.stopped();
     this.#end(how, life.process, arena);
     if (this.#isAtRest) this.#rot();
     if (prng.chance(30)) await this.#check(how);

@@ -275,6 +275,8 @@ function focused(prng: Prng, store: StoreUnderTest, focus: Focus, plan: Plan): P
       const marksMax = prng.pick([8, 32, Infinity, Infinity]);
       return {
         ...other,
+        killPercent: 45,
+        cutPercent: 45,
         replicas: store.hasReplicas,
         controlPercent: prng.pick([2, 10, 30]),
         control: { ...(isBusy ? (other.control ?? plan.control) : none), replica: 6 },

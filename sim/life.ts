@@ -74,6 +74,11 @@ export class Life {
     return new MarkingTarget(this.#store.openReplica(uuid, onDone), replica);
   }
 
+  /** The drive takes no more changes. */
+  get isStopped(): boolean {
+    return this.#store.impairment() !== undefined;
+  }
+
   /** The drive was opened: what it still knows of its replicas. */
   checkReplicas(): void {
     for (const { uuid, replica } of this.#model.volumes)

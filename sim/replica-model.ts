@@ -8,7 +8,7 @@
  *  2. What a clean close left is what the next opening finds.
  *  3. An extent's epoch is not below that of a change that must be there, nor below what a stamp gave it that was kept.
  *  4. What was kept stays; while it is being kept, the older or the newer.
- *  5. A life ends with power unless the drive was closed, and not with a kill or a close. After a failed call it may have ended.
+ *  5. A life ends with power unless the drive was closed, or when the drive stops after a failed call, and not with a kill or a close.
  */
 
 import type { ReplicaVolume, SurveyedExtent } from '../src/store/replica-volume.ts';
@@ -162,7 +162,7 @@ export class ReplicaModel {
     const stamps = new Map(this.#survey(replica).map((each) => [each.extent, each]));
     for (const [extent, epoch] of this.#stamps) {
       const found = stamps.get(extent);
-      if (found !== undefined && found.dataMask !== 0 && found.stamp < epoch)
+      if (found !== undefined && found.stamp < epoch)
         throw this.#violation(
           `extent ${extent} is of epoch ${found.stamp}, not ${epoch}; ${after}`,
         );
@@ -230,6 +230,11 @@ export class LifeModel {
   ended(how: 'kill' | 'cut' | 'close'): void {
     if (how !== 'cut' || this.#next === 'raised') return;
     this.#next = this.#isClosed ? 'either' : 'raised';
+  }
+
+  /** The drive stopped after a failed write or flush, and its process lived to see it. */
+  stopped(): void {
+    this.#next = 'raised';
   }
 
   /** A call of the drive failed. */

@@ -3,7 +3,10 @@
 import type { Canary } from './canary.ts';
 import { ORDER_CANARIES } from './order-canaries.ts';
 import { RECOVERY_CANARIES } from './recovery-canaries.ts';
+import { REPLICA_CANARIES } from './replica-canaries.ts';
 
-export const CANARIES: readonly Canary[] = [...ORDER_CANARIES, ...RECOVERY_CANARIES].toSorted(
-  (a, b) => a.number - b.number,
-);
+export const CANARIES: readonly Canary[] = [
+  ...ORDER_CANARIES,
+  ...RECOVERY_CANARIES,
+  ...REPLICA_CANARIES,
+].toSorted((a, b) => a.number - b.number);

@@ -15,7 +15,7 @@ export type LogToCheck = {
   readonly superblock: Superblock;
 };
 
-/** Returns the bytes of the frames that wait. */
+/** Returns the bytes of the frames that wait with changes. */
 export function checkLog(log: LogToCheck, findings: Findings): number {
   const { scan, superblock } = log;
   const blocks = scan.frames.reduce((sum, frame) => sum + frame.blocks, 0);
@@ -23,6 +23,8 @@ export function checkLog(log: LogToCheck, findings: Findings): number {
   if (scan.frames.length === 0) return 0;
   const first = superblock.tailLsn;
   const last = first + scan.frames.length - 1;
+  // A clean close leaves the open marks of replicas there, and nothing else.
+  if (superblock.clean && last <= superblock.marksLsn) return 0;
   let voidBlocks = 0;
   for (const mask of log.voids?.values() ?? []) voidBlocks += bitCount(mask);
   findings.add({

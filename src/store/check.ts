@@ -16,6 +16,7 @@ import { Allocator } from './allocator.ts';
 import { checkData } from './check-data.ts';
 import { checkDirectory } from './check-directory.ts';
 import { checkLog } from './check-log.ts';
+import { checkMarks } from './check-marks.ts';
 import { checkOwners } from './check-owners.ts';
 import { checkPages } from './check-pages.ts';
 import { type CheckReport, Findings, NO_WAY_BUT_COPIES } from './check-report.ts';
@@ -167,6 +168,7 @@ class Check {
     this.totals.logBytesToReplay = checkLog(log, findings);
     if (replayed === undefined) return;
     checkTable(table, findings);
+    checkMarks(table, findings);
     this.totals.volumes = checkOwners({ map, allocator, table, findings });
     this.totals.freeCells = allocator.freeCount;
     this.totals.usedCells = allocator.cellCount - allocator.freeCount;

@@ -7,6 +7,7 @@
  * compared when the replicas are made equal.
  */
 
+import { assert } from '../lib/assert.ts';
 import { MARK_WORDS, FRAME_RECORD_WORDS_MAX } from './frame-format.ts';
 
 export type Mark = {
@@ -46,11 +47,6 @@ export class Marks {
   dropEpoch = 0;
   dropNumber = 0;
   isDropBehind = false;
-
-  /** The mark of an extent, perhaps with its neighbours. */
-  of(extent: number): Mark | undefined {
-    return this.byExtent.get(firstOf(extent, this.grain));
-  }
 
   /** Calls `visit` for each marked extent in [from, to), in no order. */
   forEach(from: number, to: number, visit: (extent: number, mark: Mark) => void): void {
@@ -134,7 +130,8 @@ export class MarkBook {
     for (const marks of this.#volumes) {
       if (marks.byExtent.size > (largest?.byExtent.size ?? 1)) largest = marks;
     }
-    return largest ?? this.#volumes.values().next().value ?? new Marks();
+    assert(largest !== undefined, 'there is room for a mark of each volume');
+    return largest;
   }
 }
 

@@ -15,7 +15,8 @@ export async function repairDrive(
   options: Pick<CheckOptions, 'path' | 'arena'>,
   findings: Findings,
 ): Promise<void> {
-  const { list } = findings;
+  // Open marks are as they should be.
+  const list = findings.list.filter(({ code }) => code !== 'MARKS_OPEN');
   if (list.length === 0) return;
   // A rotten block is found by its checksum again, whatever is done to the drive.
   if (list.some(({ severity, code }) => severity === 'damage' && code !== 'BLOCK_ROTTEN')) {

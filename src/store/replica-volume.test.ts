@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { newestSuperblock } from '../../sim/checked-drive.ts';
 import { DriveRig } from '../../sim/drive-rig.ts';
 import type { DriveStore } from './drive-store.ts';
 import type { MarkedChange, ReplicaVolume } from './replica-volume.ts';
+import { REPLICAS } from './superblock.ts';
 
 const VOLUME = 'a'.repeat(32);
 const BYTES = 2 ** 20;
@@ -164,10 +166,7 @@ test('what a replica keeps is durable, with its size; what a smaller size cut of
   replica = await cut(replica);
   assert.deepEqual(replica.volume.seen, sample.seen);
   assert.equal(replica.volume.sizeBytes, BYTES + EXTENT);
-  assert.deepEqual(
-    replica.volume.survey(0, 100).map(({ dataMask }) => dataMask),
-    [0],
-  );
+  assert.deepEqual(replica.volume.survey(0, 100), []);
 });
 
 test('stamps are on what is marked, and durable with what is kept next', async () => {
@@ -226,4 +225,31 @@ test('a volume is made with one replica or with several', async () => {
   await create(true);
   await assert.rejects(create(false), /several replicas/);
   assert.throws(() => store.openTarget(VOLUME, () => undefined), /changed by its head/);
+});
+
+test('only the first replica gives a drive the feature that older builds refuse', async () => {
+  const rig = new DriveRig(1);
+  await rig.format();
+  const store = await rig.open();
+  await rig.run(store.createVolume({ uuid: 'b'.repeat(32), sizeBytes: BYTES }));
+  assert.equal(newestSuperblock(rig).features, 0);
+  assert.equal(store.life, 0);
+  await rig.run(store.createVolume({ uuid: VOLUME, sizeBytes: BYTES, isReplica: true }));
+  assert.equal(newestSuperblock(rig).features, REPLICAS);
+  assert.equal(store.life, 1);
+});
+
+test('a life that a failed flush ended stays ended, wherever the next opening is killed', async () => {
+  // Of its operations: about where it makes its first superblock.
+  for (const count of [9, 10, 11, 12, 13]) {
+    let replica = await made();
+    const { rig, store } = replica;
+    rig.machine.faults.add({ on: 'flush', nth: 1, give: { kind: 'error', errno: 5 } });
+    await assert.rejects(rig.run(store.createVolume({ uuid: 'b'.repeat(32), sizeBytes: BYTES })));
+    await rig.restart();
+    rig.killAfter(count);
+    await rig.open().catch(() => undefined);
+    replica = await reopened(replica);
+    assert.ok(replica.volume.life > 1, `killed at operation ${count}`);
+  }
 });

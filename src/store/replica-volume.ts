@@ -31,14 +31,13 @@ export type MarkedChange = {
 /** Blocks of an extent that some other replica may not hold durably. */
 export type MarkedExtent = { readonly extent: number; readonly mask: number };
 
-/** An extent that has versions, or is marked. */
+/** An extent that has data. */
 export type SurveyedExtent = {
   readonly extent: number;
-  /** Epoch of its last change; 0 where it has no version. */
+  /** Epoch of its last change. */
   readonly stamp: number;
   /** Blocks that read as other than zeros, as far as is known without reading. */
   readonly dataMask: number;
-  readonly isMarked: boolean;
 };
 
 /** What two replicas compare of an extent. */
@@ -231,17 +230,14 @@ export class ReplicaVolume {
     return this.#parts.drive.map.versions(this.#volume, extent);
   }
 
-  /** The extents in [first, first + count) that have versions or are marked, in order: those changed since an epoch have a higher stamp. */
+  /** The extents in [first, first + count) that have data, in order: what changed since an epoch has a higher stamp. */
   survey(first: number, count: number): SurveyedExtent[] {
-    const volume = this.#volume;
     const end = Math.min(first + count, this.#extentCount);
     const found: SurveyedExtent[] = [];
     for (let extent = first; extent < end; extent++) {
-      const isMarked = volume.marks?.of(extent) !== undefined;
       const versions = this.#versions(extent);
-      if (versions.length === 0 && !isMarked) continue;
-      const stamp = this.#stampOf(versions);
-      found.push({ extent, stamp, dataMask: visibleData(versions), isMarked });
+      const dataMask = visibleData(versions);
+      if (dataMask !== 0) found.push({ extent, stamp: this.#stampOf(versions), dataMask });
     }
     return found;
   }
