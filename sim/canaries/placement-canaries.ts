@@ -21,12 +21,17 @@ const FLAWS: readonly Flaw[] = [
     '.filter((replica) => !cluster.leaves(replica))',
     '.filter(() => true)',
   ),
-  flaw('a soft spread is none', 'place.ts', 'a.spread - b.spread ||', ''),
+  flaw(
+    'a soft spread is none',
+    'place.ts',
+    'criterion of CRITERIA) {',
+    "criterion of CRITERIA.filter((each) => each !== 'spread')) {",
+  ),
   flaw(
     'a group is ranked after space',
     'place.ts',
-    'a.group - b.group ||',
-    'a.pressure - b.pressure || a.group - b.group ||',
+    "['region', 'spread', 'group', 'local', 'pressure', 'tie']",
+    "['region', 'spread', 'pressure', 'group', 'local', 'tie']",
   ),
   flaw(
     'the group counts the replica that is replaced',
@@ -34,7 +39,12 @@ const FLAWS: readonly Flaw[] = [
     'if (volume.group === undefined || this.leaves(replica)) continue;',
     'if (volume.group === undefined) continue;',
   ),
-  flaw('ties are drawn', 'place.ts', 'tie: hash(name, space.drive.id),', 'tie: Math.random(),'),
+  flaw(
+    'ties are drawn',
+    'place.ts',
+    'return hash(this.#volume.name, space.drive.id);',
+    'return Math.random();',
+  ),
   flaw(
     'an unreachable node gets replicas',
     'constraints.ts',
@@ -96,8 +106,8 @@ const FLAWS: readonly Flaw[] = [
   flaw(
     'rebuilds in the order of their size',
     'repairs.ts',
-    'this.#compareRisk(a.volume, b.volume) ||',
-    '',
+    'compareRisk(a.risk, b.risk) ||\n        Number',
+    'Number',
   ),
   flaw(
     'a move for space has no least gain',

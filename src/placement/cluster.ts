@@ -39,8 +39,8 @@ export class Cluster {
   /** By id, in the order of ids. */
   readonly spaces: ReadonlyMap<string, Space>;
   readonly #volumes = new Map<string, Volume>();
-  /** By group: how many of its replicas are in each domain of each level. */
-  readonly #groups = new Map<string, Map<string, number>>();
+  /** By group and level: how many of its replicas stay in each domain. */
+  readonly #groups = new Map<string, { readonly [level in Level]: Map<string, number> }>();
 
   /** Throws `Bug` for a drive of a node that is not named. A replica may be on a drive that is: it is gone for good then. */
   constructor(parts: ClusterParts) {
@@ -127,7 +127,7 @@ export class Cluster {
 
   /** How many replicas of the group stay in a domain. */
   groupCount(group: string, level: Level, domain: string): number {
-    return this.#groups.get(group)?.get(`${level} ${domain}`) ?? 0;
+    return this.#groups.get(group)?.[level].get(domain) ?? 0;
   }
 
   #spaceOf(drive: Drive): Space {
@@ -156,10 +156,13 @@ export class Cluster {
       if (replica.state === 'new') space.incoming += sign;
       if (volume.group === undefined || this.leaves(replica)) continue;
       let counts = this.#groups.get(volume.group);
-      if (counts === undefined) this.#groups.set(volume.group, (counts = new Map()));
+      if (counts === undefined) {
+        counts = { zone: new Map(), rack: new Map(), node: new Map() };
+        this.#groups.set(volume.group, counts);
+      }
       for (const level of LEVELS) {
-        const key = `${level} ${space.domains[level]}`;
-        counts.set(key, (counts.get(key) ?? 0) + sign);
+        const domain = space.domains[level];
+        counts[level].set(domain, (counts[level].get(domain) ?? 0) + sign);
       }
     }
   }

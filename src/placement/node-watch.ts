@@ -8,10 +8,10 @@ import type { Liveness } from './model.ts';
 
 /** How often a node is to be heard, and `tick` to be called. */
 export const HEARTBEAT_EVERY_MS = 500;
-/** Silence of four heartbeats. Nodes that vanish together are all unreachable before the first of them is down. */
-const UNREACHABLE_AFTER_MS = 2000;
+/** Silence of three heartbeats. Nodes that vanish together are all unreachable before the first of them is down. */
+const UNREACHABLE_AFTER_MS = 1500;
 /** Within 5 s a death is to be decided, with the places of all that has to be placed anew. */
-const DOWN_AFTER_MS = 4000;
+const DOWN_AFTER_MS = 3000;
 /** Without a tick for so long, the watcher itself stood still: what nodes sent meanwhile may not have been read. */
 const OWN_PAUSE_MS = 1000;
 

@@ -90,8 +90,8 @@ class Search {
   /** Levels at which replicas of the volume are to be apart, and those at which its group is to be even: what matters most first. */
   readonly #spreadLevels: readonly Level[];
   readonly #groupLevels: readonly Level[];
-  /** Drives that may take a replica, with the part of their rank that does not change while replicas are chosen. */
-  readonly #open = new Map<Space, Rank>();
+  /** Drives that may take a replica. */
+  readonly #open = new Set<Space>();
   /** Regions that have places for all replicas. */
   readonly #homes: ReadonlySet<string>;
 
@@ -108,11 +108,11 @@ class Search {
     this.#groupLevels = [level, ...LEVELS.filter((other) => other !== level)];
     for (const space of cluster.spaces.values()) {
       const hindrance = hindranceOf(space, volume, cluster);
-      if (hindrance === undefined) this.#open.set(space, this.#baseRank(space));
+      if (hindrance === undefined) this.#open.add(space);
       else verdicts?.set(space, { kind: 'refused', hindrance });
     }
     this.#closeDomains();
-    this.#homes = this.#findHomes();
+    this.#homes = this.#occupied.length > 0 ? new Set() : this.#findHomes();
   }
 
   /** Replicas that are to be placed yet. */
@@ -127,67 +127,84 @@ class Search {
     return { kind: 'placed', drives: this.#chosen };
   }
 
-  rank(space: Space, base: Rank = this.#baseRank(space)): Rank {
-    const occupied = this.#occupied;
-    const isHome =
-      occupied.length > 0
-        ? occupied.some(({ node }) => node.region === space.node.region)
-        : this.#volume.replicaCount === 1 || this.#homes.has(space.node.region);
-    const isLocal = base.local === 0 && occupied.every(({ node }) => node !== space.node);
-    const isGrouped = this.#volume.group !== undefined;
+  rank(space: Space): Rank {
     return {
-      region: isHome ? 0 : 1,
-      spread: countNear(occupied, space, this.#spreadLevels),
-      group: isGrouped ? base.group + countNear(occupied, space, this.#groupLevels, GROUP_BASE) : 0,
-      local: isLocal ? 0 : 1,
-      pressure: base.pressure,
-      tie: base.tie,
+      region: this.#rankBy('region', space),
+      spread: this.#rankBy('spread', space),
+      group: this.#rankBy('group', space),
+      local: this.#rankBy('local', space),
+      pressure: this.#rankBy('pressure', space),
+      tie: this.#rankBy('tie', space),
     };
   }
 
-  #baseRank(space: Space): Rank {
-    const { name, localTo } = this.#volume;
-    return {
-      region: 0,
-      spread: 0,
-      group: this.#groupMates(space),
-      local: localTo === space.node.name ? 0 : 1,
-      pressure: pressureOf(space, this.#volume),
-      tie: hash(name, space.drive.id),
-    };
+  #rankBy(criterion: Criterion, space: Space): number {
+    const occupied = this.#occupied;
+    const { node } = space;
+    switch (criterion) {
+      case 'region': {
+        const isNear = occupied.some((other) => other.node.region === node.region);
+        if (occupied.length > 0) return isNear ? 0 : 1;
+        return this.#volume.replicaCount === 1 || this.#homes.has(node.region) ? 0 : 1;
+      }
+      case 'spread':
+        return countNear(occupied, space, this.#spreadLevels);
+      case 'group':
+        return this.#groupMates(space);
+      case 'local': {
+        const isLocal = this.#volume.localTo === node.name;
+        return isLocal && occupied.every((other) => other.node !== node) ? 0 : 1;
+      }
+      case 'pressure':
+        return pressureOf(space, this.#volume);
+      case 'tie':
+        return hash(this.#volume.name, space.drive.id);
+    }
   }
 
   /** Whether there was a drive for the next replica. */
   #chooseNext(): boolean {
-    let best: { readonly space: Space; readonly rank: Rank } | undefined;
-    const ranks = new Map<Space, Rank>();
-    for (const [space, base] of this.#open) {
-      const rank = this.rank(space, base);
-      if (best === undefined || compareRanks(rank, best.rank) < 0) best = { space, rank };
-      if (this.#verdicts !== undefined) ranks.set(space, rank);
+    const [first, ...others] = this.#open;
+    if (first === undefined) return false;
+    let best = first;
+    let rank = this.rank(best);
+    for (const space of others) {
+      if (!this.#isBefore(space, rank)) continue;
+      best = space;
+      rank = this.rank(space);
     }
-    if (best === undefined) return false;
-    for (const [space, rank] of ranks) {
-      const behindBy = decidingCriterion(rank, best.rank);
-      this.#verdicts?.set(space, { kind: 'ranked', rank, behindBy });
-    }
-    this.#verdicts?.set(best.space, {
-      kind: 'chosen',
-      order: this.#chosen.length,
-      rank: best.rank,
-    });
-    this.#chosen.push(best.space.drive.id);
-    this.#occupied.push(best.space);
-    this.#open.delete(best.space);
+    this.#explain(best, rank);
+    this.#chosen.push(best.drive.id);
+    this.#occupied.push(best);
+    this.#open.delete(best);
     this.#closeDomains();
     return true;
+  }
+
+  /** Whether a drive is better than one of that rank. Only as many criteria are looked at as it takes. */
+  #isBefore(space: Space, rank: Rank): boolean {
+    for (const criterion of CRITERIA) {
+      const value = this.#rankBy(criterion, space);
+      if (value !== rank[criterion]) return value < rank[criterion];
+    }
+    return false;
+  }
+
+  #explain(best: Space, rank: Rank): void {
+    if (this.#verdicts === undefined) return;
+    for (const space of this.#open) {
+      const other = this.rank(space);
+      const behindBy = decidingCriterion(other, rank);
+      this.#verdicts.set(space, { kind: 'ranked', rank: other, behindBy });
+    }
+    this.#verdicts.set(best, { kind: 'chosen', order: this.#chosen.length, rank });
   }
 
   #closeDomains(): void {
     const { level, isHard } = this.#volume.spread;
     if (!isHard) return;
     const taken = new Set(this.#occupied.map(({ domains }) => domains[level]));
-    for (const space of this.#open.keys()) {
+    for (const space of this.#open) {
       const domain = space.domains[level];
       if (!taken.has(domain)) continue;
       this.#open.delete(space);
@@ -198,7 +215,7 @@ class Search {
   #findHomes(): ReadonlySet<string> {
     const { replicaCount, spread } = this.#volume;
     const places = new Map<string, Set<string>>();
-    for (const { node, domains, drive } of this.#open.keys()) {
+    for (const { node, domains, drive } of this.#open) {
       const name = spread.isHard ? domains[spread.level] : drive.id;
       const names = places.get(node.region);
       if (names === undefined) places.set(node.region, new Set([name]));
@@ -209,15 +226,18 @@ class Search {
     );
   }
 
-  /** How many replicas of other volumes of the group are near. */
+  /** How many replicas of the group are near, those of the volume that stay or were just placed among them. */
   #groupMates(space: Space): number {
     const { group } = this.#volume;
     if (group === undefined) return 0;
-    let count = 0;
+    let digits = 0;
     for (const level of this.#groupLevels) {
-      count = count * GROUP_BASE + this.#cluster.groupCount(group, level, space.domains[level]);
+      const domain = space.domains[level];
+      const others =
+        this.#cluster.groupCount(group, level, domain) - countIn(this.#recorded, level, domain);
+      digits = digits * GROUP_BASE + others + countIn(this.#occupied, level, domain);
     }
-    return count - countNear(this.#recorded, space, this.#groupLevels, GROUP_BASE);
+    return digits;
   }
 }
 
@@ -240,36 +260,23 @@ function stayingSpaces(cluster: Cluster, { replicas }: Volume): Space[] {
 }
 
 /** How many of `spaces` are in the domains of one, as digits of one number: the first level is the highest. */
-function countNear(
-  spaces: readonly Space[],
-  { domains }: Space,
-  levels: readonly Level[],
-  base = SIBLINGS_BASE,
-): number {
+function countNear(spaces: readonly Space[], near: Space, levels: readonly Level[]): number {
   let digits = 0;
   for (const level of levels) {
-    let count = 0;
-    for (const other of spaces) if (other.domains[level] === domains[level]) count++;
-    digits = digits * base + count;
+    digits = digits * SIBLINGS_BASE + countIn(spaces, level, near.domains[level]);
   }
   return digits;
+}
+
+function countIn(spaces: readonly Space[], level: Level, domain: string): number {
+  let count = 0;
+  for (const { domains } of spaces) if (domains[level] === domain) count++;
+  return count;
 }
 
 /** The first criterion by which two ranks differ; undefined: by none. */
 export function decidingCriterion(a: Rank, b: Rank): Criterion | undefined {
   return CRITERIA.find((criterion) => a[criterion] !== b[criterion]);
-}
-
-/** In the order of CRITERIA, which a loop over them would be slow to follow: it is asked some thousand times for each placement. */
-function compareRanks(a: Rank, b: Rank): number {
-  return (
-    a.region - b.region ||
-    a.spread - b.spread ||
-    a.group - b.group ||
-    a.local - b.local ||
-    a.pressure - b.pressure ||
-    a.tie - b.tie
-  );
 }
 
 /** FNV-1a (Fowler, Noll, Vo), with the last step of MurmurHash3: names that differ in their last letter alone are far apart. */

@@ -93,6 +93,8 @@ export function nodesAway(cluster: Cluster, { nowMs, graceMs }: RepairPolicy): n
   ).length;
 }
 
+type Risk = { readonly isWhole: boolean; readonly copies: number; readonly spare: number };
+
 class Decision {
   /** With what was decided so far. */
   readonly #plan: Cluster;
@@ -112,31 +114,34 @@ class Decision {
 
   decide(): Repairs {
     const broken = [...this.#plan.volumes].filter((volume) => !this.#isWhole(volume));
-    const queue: { volume: Volume; replica: Replica }[] = [];
-    broken.sort((a, b) => this.#compareRisk(a, b) || compareWork(a, b));
-    for (const { name } of broken) {
+    const byRisk = broken.map((volume) => ({ volume, risk: this.#riskOf(volume) }));
+    byRisk.sort((a, b) => compareRisk(a.risk, b.risk) || compareWork(a.volume, b.volume));
+    const due: { volume: Volume; risk: Risk; replica: Replica }[] = [];
+    for (const { volume: before } of byRisk) {
+      const { name } = before;
       this.#readmit(name);
       this.#retire(name);
       this.#add(name);
       this.#replace(name);
       this.#remove(name);
       const volume = this.#volume(name);
+      const risk = this.#riskOf(volume);
       for (const replica of volume.replicas) {
-        if (this.#isDue(volume, replica)) queue.push({ volume, replica });
+        if (this.#isDue(volume, replica)) due.push({ volume, risk, replica });
       }
     }
-    const { rebuildsMax } = this.#policy;
     // A copy under way goes before others that are no more at risk.
-    queue.sort(
+    due.sort(
       (a, b) =>
-        this.#compareRisk(a.volume, b.volume) ||
+        compareRisk(a.risk, b.risk) ||
         Number(b.replica.isRebuilding) - Number(a.replica.isRebuilding) ||
         compareWork(a.volume, b.volume),
     );
-    for (const { volume, replica } of queue.slice(rebuildsMax)) {
+    const { rebuildsMax } = this.#policy;
+    for (const { volume, replica } of due.slice(rebuildsMax)) {
       this.#hold(volume.name, replica.drive, { kind: 'budget' });
     }
-    const rebuilds = queue
+    const rebuilds = due
       .slice(0, rebuildsMax)
       .map(({ volume, replica }) => ({ volume: volume.name, drive: replica.drive }));
     return { changes: this.#changes, rebuilds, held: this.#held };
@@ -154,14 +159,9 @@ class Decision {
     );
   }
 
-  /** Negative: `a` is more at risk. Who lacks copies comes first, then who has the fewest, then who has the fewest above its minimum. */
-  #compareRisk(a: Volume, b: Volume): number {
-    const [copiesA, copiesB] = [this.#plan.copiesOf(a).length, this.#plan.copiesOf(b).length];
-    return (
-      Number(copiesB < b.replicaCount) - Number(copiesA < a.replicaCount) ||
-      copiesA - copiesB ||
-      copiesA - a.minimum - (copiesB - b.minimum)
-    );
+  #riskOf(volume: Volume): Risk {
+    const copies = this.#plan.copiesOf(volume).length;
+    return { isWhole: copies >= volume.replicaCount, copies, spare: copies - volume.minimum };
   }
 
   #readmit(name: string): void {
@@ -302,6 +302,11 @@ class Decision {
   #hold(volume: string, drive: string | undefined, hold: Hold): void {
     this.#held.push({ volume, drive, hold });
   }
+}
+
+/** Negative: the first is more at risk. Who lacks copies comes first, then who has the fewest, then who has the fewest above its minimum. */
+function compareRisk(a: Risk, b: Risk): number {
+  return Number(a.isWhole) - Number(b.isWhole) || a.copies - b.copies || a.spare - b.spare;
 }
 
 /** What is done soonest comes first. */
