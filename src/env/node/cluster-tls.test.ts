@@ -28,7 +28,7 @@ function identity(name: string, authority: string = FIXTURE.authority): NodeIden
 async function listening(t: TestContext, as: NodeIdentity = identity('n1')) {
   const accepted: ClusterConnection[] = [];
   const refused: string[] = [];
-  const { port, close } = await listenForNodes(
+  const listener = await listenForNodes(
     as,
     { host: '127.0.0.1', port: 0 },
     {
@@ -41,9 +41,9 @@ async function listening(t: TestContext, as: NodeIdentity = identity('n1')) {
   );
   t.after(() => {
     for (const { socket } of accepted) socket.destroy();
-    close();
+    listener.close();
   });
-  return { address: { host: '127.0.0.1', port }, accepted, refused };
+  return { address: { host: '127.0.0.1', port: listener.port }, accepted, refused };
 }
 
 async function until(done: () => boolean): Promise<void> {
@@ -84,8 +84,11 @@ test('who is no node of this cluster is refused, by name', async (t) => {
   nobody.on('error', () => {});
   await until(() => refused.length === 5);
   const old = tls.connect({
-    ...{ ...address, ca: FIXTURE.authority, checkServerIdentity: () => undefined },
-    ...{ cert: FIXTURE.nodes['n2']!.certificate, key: FIXTURE.nodes['n2']!.key },
+    ...address,
+    ca: FIXTURE.authority,
+    cert: FIXTURE.nodes['n2']!.certificate,
+    key: FIXTURE.nodes['n2']!.key,
+    checkServerIdentity: () => undefined,
     maxVersion: 'TLSv1.2',
   });
   old.on('error', () => {});
