@@ -1,4 +1,7 @@
-/** Opens the cluster store of an installation: SQLite in DIR/state.db, or the etcd that DIR/store.json names. */
+/**
+ * Opens the cluster store of an installation: SQLite in DIR/state.db, or the etcd that DIR/store.json names. Only the one that is opened
+ * is loaded: commands that open none start without them.
+ */
 
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
@@ -6,8 +9,8 @@ import path from 'node:path';
 
 import { RESTORING_KEY } from '../metadata/backup.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
-import { EtcdStore, type EtcdStoreOptions } from '../metadata/etcd-store.ts';
-import { SqliteStore } from '../metadata/sqlite-store.ts';
+import type { EtcdStore, EtcdStoreOptions } from '../metadata/etcd-store.ts';
+import type { SqliteStore } from '../metadata/sqlite-store.ts';
 import { Refusal } from '../model/errors.ts';
 import { openSeen, readSeen } from './store-seen.ts';
 import { type StoreSettings, accessOf, readStoreSettings, storeFileOf } from './store-settings.ts';
@@ -29,7 +32,7 @@ export async function openStore(directory: string): Promise<ClusterStore> {
   const settings = etcdSettingsOf(directory);
   const store =
     settings === undefined
-      ? openSqlite(directory)
+      ? await openSqlite(directory)
       : await openEtcd(directory, settings, { rememberedRevision: readSeen(directory) });
   if ((await store.get(RESTORING_KEY)) === undefined) return store;
   await store.close();
@@ -43,14 +46,16 @@ export async function openStore(directory: string): Promise<ClusterStore> {
 export async function readStore(directory: string): Promise<ClusterStore | undefined> {
   const settings = etcdSettingsOf(directory);
   if (settings === undefined) {
-    return fs.existsSync(sqliteFileOf(directory)) ? openSqlite(directory) : undefined;
+    return fs.existsSync(sqliteFileOf(directory)) ? await openSqlite(directory) : undefined;
   }
   const rememberedRevision = readSeen(directory);
+  const { EtcdStore } = await import('../metadata/etcd-store.ts');
   return await EtcdStore.reader({ ...etcdOptions(directory, settings), rememberedRevision });
 }
 
 /** The store in DIR/state.db, which it makes. */
-export function openSqlite(directory: string): SqliteStore {
+export async function openSqlite(directory: string): Promise<SqliteStore> {
+  const { SqliteStore } = await import('../metadata/sqlite-store.ts');
   const file = sqliteFileOf(directory);
   // SQLite would make it readable for all, and makes its log as readable as it.
   fs.closeSync(fs.openSync(file, 'a', 0o600));
@@ -63,6 +68,7 @@ export async function openEtcd(
   settings: StoreSettings,
   { rememberedRevision }: { readonly rememberedRevision: number },
 ): Promise<EtcdStore> {
+  const { EtcdStore } = await import('../metadata/etcd-store.ts');
   const seen = openSeen(directory);
   return await EtcdStore.open({
     ...etcdOptions(directory, settings),

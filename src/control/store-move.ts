@@ -53,7 +53,7 @@ export async function moveToSqlite(directory: string): Promise<number> {
   const { entries } = await backupOf(source);
   await source.close();
   removeSqlite(directory);
-  const target = openSqlite(directory);
+  const target = await openSqlite(directory);
   const to = fs.statSync(sqliteFileOf(directory)).ino;
   await fill(target, entriesFor(entries, { from: recordsInode(directory), to }));
   fs.rmSync(storeFileOf(directory));
@@ -70,7 +70,7 @@ export async function restoreEntries(
   const settings = etcdSettingsOf(directory);
   const store =
     settings === undefined
-      ? openSqlite(directory)
+      ? await openSqlite(directory)
       : await openEtcd(directory, settings, { rememberedRevision: 0 });
   await fill(store, entries);
   forgetList(directory);

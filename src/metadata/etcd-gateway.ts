@@ -85,7 +85,7 @@ export class EtcdGateway {
     for (let attempt = 1; ; attempt++) {
       const endpoint = this.endpoint;
       const round = Math.floor((attempt - 1) / count);
-      const leftMs = deadline - performance.now();
+      const leftMs = Math.max(1, deadline - performance.now());
       const timeoutMs = Math.min(ATTEMPT_MS * 2 ** round, ATTEMPT_MS_MAX, leftMs);
       const outcome = await this.attempt(endpoint, { path, message, timeoutMs });
       if (outcome.kind === 'refused' && isTokenProblem(outcome) && !hadToken) {

@@ -62,14 +62,20 @@ export class EtcdProcess {
     return member;
   }
 
-  /** A member of `cluster` (NAME=PEER,…), not started. */
+  /** A member of `cluster` (NAME=PEER,…), not started. `listen`: where it listens for what is sent to `peer`. */
   static async member(
     options: EtcdOptions,
     {
       name,
       peer,
       cluster,
-    }: { readonly name: string; readonly peer: string; readonly cluster: string },
+      listen = peer,
+    }: {
+      readonly name: string;
+      readonly peer: string;
+      readonly cluster: string;
+      readonly listen?: string;
+    },
   ): Promise<EtcdProcess> {
     const { directory, tls, args = [] } = options;
     const endpoint = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${await freePort()}`;
@@ -78,7 +84,7 @@ export class EtcdProcess {
       `--data-dir=${join(directory, name)}`,
       `--listen-client-urls=${endpoint}`,
       `--advertise-client-urls=${endpoint}`,
-      `--listen-peer-urls=${peer}`,
+      `--listen-peer-urls=${listen}`,
       `--initial-advertise-peer-urls=${peer}`,
       `--initial-cluster=${cluster}`,
       '--heartbeat-interval=20',
