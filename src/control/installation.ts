@@ -179,10 +179,15 @@ export function replaceFile(file: string, text: string): void {
     fs.closeSync(fd);
   }
   fs.renameSync(temporary, file);
-  const directory = fs.openSync(path.dirname(file), 'r');
+  syncDirectory(path.dirname(file));
+}
+
+/** Makes durable which files are in `directory`. */
+export function syncDirectory(directory: string): void {
+  const fd = fs.openSync(directory, 'r');
   try {
-    fs.fsyncSync(directory);
+    fs.fsyncSync(fd);
   } finally {
-    fs.closeSync(directory);
+    fs.closeSync(fd);
   }
 }

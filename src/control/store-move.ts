@@ -8,7 +8,7 @@ import { type BackupEntry, backupOf, replaceEntries } from '../metadata/backup.t
 import type { ClusterStore } from '../metadata/cluster-store.ts';
 import type { DriveRecord } from '../model/records.ts';
 import { recordsInode } from './drive-file.ts';
-import { replaceFile } from './installation.ts';
+import { replaceFile, syncDirectory } from './installation.ts';
 import { etcdSettingsOf, openEtcd, openSqlite, openStore, sqliteFileOf } from './open-store.ts';
 import {
   type StoreSettings,
@@ -40,6 +40,7 @@ export async function moveToEtcd(directory: string, settings: StoreSettings): Pr
     await source.close();
   }
   fs.renameSync(began, file);
+  syncDirectory(directory);
   removeSqlite(directory);
   forgetList(directory);
   return entries.length;
@@ -56,8 +57,11 @@ export async function moveToSqlite(directory: string): Promise<number> {
   const target = await openSqlite(directory);
   const to = fs.statSync(sqliteFileOf(directory)).ino;
   await fill(target, entriesFor(entries, { from: recordsInode(directory), to }));
+  // The new file is there before what tells of etcd goes, and that is gone before etcd has nothing any more.
+  syncDirectory(directory);
   fs.rmSync(storeFileOf(directory));
   forgetList(directory);
+  syncDirectory(directory);
   await eraseEtcd(directory, settings);
   return entries.length;
 }

@@ -47,8 +47,8 @@ export async function* watchEtcd(watch: EtcdWatch): AsyncGenerator<readonly Etcd
           break;
         }
         const events = (message['events'] ?? []) as readonly EtcdEvent[];
-        if (events.length > 0) yield events;
         if (events.length > 0) {
+          yield events;
           seen = Number(events.at(-1)?.kv.mod_revision);
           denials = 0;
         }
