@@ -12,7 +12,7 @@ export type Canary = {
   readonly number: number;
   readonly name: string;
   /** The kind of history that finds it soonest. */
-  readonly focus: Focus | 'replication' | 'placement';
+  readonly focus: Focus | 'replication' | 'small scope' | 'placement';
   readonly patches: readonly Patch[];
 };
 

@@ -53,11 +53,20 @@ function plant(canary: Canary, directory: string): string | undefined {
   return undefined;
 }
 
+function argumentsOf(focus: Canary['focus'], seeds: number): string[] {
+  switch (focus) {
+    case 'small scope':
+      return ['sim/replication/explore-main.ts', '--scope', '1,0,0,0'];
+    case 'replication':
+    case 'placement':
+      return [`sim/${focus}/main.ts`, '--seeds', String(seeds)];
+    default:
+      return ['sim/main.ts', '--seeds', String(seeds), '--focus', focus];
+  }
+}
+
 function simulate(directory: string, focus: Canary['focus'], seeds: number): Promise<Result> {
-  const args =
-    focus === 'replication' || focus === 'placement'
-      ? [`sim/${focus}/main.ts`, '--seeds', String(seeds)]
-      : ['sim/main.ts', '--seeds', String(seeds), '--focus', focus];
+  const args = argumentsOf(focus, seeds);
   const child = spawn(process.execPath, args, { cwd: directory });
   let output = '';
   child.stdout.on('data', (data: Buffer) => (output += data.toString()));
@@ -65,7 +74,7 @@ function simulate(directory: string, focus: Canary['focus'], seeds: number): Pro
   return new Promise((resolve) => {
     child.on('close', (status) => {
       // Only what the checkers or the program's own assertions say counts: a patch that does not even run proves nothing.
-      const found = /SEED (\d+) FAILED.*\n\s*((?:Violation|Bug): .*)/.exec(output);
+      const found = /(?:SEED|HISTORY) (\d+) FAILED.*\n\s*((?:Violation|Bug): .*)/.exec(output);
       if (found !== null) resolve({ kind: 'caught', seed: Number(found[1]), how: found[2] ?? '' });
       else if (status === 0) resolve({ kind: 'survived' });
       else resolve({ kind: 'rotted', why: output.slice(0, 400) });

@@ -4,9 +4,20 @@
  */
 
 import type { Canary } from './canary.ts';
+import { patch } from './flaw.ts';
 import { SESSION_FLAWS } from './session-flaws.ts';
 import { TAKEOVER_FLAWS } from './takeover-flaws.ts';
 
-export const REPLICATION_CANARIES: readonly Canary[] = [...TAKEOVER_FLAWS, ...SESSION_FLAWS].map(
-  (flaw, index) => ({ number: 101 + index, focus: 'replication', ...flaw }),
-);
+export const REPLICATION_CANARIES: readonly Canary[] = [
+  ...[...TAKEOVER_FLAWS, ...SESSION_FLAWS].map((flaw, index): Canary => ({
+    number: 101 + index,
+    focus: 'replication',
+    ...flaw,
+  })),
+  {
+    number: 199,
+    name: 'a head that starts again makes nothing equal',
+    focus: 'small scope',
+    patches: [patch('opening.ts', 'this.#equalise([...extents])', 'this.#equalise([])')],
+  },
+];

@@ -11,7 +11,7 @@ import {
 import type { World } from '../world.ts';
 import { Checks } from './checks.ts';
 import { Expectations } from './expectations.ts';
-import { SimClient } from './sim-client.ts';
+import { type Drawn, SimClient } from './sim-client.ts';
 import { SimEngine, replicaOf } from './sim-engine.ts';
 import { SimMemory } from './sim-memory.ts';
 import { SimNetwork } from './sim-network.ts';
@@ -29,6 +29,8 @@ export type ClusterOptions = {
   readonly flushPercent: number;
   /** Between an answer and the next request. */
   readonly thinkUs: number;
+  /** In place of requests at random. */
+  readonly script?: readonly Drawn[];
 };
 
 /** How often control looks at the volume. */
@@ -67,6 +69,7 @@ export class Cluster {
   #head: HeadId | undefined;
   /** A head claimed the volume. */
   onClaim: () => void = () => undefined;
+  onStep: (engine: SimEngine) => void = () => undefined;
   onHeadEvent: (engine: SimEngine, event: HeadEvent) => void = () => undefined;
 
   constructor(world: World, options: ClusterOptions) {
@@ -106,6 +109,7 @@ export class Cluster {
           onDone: (engine, token, errno) => this.#onDone(engine, token, errno),
           onServing: (engine, served) => this.#onServing(engine, served),
           onEnd: (engine, end) => this.#onEnd(engine, end),
+          onStep: (engine) => this.onStep(engine),
           onEvent: (engine, event) => {
             this.count(`head: ${event}`);
             this.onHeadEvent(engine, event);
@@ -141,6 +145,14 @@ export class Cluster {
 
   get isDone(): boolean {
     return this.requestsLeft === 0 && (this.client?.size ?? 0) === 0 && this.#ghosts.size === 0;
+  }
+
+  /** Everything was answered, and every replica is a member. */
+  get isWhole(): boolean {
+    const head = this.serving?.head;
+    if (!this.isDone || head === undefined || head.state !== 'serving') return false;
+    if (this.store.record.members.size < this.options.replicaCount) return false;
+    return head.path.operations.size === 0 && head.changer.pending === undefined;
   }
 
   /** For people: who is what at the moment. */
@@ -260,7 +272,7 @@ export class Cluster {
   }
 
   #newClient(): SimClient {
-    const { depth, hotPercent, flushPercent, thinkUs } = this.options;
+    const { depth, hotPercent, flushPercent, thinkUs, script, requestCount } = this.options;
     return new SimClient({
       world: this.world,
       memory: this.memory,
@@ -270,6 +282,7 @@ export class Cluster {
       hotPercent,
       flushPercent,
       thinkUs,
+      next: () => script?.[requestCount - this.requestsLeft - 1],
       nextId: () => ++this.#requestCount,
       takeTurn: () => {
         if (this.requestsLeft === 0) return false;

@@ -59,7 +59,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   try {
     await world.run(() => cluster.requestsLeft === 0, 'the requests are asked', 600_000_000);
     mend(cluster);
-    await world.run(() => isWhole(cluster), 'all replicas are members again', END_LIMIT_US);
+    await world.run(() => cluster.isWhole, 'all replicas are members again', END_LIMIT_US);
   } catch (error) {
     for (const line of cluster.describe()) world.trace(line);
     throw error;
@@ -105,12 +105,4 @@ function scheduleFaults(
     world.schedule(2000 + world.prng.below(10_000), look);
   };
   world.schedule(world.prng.below(20_000), look);
-}
-
-function isWhole(cluster: Cluster): boolean {
-  const head = cluster.serving?.head;
-  if (!cluster.isDone || head === undefined || head.state !== 'serving') return false;
-  const { record } = cluster.store;
-  if (record.members.size < cluster.options.replicaCount) return false;
-  return head.path.operations.size === 0 && head.changer.pending === undefined;
 }

@@ -18,6 +18,9 @@ type Kind = 'write' | 'zero' | 'trim' | 'read' | 'flush';
 const GHOST_DEPTH = 40;
 const GHOST_US = 20_000;
 
+/** What a request is about. */
+export type Drawn = { readonly kind: Kind; readonly firstBlock: number; readonly count: number };
+
 export type ClientRequest = {
   readonly id: number;
   readonly kind: Kind;
@@ -41,6 +44,8 @@ export type SimClientOptions = {
   readonly flushPercent: number;
   /** Between an answer and the next request. */
   readonly thinkUs: number;
+  /** What it asks, or undefined: anything. */
+  next(): Drawn | undefined;
   /** Names a request, for all clients of the volume. */
   nextId(): number;
   /** Takes one from the requests that are left; false: there are none. */
@@ -159,9 +164,8 @@ export class SimClient {
 
   #issue(): void {
     const { world, memory, expectations } = this.#options;
-    const kind = this.#drawKind();
+    const { kind, firstBlock, count } = this.#options.next() ?? this.#draw();
     const isFlush = kind === 'flush';
-    const { firstBlock, count } = this.#drawRange(kind);
     const request: ClientRequest = {
       id: this.#options.nextId(),
       kind,
@@ -229,7 +233,12 @@ export class SimClient {
     return draw < 86 ? 'trim' : 'zero';
   }
 
-  #drawRange(kind: Kind): { readonly firstBlock: number; readonly count: number } {
+  #draw(): Drawn {
+    const kind = this.#drawKind();
+    return { kind, ...this.#drawRange(kind) };
+  }
+
+  #drawRange(kind: Kind): Omit<Drawn, 'kind'> {
     const { hotPercent, world } = this.#options;
     const { prng } = world;
     if (kind === 'flush') return { firstBlock: 0, count: 0 };

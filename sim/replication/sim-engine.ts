@@ -25,6 +25,8 @@ export type EngineHost = {
   onServing(engine: SimEngine, record: Record): void;
   onEnd(engine: SimEngine, end: HeadEnd): void;
   onEvent(engine: SimEngine, event: HeadEvent): void;
+  /** The process on it is about to do something. */
+  onStep(engine: SimEngine): void;
 };
 
 export function replicaOf(node: number): string {
@@ -233,6 +235,7 @@ export class SimEngine {
 
   /** Now, or when the process is continued; never in a later one. */
   #whenRunning(own: number, step: () => void): void {
+    if (this.isRunning && this.start === own) this.#host.onStep(this);
     if (!this.isRunning || this.start !== own) return;
     if (this.isPaused) this.#paused.push(step);
     else step();

@@ -1,0 +1,102 @@
+/** `npm run sim:replication:exhaustive`: all histories of small scopes. */
+
+import fs from 'node:fs';
+import { parseArgs } from 'node:util';
+import { UsageError } from '../../src/lib/count-option.ts';
+import { readOptions } from '../options.ts';
+import { Choices } from './choices.ts';
+import { type Scope, explore, runHistory } from './explore.ts';
+
+const HELP = `Runs all histories of a replicated volume in small scopes: 3 replicas, 2 writers, 3 writes and a flush, and some faults at every
+place where they make a difference.
+
+  npm run sim:replication:exhaustive                                  scopes that end within minutes
+  npm run sim:replication:exhaustive -- --scope C,P,T,L               at most C crashes, P partitions, T takeovers, L late messages
+  npm run sim:replication:exhaustive -- --scope C,P,T,L --result FILE goes on where FILE ends
+  npm run sim:replication:exhaustive -- --scope C,P,T,L --history H   one, again, as printed when it failed, with its trace
+`;
+/** In the order of {@link Scope}. */
+const SCOPES = ['0,0,0,1', '0,0,1,1', '1,0,0,1', '0,1,1,0', '1,0,1,0', '1,1,0,0', '2,0,0,0'];
+
+const options = readOptions(() => {
+  const { values } = parseArgs({
+    options: {
+      scope: { type: 'string' },
+      result: { type: 'string' },
+      history: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.scope === undefined && (values.result ?? values.history) !== undefined) {
+    throw new UsageError('--result and --history are of one scope: name it with --scope');
+  }
+  return {
+    ...values,
+    scopes: (values.scope === undefined ? SCOPES : [values.scope]).map(parseScope),
+  };
+});
+
+function parseScope(text: string): Scope {
+  if (!/^\d(,\d){3}$/.test(text)) {
+    throw new UsageError(`--scope is four digits, as 1,0,1,0, and not "${text}"`);
+  }
+  const [crashes = 0, partitions = 0, takeovers = 0, late = 0] = text.split(',').map(Number);
+  return { crashes, partitions, takeovers, late };
+}
+
+/** What a run that was cut off had done, and what is next: two lines. */
+function readProgress(file: string | undefined): {
+  readonly histories: number;
+  readonly next: string;
+} {
+  if (file === undefined || !fs.existsSync(file)) return { histories: 0, next: '' };
+  const [histories = '0', next = ''] = fs.readFileSync(file, 'utf8').split('\n');
+  return { histories: Number(histories), next };
+}
+
+/** Whether nothing was found. */
+async function runScope(scope: Scope): Promise<boolean> {
+  const { result } = options;
+  const before = readProgress(result);
+  const startedAt = performance.now();
+  const { histories, failure } = await explore(scope, {
+    choices: Choices.parse(before.next),
+    onProgress: (done, next) => {
+      if (result === undefined) return;
+      fs.writeFileSync(`${result}.new`, `${before.histories + done}\n${next}\n`);
+      fs.renameSync(`${result}.new`, result);
+    },
+  });
+  const count = before.histories + histories;
+  if (failure !== undefined) {
+    const { error, choices } = failure;
+    process.stdout.write(
+      `HISTORY ${count} FAILED\n  ${error instanceof Error ? error.stack : String(error)}\n  --history "${choices}"\n`,
+    );
+    return false;
+  }
+  const { crashes, partitions, takeovers, late } = scope;
+  const seconds = (performance.now() - startedAt) / 1000;
+  process.stdout.write(
+    `${String(count).padStart(9)} histories with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s\n`,
+  );
+  return true;
+}
+
+async function main(): Promise<number> {
+  const { help, history, scopes } = options;
+  if (help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const [first] = scopes;
+  if (history !== undefined && first !== undefined) {
+    const onTrace = (line: string): unknown => process.stdout.write(`${line}\n`);
+    await runHistory(Choices.parse(history), { ...first, onTrace });
+    return 0;
+  }
+  for (const scope of scopes) if (!(await runScope(scope))) return 1;
+  return 0;
+}
+
+process.exitCode = await main();

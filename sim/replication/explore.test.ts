@@ -1,0 +1,29 @@
+/** All histories with one fault; `npm run sim:replication:exhaustive` runs those with more. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Choices } from './choices.ts';
+import { explore } from './explore.ts';
+
+const NONE = { crashes: 0, partitions: 0, takeovers: 0, late: 0 };
+
+for (const fault of ['crashes', 'partitions', 'takeovers', 'late'] as const) {
+  test(`a small volume keeps its promises wherever one comes: ${fault}`, async (context) => {
+    const { histories, failure } = await explore({ ...NONE, [fault]: 1 });
+    context.diagnostic(`${histories} histories`);
+    assert.equal(failure, undefined);
+    assert.ok(histories > 40, 'it comes at many places');
+  });
+}
+
+test('choices are tried in all their forms, and go on where they were', () => {
+  const tried: string[] = [];
+  const run = (choices: Choices): string =>
+    choices.choose(2) === 0 ? `0${choices.choose(3)}` : `1${choices.choose(2)}`;
+  let choices = new Choices();
+  do {
+    tried.push(run(choices));
+    choices = Choices.parse(choices.toString());
+  } while (choices.advance());
+  assert.deepEqual(tried, ['00', '01', '02', '10', '11']);
+});
