@@ -344,14 +344,16 @@ export class DriveStore {
   /** Ends the work under way, checkpoints, marks the drive clean and closes it. */
   async close(): Promise<void> {
     this.#closing = true;
-    const { core, turns, checkpointer, drive, env } = this.#parts;
+    const { core, turns, checkpointer, drive, env, life } = this.#parts;
     while (core.inFlight > 0 && drive.media.fault === undefined) await turns.nextTurn();
     await Promise.all(this.#deleting.values());
     await this.#snapshots.settled();
     // Whatever change of the table is under way.
     await this.#changes.alone(() => Promise.resolve());
-    if (drive.media.fault === undefined && !drive.ownersLost)
+    if (drive.media.fault === undefined && !drive.ownersLost) {
       await checkpointer.run({ clean: true });
+      life.forgetNote();
+    }
     turns.stop();
     // On a drive that has stopped, a checkpoint or mirroring may be about to notice.
     await checkpointer.settled();

@@ -46,8 +46,8 @@ export class Life {
     return this.#fields(1);
   }
 
-  /** A write or fdatasync failed. */
-  failed(): void {
+  /** A write or fdatasync failed; or the drive is closed cleanly, and its superblock says so. */
+  forgetNote(): void {
     this.#boot.takeBack(this.#name);
   }
 

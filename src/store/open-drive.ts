@@ -133,7 +133,7 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
     checksum,
     superblock: newest,
     onFault: (reason) => {
-      life.failed();
+      life.forgetNote();
       options.onFault?.(reason);
     },
     onBad: options.onBad,
@@ -154,7 +154,7 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
       path: options.path,
     });
   } catch (error) {
-    life.failed();
+    life.forgetNote();
     throw error;
   }
 }
