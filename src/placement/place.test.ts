@@ -3,10 +3,12 @@ import { test } from 'node:test';
 import { cluster, drive, node, replica, volume } from '../../sim/placement/build.ts';
 import { GIB } from '../../sim/placement/random-cluster.ts';
 import {
+  countsOf,
   explainPlacement,
   type Explanation,
   place,
   type Placement,
+  rankOf,
   type Verdict,
 } from './place.ts';
 
@@ -174,4 +176,27 @@ test('the same question has the same answer, in whatever order the cluster is to
   const wanted = volume('v', []);
   const turned = cluster(NINE.toReversed());
   assert.deepEqual(place(turned, wanted), place(cluster(NINE), wanted));
+});
+
+test('ranks tell how many replicas are near', () => {
+  const mates = ['a-1', 'a-2', 'b-1'].map((name) =>
+    volume(`of ${name}`, [`${name}/d`], { replicaCount: 1, group: 'g' }),
+  );
+  const wanted = volume('v', ['a-3/d'], {
+    group: 'g',
+    spread: { level: 'rack', isHard: false },
+  });
+  const rank = rankOf(cluster(NINE, mates), wanted, 'a-1/d');
+  assert.ok(rank !== undefined);
+  assert.deepEqual(countsOf(wanted, rank), {
+    spread: [
+      ['rack', 0],
+      ['node', 0],
+    ],
+    group: [
+      ['rack', 1],
+      ['zone', 3],
+      ['node', 1],
+    ],
+  });
 });

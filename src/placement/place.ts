@@ -11,6 +11,7 @@ import { explainNoPlace, type NoPlace } from './no-place.ts';
 /** By what those that may take it are ranked, in this order: the next is asked only where all before are equal. Less is better. */
 export const CRITERIA = ['region', 'spread', 'group', 'local', 'pressure', 'tie'] as const;
 export type Criterion = (typeof CRITERIA)[number];
+/** Of spread and group a number whose digits are counts: `countsOf` tells them. */
 export type Rank = { readonly [criterion in Criterion]: number };
 
 export type Placement = {
@@ -104,8 +105,8 @@ class Search {
     const isCounted = recorded !== undefined && recorded.group === volume.group;
     this.#recorded = isCounted ? stayingSpaces(cluster, recorded) : [];
     const { level } = volume.spread;
-    this.#spreadLevels = LEVELS.slice(LEVELS.indexOf(level));
-    this.#groupLevels = [level, ...LEVELS.filter((other) => other !== level)];
+    this.#spreadLevels = spreadLevels(level);
+    this.#groupLevels = groupLevels(level);
     for (const space of cluster.spaces.values()) {
       const hindrance = hindranceOf(space, volume, cluster);
       if (hindrance === undefined) this.#open.add(space);
@@ -257,6 +258,32 @@ function stayingSpaces(cluster: Cluster, { replicas }: Volume): Space[] {
     .filter((replica) => !cluster.leaves(replica))
     .map(({ drive }) => cluster.spaces.get(drive))
     .filter((space) => space !== undefined);
+}
+
+/** What the spread and the group of a rank count: replicas in the domain of each level, what matters most first. */
+export function countsOf(
+  { spread }: Volume,
+  rank: Rank,
+): { readonly [criterion in 'spread' | 'group']: readonly (readonly [Level, number])[] } {
+  const digits = (value: number, base: number, levels: readonly Level[]) =>
+    levels.map((level, index) => {
+      const rest = Math.floor(value / base ** (levels.length - 1 - index));
+      return [level, rest % base] as const;
+    });
+  return {
+    spread: digits(rank.spread, SIBLINGS_BASE, spreadLevels(spread.level)),
+    group: digits(rank.group, GROUP_BASE, groupLevels(spread.level)),
+  };
+}
+
+/** Its own, then finer ones. */
+function spreadLevels(level: Level): readonly Level[] {
+  return LEVELS.slice(LEVELS.indexOf(level));
+}
+
+/** Its own, then the others from coarse to fine. */
+function groupLevels(level: Level): readonly Level[] {
+  return [level, ...LEVELS.filter((other) => other !== level)];
 }
 
 /** How many of `spaces` are in the domains of one, as digits of one number: the first level is the highest. */
