@@ -1,19 +1,6 @@
 /** Why a connection between engines ends (docs/peer-protocol.md, "How it ends"). */
 
-/** What the other end did that it must not. */
-export type Violation =
-  | 'PEER_FRAME'
-  | 'PEER_PROOF'
-  | 'PEER_KEY'
-  | 'PEER_KIND'
-  | 'PEER_FIELD'
-  | 'PEER_SLOT'
-  | 'PEER_HELLO';
-
-/** Beside violations: closed or silent at either end, or the socket broke. */
-export type EndCode = Violation | 'PEER_CLOSING' | 'PEER_SILENT' | 'PEER_FULL' | 'PEER_RESET';
-
-const CODES: ReadonlySet<string> = new Set<EndCode>([
+const VIOLATIONS = [
   'PEER_FRAME',
   'PEER_PROOF',
   'PEER_KEY',
@@ -21,13 +8,24 @@ const CODES: ReadonlySet<string> = new Set<EndCode>([
   'PEER_FIELD',
   'PEER_SLOT',
   'PEER_HELLO',
+] as const;
+const END_CODES = [
+  ...VIOLATIONS,
   'PEER_CLOSING',
   'PEER_SILENT',
   'PEER_FULL',
   'PEER_RESET',
-]);
+] as const;
 
-/** Whether a text that came from the other end is one of the codes. */
-export function isEndCode(text: unknown): text is EndCode {
-  return typeof text === 'string' && CODES.has(text);
+/** What the other end did that it must not. */
+export type Violation = (typeof VIOLATIONS)[number];
+
+/** Beside violations: closed or silent at either end, too much, or the socket broke. */
+export type EndCode = (typeof END_CODES)[number];
+
+const CODES: ReadonlySet<unknown> = new Set(END_CODES);
+
+/** Whether what came from the other end is one of the codes. */
+export function isEndCode(value: unknown): value is EndCode {
+  return CODES.has(value);
 }

@@ -37,7 +37,6 @@ const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
     'src/wire',
     'src/replication',
     'src/placement',
-    'src/peer',
     'src/engine',
   ],
   bench: [
