@@ -41,8 +41,8 @@ export const RECOVERY_CANARIES: readonly Canary[] = [
       ),
       patch(
         'changer.ts',
-        '/** Blocks with data that a reader of the volume sees. */',
-        'function shared(target: Version, versions: readonly Version[]): boolean {\n  return versions.some((version) => version.cell !== target.cell);\n}\n\n/** Blocks with data that a reader of the volume sees. */',
+        '/** Words of the log for the marks of a change',
+        'function shared(target: Version, versions: readonly Version[]): boolean {\n  return versions.some((version) => version.cell !== target.cell);\n}\n\n/** Words of the log for the marks of a change',
       ),
     ],
   },
