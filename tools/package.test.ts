@@ -55,6 +55,8 @@ test('it has the program, and beside it only what this list names', () => {
     'main.js',
     'metadata',
     'model',
+    'peer',
+    'replication',
     'store',
     'wire',
   ]);

@@ -19,11 +19,13 @@ import {
 import { type Call, CONTROL_MEMORY_BYTES, ControlServer } from './control-server.ts';
 import { type DriveListEntry, DRIVES_MEMORY_BYTES, Drives } from './drives.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from './nbd/frontend.ts';
+import { headCalls } from './replicas/head-calls.ts';
+import { Heads, REPLICAS_MEMORY_BYTES } from './replicas/heads.ts';
 import { Volumes } from './volumes.ts';
 
 /** What the engine reserves of the arena. Most of it is never touched. */
 export const ENGINE_MEMORY_BYTES: number =
-  NBD_MEMORY_BYTES + DRIVES_MEMORY_BYTES + CONTROL_MEMORY_BYTES + 65_536;
+  NBD_MEMORY_BYTES + DRIVES_MEMORY_BYTES + CONTROL_MEMORY_BYTES + REPLICAS_MEMORY_BYTES + 65_536;
 
 export type EngineOptions = {
   readonly arena: Arena;
@@ -47,6 +49,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #drives: Drives;
   readonly #volumes: Volumes;
+  readonly #heads: Heads;
   /** Resolves when the drives of the list are open and their volumes served. Calls wait for it. */
   #started: Promise<void> = Promise.resolve();
   #server: ControlServer | undefined;
@@ -64,6 +67,13 @@ export class Engine {
       log,
       socketDirectory: `${options.runDirectory}/nbd`,
       nowMs: env.clock.wallMs(),
+    });
+    this.#heads = new Heads(env, {
+      arena,
+      drives: this.#drives,
+      frontend,
+      log,
+      socketDirectory: `${options.runDirectory}/nbd`,
     });
   }
 
@@ -94,11 +104,15 @@ export class Engine {
 
   async #openListed(drives: readonly DriveListEntry[]): Promise<void> {
     await Promise.all(drives.map((entry) => this.#drives.openListed(entry)));
-    for (const drive of this.#drives.all()) await this.#volumes.serveRecorded(drive);
+    for (const drive of this.#drives.all()) {
+      this.#heads.openReplicas(drive);
+      await this.#volumes.serveRecorded(drive);
+    }
   }
 
   async #stop(): Promise<void> {
     await this.#started;
+    await this.#heads.close();
     await this.#volumes.closeAll();
     await this.#drives.closeAll();
   }
@@ -131,6 +145,7 @@ export class Engine {
       'volume.attach': (args) =>
         volumes.attach(volumeUuid(args), { attachId: attachIdOf(args), epoch: epochOf(args) }),
       'volume.detach': (args) => volumes.detach(volumeUuid(args), attachIdOf(args)),
+      ...headCalls(this.#heads),
       stats: () => this.#stats(),
       shutdown: () => this.#shutdown(),
     };
@@ -176,6 +191,7 @@ export class Engine {
 
   async #openDrive(args: JsonObject): Promise<JsonObject> {
     const drive = await this.#drives.open({ driveId: driveIdOf(args), path: pathOf(args) });
+    this.#heads.openReplicas(drive);
     await this.#volumes.serveRecorded(drive);
     return this.#drives.status(drive.driveId);
   }
@@ -189,7 +205,9 @@ export class Engine {
         volumes: attached.map((volume) => `"${volume.uuid}"`).join(', '),
       });
     }
+    const replicas = drive === undefined ? [] : this.#heads.endReplicas(drive);
     await this.#drives.close(driveId);
+    this.#heads.forgetReplicas(replicas);
     return {};
   }
 

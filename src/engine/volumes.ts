@@ -61,7 +61,7 @@ export class Volumes {
   delete(uuid: string): Promise<JsonObject> {
     return this.#turnstile.enter(uuid, async () => {
       const found = this.#drives.find(uuid);
-      if (found === undefined) return {};
+      if (found === undefined || found.volume.isReplica) return {};
       if (found.volume.attachId !== undefined || this.#attachments.has(uuid)) {
         throw new Refusal('VOLUME_ATTACHED', { volume: formatUuid(uuid) });
       }
@@ -136,7 +136,9 @@ export class Volumes {
       const drive = store.status();
       return [...uuids].flatMap((uuid) => {
         const volume = store.volume(uuid);
-        return volume?.state === 'live' ? [this.#describe({ driveId, drive }, volume)] : [];
+        return volume?.state === 'live' && !volume.isReplica
+          ? [this.#describe({ driveId, drive }, volume)]
+          : [];
       });
     });
     return { volumes };
@@ -147,7 +149,7 @@ export class Volumes {
     const all = this.#drives
       .all()
       .flatMap(({ store }) => store.volumes())
-      .filter(({ state, uuid }) => state === 'live' && uuid > after)
+      .filter(({ state, uuid, isReplica }) => state === 'live' && !isReplica && uuid > after)
       .map(({ uuid }) => uuid)
       .toSorted();
     return {
@@ -248,7 +250,7 @@ export class Volumes {
 
   #find(uuid: string): OpenDrive & { readonly volume: VolumeStatus } {
     const found = this.#drives.find(uuid);
-    if (found !== undefined) return found;
+    if (found !== undefined && !found.volume.isReplica) return found;
     throw new Refusal('VOLUME_NOT_FOUND', { volume: formatUuid(uuid), hint: '' });
   }
 

@@ -42,6 +42,11 @@ export const LOG_EVENTS = {
   'drive.checksum_error': error('Bytes of a drive are not those that were written'),
   'drive.read_error': error('A drive refused reads'),
 
+  'replica.not_opened': error('What a drive keeps of a replica cannot be read'),
+  'head.event': info(
+    'Something happened to the head of a replicated volume, or to a replica that it talks to',
+  ),
+
   'volume.served': info('A volume is served'),
   'volume.detached': info('A volume is no longer served'),
   'volume.not_served': error('A volume that is attached could not be served'),

@@ -8,6 +8,8 @@ export type VolumeStatus = {
   readonly epoch: number;
   readonly attachId: string | undefined;
   readonly state: 'live' | 'deleting';
+  /** Other drives hold it too: it is served by a head, and not by itself. */
+  readonly isReplica: boolean;
   readonly snapshots: readonly number[];
 };
 

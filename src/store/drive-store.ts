@@ -306,6 +306,7 @@ export class DriveStore {
       epoch: volume.epoch,
       attachId: volume.attachId,
       state: volume.state,
+      isReplica: volume.marks !== undefined,
       snapshots: volume.snapshots
         .filter((snapshot) => snapshot.state === 'live')
         .map((snapshot) => snapshot.birth),

@@ -1,0 +1,105 @@
+/** The calls of engine.sock about replicas and heads: arguments checked, answers formed. docs/architecture.md has their table. */
+
+import { Refusal } from '../../model/errors.ts';
+import { parseRecord } from '../../peer/record-json.ts';
+import type { Record } from '../../replication/record.ts';
+import type { TransactionOutcome } from '../../replication/set-changer.ts';
+import type { JsonObject } from '../../wire/line-protocol.ts';
+import {
+  attachIdOf,
+  driveIdOf,
+  flagOf,
+  formatUuid,
+  sizeBytesOf,
+  volumeUuid,
+} from '../call-arguments.ts';
+import type { Call } from '../control-server.ts';
+import type { Heads } from './heads.ts';
+
+/** By name. A volume is `uuid`, a replica `replica`: 32 hex digits, with or without dashes. */
+export function headCalls(heads: Heads): { readonly [name: string]: Call } {
+  return {
+    'replica.create': (args) =>
+      heads.createReplica(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
+    'replica.delete': (args) => heads.deleteReplica(replicaOf(args)),
+    'head.start': async (args) => ({
+      ...(await heads.start({
+        volume: volumeUuid(args),
+        attachId: attachIdOf(args),
+        record: recordOf(args, 'record'),
+        head: headOf(args),
+        local: volumeUuid({ uuid: args['local'] }),
+        clientLives: flagOf(args, 'clientLives'),
+      })),
+    }),
+    'head.next': async () => {
+      const { transactions, ended } = await heads.next();
+      return {
+        transactions: transactions.map(({ volume, expected, next }) => ({
+          uuid: formatUuid(volume),
+          expected: recordJson(expected),
+          next: recordJson(next),
+        })),
+        ended: ended.map(({ volume, attachId, end }) => ({
+          uuid: formatUuid(volume),
+          attachId,
+          end,
+        })),
+      };
+    },
+    'head.outcome': (args) => {
+      heads.outcome(volumeUuid(args), textOf(args, 'writer'), outcomeOf(args));
+      return {};
+    },
+    'head.rebuild': (args) => {
+      heads.rebuild(volumeUuid(args), replicaOf(args));
+      return {};
+    },
+    'head.grow': async (args) => {
+      await heads.grow(volumeUuid(args), sizeBytesOf(args));
+      return {};
+    },
+    'head.detach': async (args) => ({
+      end: await heads.detach(volumeUuid(args), attachIdOf(args)),
+    }),
+    'head.status': (args) => heads.status(volumeUuid(args)),
+  };
+}
+
+const replicaOf = (args: JsonObject): string => volumeUuid({ uuid: args['replica'] });
+
+/** A record as calls and the cluster store have it. */
+export function recordJson(record: Record): JsonObject {
+  return { ...record, members: [...record.members] };
+}
+
+function recordOf(args: JsonObject, name: string): Record {
+  const parsed = parseRecord(JSON.stringify({ record: args[name] }));
+  if (parsed === undefined) throw invalid(`"${name}" is the record of a replicated volume`);
+  return parsed.record;
+}
+
+function headOf(args: JsonObject): { engine: string; start: number; attempt: number } {
+  const parsed = parseRecord(JSON.stringify({ record: args['record'], head: args['head'] }));
+  if (parsed?.head === undefined)
+    throw invalid('"head" names an engine, its start and the attempt');
+  return { ...parsed.head };
+}
+
+function outcomeOf(args: JsonObject): TransactionOutcome {
+  const { kind } = args;
+  if (kind === 'committed' || kind === 'unknown') return { kind };
+  if (kind !== 'conflict') throw invalid('"kind" is "committed", "conflict" or "unknown"');
+  const record = args['record'] === undefined ? undefined : recordOf(args, 'record');
+  return { kind, record };
+}
+
+function textOf(args: JsonObject, name: string): string {
+  const value = args[name];
+  if (typeof value !== 'string') throw invalid(`"${name}" is a string`);
+  return value;
+}
+
+function invalid(problem: string): Refusal {
+  return new Refusal('INPUT_INVALID', { problem });
+}

@@ -1,0 +1,364 @@
+/**
+ * The replicated volumes whose head is this engine, as control asks for them: it has the records, and carries out the transactions that
+ * heads ask for (`head.next`). Frontends serve them as any other volume.
+ */
+
+import { Fault, Refusal } from '../../model/errors.ts';
+import type { Env } from '../../env/env.ts';
+import { IoAsync } from '../../env/io-async.ts';
+import type { Port } from '../../env/io.ts';
+import type { Arena } from '../../lib/arena.ts';
+import { Turnstile } from '../../lib/turnstile.ts';
+import { BLOCK_BYTES } from '../../model/block-target.ts';
+import type { Log } from '../../model/log.ts';
+import type { HeadEnd, HeadEvent } from '../../replication/head-host.ts';
+import { EXTENT_BYTES } from '../../replication/messages.ts';
+import type { HeadId, Record, ReplicaId } from '../../replication/record.ts';
+import type { TransactionOutcome } from '../../replication/set-changer.ts';
+import type { JsonObject } from '../../wire/line-protocol.ts';
+import { formatUuid } from '../call-arguments.ts';
+import type { Drives, OpenDrive } from '../drives.ts';
+import { Meter } from '../meter.ts';
+import type { Attachment } from '../nbd/attachment.ts';
+import { ATTACHMENT_COUNT_MAX, type NbdFrontend } from '../nbd/frontend.ts';
+import { ExtentBuffers } from './extent-buffers.ts';
+import { LocalLink } from './local-link.ts';
+import { MemoryUses } from './memory-uses.ts';
+import { ReplicatedVolume } from './replicated-volume.ts';
+import { Replicas } from './replicas.ts';
+
+/** Extents that are compared or copied at once, of all volumes. */
+const BUFFERS = 64;
+/** What heads and replicas reserve of the arena. */
+export const REPLICAS_MEMORY_BYTES: number = BUFFERS * EXTENT_BYTES + BLOCK_BYTES;
+/** Time that heads and replicas count by. Only while there is a head or a connection: an idle engine has no such timer. */
+const TICK_MS = 25;
+/** A head that stands still keeps no engine from its end for longer. */
+const CLOSE_MS_MAX = 3000;
+
+/** A transaction that a head waits for. */
+export type Transaction = {
+  readonly volume: string;
+  readonly expected: Record;
+  readonly next: Record;
+};
+
+/** A head that ended by itself, for control to know of. */
+export type EndedHead = {
+  readonly volume: string;
+  readonly attachId: string;
+  readonly end: HeadEnd;
+};
+
+/** How a volume is to be served. */
+export type HeadStart = {
+  readonly volume: string;
+  readonly attachId: string;
+  /** As the store has it; its attachment is this one. */
+  readonly record: Record;
+  readonly head: HeadId;
+  readonly local: ReplicaId;
+  readonly clientLives: boolean;
+};
+
+export type HeadsOptions = {
+  readonly arena: Arena;
+  readonly drives: Drives;
+  readonly frontend: NbdFrontend;
+  readonly log: Log;
+  readonly socketDirectory: string;
+};
+
+type Served = {
+  readonly volume: ReplicatedVolume;
+  readonly attachment: Attachment;
+  readonly attachId: string;
+  /** Resolves when the head ends. */
+  readonly ended: Promise<HeadEnd>;
+};
+
+export class Heads {
+  readonly #env: Env;
+  readonly #options: HeadsOptions;
+  readonly #replicas: Replicas;
+  readonly #buffers: ExtentBuffers;
+  readonly #memory = new MemoryUses();
+  /** By volume. */
+  readonly #served = new Map<string, Served>();
+  readonly #turnstile = new Turnstile();
+  /** Asked for by heads and not answered, by writer. */
+  readonly #transactions = new Map<string, Transaction>();
+  readonly #ended: EndedHead[] = [];
+  /** Waits for news. */
+  #wake: (() => void) | undefined;
+  readonly #timer: Port;
+  #isTicking = false;
+
+  constructor(env: Env, options: HeadsOptions) {
+    this.#env = env;
+    this.#options = options;
+    this.#buffers = new ExtentBuffers(options.arena, BUFFERS);
+    this.#timer = env.io.port(() => this.#tick());
+    this.#replicas = new Replicas({
+      now: () => env.clock.bootMs(),
+      buffers: this.#buffers,
+      yieldTurn: () => env.io.yieldTurn(),
+      peers: undefined,
+    });
+  }
+
+  // --- Replicas -----------------------------------------------------------------------------------------------
+
+  /** Serves the replicas that a drive holds: after it was opened. One that cannot be read is told of, and left. */
+  openReplicas({ driveId, store }: OpenDrive): void {
+    for (const { uuid, state, isReplica } of store.volumes()) {
+      if (!isReplica || state !== 'live' || this.#replicas.content(uuid) !== undefined) continue;
+      try {
+        this.#replicas.open(uuid, store);
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error;
+        this.#options.log('replica.not_opened', { driveId, replica: uuid, error: error.message });
+      }
+    }
+  }
+
+  /** A drive is about to be closed: what heads have of it they lose. {@link forgetReplicas} follows. */
+  endReplicas({ store }: OpenDrive): readonly ReplicaId[] {
+    const ids = store.volumes().flatMap(({ uuid, isReplica }) => (isReplica ? [uuid] : []));
+    for (const id of ids) this.#replicas.end(id);
+    return ids;
+  }
+
+  /** After the drive was closed. */
+  forgetReplicas(ids: readonly ReplicaId[]): void {
+    for (const id of ids) this.#replicas.forget(id);
+  }
+
+  /** Makes a replica on a drive, durably, empty and never opened: the same call again finds it. Resolves with the drive's life. */
+  async createReplica(driveId: string, uuid: string, sizeBytes: number): Promise<JsonObject> {
+    const store = this.#options.drives.get(driveId);
+    await store.createVolume({ uuid, sizeBytes, isReplica: true });
+    if (this.#replicas.content(uuid) === undefined) this.#replicas.open(uuid, store);
+    return { uuid: formatUuid(uuid), driveId, life: store.life };
+  }
+
+  /** Deletes a replica. Where there is none it is done. */
+  async deleteReplica(uuid: string): Promise<JsonObject> {
+    const found = this.#options.drives.find(uuid);
+    if (found === undefined) return {};
+    if (!found.volume.isReplica) throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
+    this.#replicas.end(uuid);
+    await found.store.deleteVolume(uuid);
+    this.#replicas.forget(uuid);
+    return {};
+  }
+
+  // --- Heads --------------------------------------------------------------------------------------------------
+
+  /** Serves a volume; the same call again finds it served. Its head has yet to claim it: clients connect at once, and wait. */
+  start(how: HeadStart): Promise<{ readonly socketPath: string; readonly exportName: string }> {
+    const { volume: uuid, attachId } = how;
+    return this.#turnstile.enter(uuid, async () => {
+      const present = this.#served.get(uuid);
+      if (present !== undefined && present.attachId !== attachId) {
+        throw new Refusal('VOLUME_ATTACHED_OTHERWISE', {
+          volume: formatUuid(uuid),
+          wanted: `under attach id ${attachId}`,
+          actual: `under attach id ${present.attachId}`,
+        });
+      }
+      const served = present ?? (await this.#serve(how));
+      return { socketPath: served.attachment.socketPath, exportName: attachId };
+    });
+  }
+
+  async #serve(how: HeadStart): Promise<Served> {
+    const { frontend, log, socketDirectory } = this.#options;
+    const { volume: uuid, attachId } = how;
+    if (frontend.attachments.length >= ATTACHMENT_COUNT_MAX) {
+      throw new Refusal('VOLUME_BUSY', {
+        volume: formatUuid(uuid),
+        operation: `service of ${ATTACHMENT_COUNT_MAX} other volumes by the same engine`,
+      });
+    }
+    const { promise: ended, resolve } = Promise.withResolvers<HeadEnd>();
+    const volume = this.#makeVolume(how, resolve);
+    const attachment = await frontend.open({
+      meter: new Meter(),
+      attachId,
+      description: `Holdfast volume ${formatUuid(uuid)}`,
+      socketPath: `${socketDirectory}/${attachId}.sock`,
+      readOnly: false,
+      openTarget: (onDone) => volume.openTarget(onDone),
+    });
+    const served = { volume, attachment, attachId, ended };
+    this.#served.set(uuid, served);
+    log('volume.served', { uuid: formatUuid(uuid), attachId, socketPath: attachment.socketPath });
+    volume.start();
+    this.#keepTicking();
+    return served;
+  }
+
+  #makeVolume(how: HeadStart, onEnd: (end: HeadEnd) => void): ReplicatedVolume {
+    const env = this.#env;
+    const { volume: uuid, attachId, record, head, local, clientLives } = how;
+    const defer = (step: () => void): void => {
+      queueMicrotask(step);
+      env.io.yieldTurn();
+    };
+    const replicas = this.#replicas;
+    const memory = this.#memory;
+    return new ReplicatedVolume({
+      id: head,
+      record,
+      local,
+      clientLives,
+      buffers: this.#buffers,
+      memory,
+      replicas,
+      host: {
+        now: () => env.clock.bootMs(),
+        newWriter: () => Buffer.from(env.random.bytes(16)).toString('hex'),
+        link: (replica, host) => new LocalLink(replica, { replicas, memory, defer }, host),
+        transact: (expected, next) => {
+          this.#transactions.set(next.writer, { volume: uuid, expected, next });
+          this.#news();
+        },
+        onServing: (served) => this.#log(uuid, 'serving', { epoch: served.epoch }),
+        onEnd: (end) => {
+          this.#ended.push({ volume: uuid, attachId, end });
+          this.#log(uuid, end, {});
+          onEnd(end);
+          this.#news();
+        },
+        onEvent: (event) => this.#log(uuid, event, {}),
+        defer,
+      },
+    });
+  }
+
+  #log(volume: string, what: HeadEvent | HeadEnd, details: JsonObject): void {
+    this.#options.log('head.event', { volume: formatUuid(volume), what, ...details });
+  }
+
+  #news(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+    this.#env.io.yieldTurn();
+  }
+
+  /**
+   * The transactions that have no outcome yet, and the heads that ended since `head.next` was called last; waits until there is one. Each
+   * transaction is told again until {@link outcome} comes, so that control may die with it.
+   */
+  async next(): Promise<{
+    readonly transactions: readonly Transaction[];
+    readonly ended: readonly EndedHead[];
+  }> {
+    if (this.#transactions.size === 0 && this.#ended.length === 0) {
+      // A call before this one has nobody any more who would hear of it.
+      this.#wake?.();
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return { transactions: [...this.#transactions.values()], ended: this.#ended.splice(0) };
+  }
+
+  /** What became of a transaction. */
+  outcome(volume: string, writer: string, outcome: TransactionOutcome): void {
+    this.#transactions.delete(writer);
+    this.#served.get(volume)?.volume.onOutcome(writer, outcome);
+  }
+
+  /** Makes a replica that is not in S equal and a member. */
+  rebuild(volume: string, replica: ReplicaId): void {
+    this.#find(volume).volume.head.rebuild(replica);
+  }
+
+  /** Grows the volume; resolves when clients may use its new size. */
+  grow(volume: string, sizeBytes: number): Promise<void> {
+    const { volume: served } = this.#find(volume);
+    return new Promise((resolve) => {
+      served.grow(sizeBytes, () => {
+        resolve();
+        this.#env.io.yieldTurn();
+      });
+    });
+  }
+
+  /**
+   * Drains and ends the clients' connections, flushes, detaches the volume in the store, and ends its head. Resolves with how that ended;
+   * where there is none of this attach id it is done.
+   */
+  detach(uuid: string, attachId: string): Promise<HeadEnd> {
+    return this.#turnstile.enter(uuid, async () => {
+      const served = this.#served.get(uuid);
+      if (served?.attachId !== attachId) return 'detached';
+      await this.#options.frontend.close(served.attachment);
+      served.volume.head.detach();
+      const end = await served.ended;
+      this.#served.delete(uuid);
+      return end;
+    });
+  }
+
+  /** How its head is, and its replicas. */
+  status(uuid: string): JsonObject {
+    const { volume, attachId } = this.#find(uuid);
+    const { state, stalled, changer, members, rebuilding } = volume.head;
+    return {
+      uuid: formatUuid(uuid),
+      attachId,
+      state,
+      stalled: stalled ?? null,
+      epoch: changer.known.epoch,
+      sizeBytes: changer.known.sizeBytes,
+      replicas: members.all().map((member) => ({
+        replica: formatUuid(member.replica),
+        isInSync: changer.known.members.has(member.replica),
+        isRebuilding: rebuilding.some(({ replica }) => replica === member.replica),
+        isConnected: member.isOpen,
+      })),
+    };
+  }
+
+  /**
+   * The engine ends: clients get their last replies, as far as those come within some seconds; what is not answered they ask the next engine.
+   * The records keep naming the attachments.
+   */
+  async close(): Promise<void> {
+    await Promise.all(
+      [...this.#served].map(([uuid, { attachment, volume }]) =>
+        this.#turnstile.enter(uuid, async () => {
+          await Promise.race([
+            this.#options.frontend.close(attachment),
+            new IoAsync(this.#env.io).sleep(CLOSE_MS_MAX),
+          ]);
+          this.#served.delete(uuid);
+          volume.head.end('detached');
+        }),
+      ),
+    );
+  }
+
+  #find(volume: string): Served {
+    const served = this.#served.get(volume);
+    if (served !== undefined) return served;
+    throw new Refusal('VOLUME_NOT_ATTACHED', { volume: formatUuid(volume) });
+  }
+
+  // --- Time ---------------------------------------------------------------------------------------------------
+
+  #keepTicking(): void {
+    if (this.#isTicking) return;
+    this.#isTicking = true;
+    this.#env.io.timer(this.#timer, 0, TICK_MS);
+  }
+
+  #tick(): void {
+    this.#isTicking = false;
+    this.#replicas.tick();
+    for (const { volume } of this.#served.values()) volume.tick();
+    if (this.#served.size > 0) this.#keepTicking();
+  }
+}

@@ -1,0 +1,159 @@
+/** A replicated volume on three drives of one engine, through its calls and NBD; the test keeps the record, as control does. */
+
+import assert from 'node:assert/strict';
+import { Buffer } from 'node:buffer';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { CMD_READ, CMD_WRITE } from '../src/wire/nbd/constants.ts';
+import type { JsonObject } from '../src/wire/line-protocol.ts';
+import { NbdRawClient } from './nbd-raw-client.ts';
+import { until } from './rigs/attach-rig.ts';
+import { EngineProcess } from './rigs/engine-process.ts';
+
+const MIB = 1024 * 1024;
+const SIZE = 16 * MIB;
+const VOLUME = 'e0'.repeat(16);
+const ATTACH = 'a7'.repeat(16);
+const REPLICAS = ['11', '22', '33'].map((digits) => digits.repeat(16));
+
+type StoredRecord = JsonObject & {
+  readonly epoch: number;
+  readonly writer: string;
+  readonly members: readonly (readonly [string, number])[];
+};
+
+const engine = new EngineProcess();
+const drives = REPLICAS.map((_, index) => ({
+  driveId: `drive-${index}`,
+  path: join(engine.folder, `${index}.img`),
+}));
+let record: StoredRecord;
+let starts = 0;
+/** Whether there is an engine to ask. */
+let isAsking = false;
+
+before(async () => {
+  await engine.start();
+  const members: [string, number][] = [];
+  for (const [index, drive] of drives.entries()) {
+    await engine.call('drive.format', { ...drive, sizeBytes: 128 * MIB, sparse: true });
+    await engine.call('drive.open', drive);
+    const made = { driveId: drive.driveId, replica: REPLICAS[index] ?? '', sizeBytes: SIZE };
+    const { life } = await engine.call('replica.create', made);
+    assert.deepEqual(await engine.call('replica.create', made), {
+      uuid: dashed(REPLICAS[index] ?? ''),
+      driveId: drive.driveId,
+      life,
+    });
+    members.push([REPLICAS[index] ?? '', Number(life)]);
+  }
+  engine.listDrives(drives);
+  record = {
+    lineage: 1,
+    epoch: 1,
+    writer: 'f0'.repeat(16),
+    attachment: { attachId: ATTACH, boot: 'bb'.repeat(16) },
+    members,
+    minimum: 1,
+    sizeBytes: SIZE,
+  };
+});
+
+after(async () => {
+  isAsking = false;
+  await engine.remove();
+});
+
+const dashed = (hex: string): string =>
+  hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+
+/** Carries out what heads ask for, until the engine dies. */
+async function keepRecord(): Promise<void> {
+  while (isAsking) {
+    const { transactions } = (await engine.call('head.next')) as {
+      readonly transactions: readonly { expected: StoredRecord; next: StoredRecord }[];
+    };
+    for (const { expected, next } of transactions) {
+      const isHeld = expected.epoch === record.epoch && expected.writer === record.writer;
+      if (isHeld) record = next;
+      const kind = isHeld ? { kind: 'committed' } : { kind: 'conflict', record };
+      await engine.call('head.outcome', { uuid: VOLUME, writer: next.writer, ...kind });
+    }
+  }
+}
+
+async function serve(): Promise<NbdRawClient> {
+  isAsking = true;
+  keepRecord().catch(() => undefined);
+  const head = { engine: 'ee'.repeat(16), start: ++starts, attempt: 1 };
+  const how = { uuid: VOLUME, attachId: ATTACH, record, head, local: REPLICAS[0] ?? '' };
+  const { socketPath } = await engine.call('head.start', { ...how, clientLives: true });
+  return NbdRawClient.attach(String(socketPath), { name: ATTACH });
+}
+
+async function write(client: NbdRawClient, offset: number, data: Buffer): Promise<void> {
+  client.request({ type: CMD_WRITE, offset, data });
+  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
+}
+
+async function read(client: NbdRawClient, offset: number, length: number): Promise<Buffer> {
+  client.request({ type: CMD_READ, offset, length });
+  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
+  return client.receive(length);
+}
+
+async function status(): Promise<{ state: string; replicas: { isInSync: boolean }[] }> {
+  return (await engine.call('head.status', { uuid: VOLUME })) as never;
+}
+
+test('what is written outlives SIGKILL of the engine, and the loss of a drive, which is rebuilt', async () => {
+  let client = await serve();
+  await write(client, 4096, Buffer.alloc(8192, 1));
+  assert.deepEqual(
+    await read(client, 0, 16_384),
+    Buffer.concat([Buffer.alloc(4096), Buffer.alloc(8192, 1), Buffer.alloc(4096)]),
+  );
+  client.destroy();
+
+  isAsking = false;
+  await engine.end('SIGKILL');
+  await engine.start();
+  client = await serve();
+  assert.deepEqual(await read(client, 4096, 8192), Buffer.alloc(8192, 1));
+
+  const [, , last] = drives;
+  assert(last !== undefined);
+  await engine.call('drive.close', { driveId: last.driveId });
+  await write(client, 4096, Buffer.alloc(4096, 2));
+  assert.deepEqual(
+    record.members.map(([replica]) => replica),
+    REPLICAS.slice(0, 2),
+  );
+  await engine.call('drive.open', last);
+  await engine.call('head.rebuild', { uuid: VOLUME, replica: REPLICAS[2] ?? '' });
+  await until(() => record.members.length === 3);
+
+  // Of the three only the one that was rebuilt is left.
+  for (const { driveId } of drives.slice(0, 2)) await engine.call('drive.close', { driveId });
+  assert.deepEqual(
+    await read(client, 0, 16_384),
+    Buffer.concat([
+      Buffer.alloc(4096),
+      Buffer.alloc(4096, 2),
+      Buffer.alloc(4096, 1),
+      Buffer.alloc(4096),
+    ]),
+  );
+  assert.deepEqual(
+    record.members.map(([replica]) => replica),
+    REPLICAS.slice(2),
+  );
+  const { state, replicas } = await status();
+  assert.equal(state, 'serving');
+  assert.equal(replicas.filter(({ isInSync }) => isInSync).length, 1);
+  client.destroy();
+  const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
+  assert.equal(end, 'detached');
+  assert.equal(record['attachment'], undefined);
+});
