@@ -60,6 +60,10 @@ suite('holdfast store', { skip: NO_ETCD }, () => {
     );
     await rig.json('volume', 'create', 'one', '--size', '16MiB');
     await rig.json('store', 'backup', at('backup'));
+    for (let epoch = 1; epoch <= 2; epoch++) {
+      await rig.json('volume', 'attach', 'one', '--nbd');
+      await rig.json('volume', 'detach', 'one');
+    }
     await rig.json('volume', 'create', 'two', '--size', '16MiB');
     const running = await rig.run(['store', 'restore', '--yes', at('backup')]);
     assert.match(running.err, /runs/, 'not while it runs');
@@ -84,6 +88,8 @@ suite('holdfast store', { skip: NO_ETCD }, () => {
     assert.equal(await inEtcd(), 0, 'nothing is left there');
     await rig.json('up', '--detach');
     assert.equal(await volumes(), 'one');
+    // The drive has seen a later epoch than the record that was restored.
+    await rig.json('volume', 'attach', 'one', '--nbd');
     await rig.run(['down']);
     await rig.json('store', 'migrate', '--to', at('etcd.json'));
     assert.ok(!fs.existsSync(path.join(rig.data, 'state.db')));

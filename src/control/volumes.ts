@@ -186,15 +186,17 @@ export class Volumes {
         await this.#want('volume.attach', record, { restore: 'attachment' });
         return this.get(name);
       }
-      await this.#want('volume.attach', this.#attaching(record, wanted));
+      await this.#want('volume.attach', await this.#attaching(record, wanted));
       return this.get(name);
     });
   }
 
-  #attaching(record: VolumeRecord, wanted: 'nbd' | 'device'): VolumeRecord {
+  async #attaching(record: VolumeRecord, wanted: 'nbd' | 'device'): Promise<VolumeRecord> {
+    // A record from a backup may be older than the drive's, and an epoch only rises.
+    const onDrive = Number((await this.engineStatusOf(record))?.['epoch'] ?? 0);
     return {
       ...record,
-      epoch: record.epoch + 1,
+      epoch: Math.max(record.epoch, onDrive) + 1,
       attachment: {
         attachId: this.#parts.newAttachId(),
         wanted,
@@ -245,7 +247,7 @@ export class Volumes {
       if (attachment !== undefined && attachment.wanted !== 'device')
         throw attachedOtherwise(record, 'device');
       await refuseMountPoint(at, { volume: name, device: attachment?.device ?? '' });
-      const attaching = attachment === undefined ? this.#attaching(record, 'device') : record;
+      const attaching = attachment === undefined ? await this.#attaching(record, 'device') : record;
       const mount = newMount(record, { ...wish, path: at, bootId });
       await this.#want('volume.mount', { ...attaching, mount });
       return this.get(name);
