@@ -191,6 +191,12 @@ test('a volume that cannot be removed from the trash holds up no other, and is t
   assert.deepEqual((await empty('wait=1')).json(), { purged: 1 });
 });
 
+test('a trash of more volumes than a transaction takes is emptied by one operation', async () => {
+  await thrownAway(...Array.from({ length: 120 }, (_, index) => `many-${index}`));
+  assert.deepEqual((await empty('respond-async, wait=60')).json(), { purged: 120 });
+  assert.deepEqual(await double.records.trash(), []);
+});
+
 test('the list is in order, the newest first', async () => {
   const all = (await double.app.inject('/v1/operations')).json<OperationView[]>();
   assert.ok(all.length > 5);

@@ -156,4 +156,6 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
   assert.equal(end, 'detached');
   assert.equal(record['attachment'], undefined);
+  // Control is still waiting for news.
+  assert.equal(await engine.end('SIGTERM'), 0);
 });

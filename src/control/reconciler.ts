@@ -108,6 +108,7 @@ export class Reconciler {
     for (const { name } of await records.volumes()) {
       await attempt(`volume/${name}`, () => this.#settleVolume(name, lost));
     }
+    await this.#trash.resumeEmptying();
     for (const { volume } of await records.trash()) {
       await attempt(`trash/${volume.id}`, () => this.#trash.settle(volume.id));
     }

@@ -1,5 +1,6 @@
 /** The trash: removed volumes, which hold their data and their space until their time is over. */
 
+import { TRANSACTION_KEYS_MAX } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
 import type { TrashRecord, VolumeRecord } from '../model/records.ts';
@@ -65,7 +66,9 @@ export class Trash {
     const { records, turnstile } = this.#parts;
     return turnstile.enter(`trash/${id}`, async () => {
       const kept = await records.trashed(id);
-      if (kept?.record.state !== 'kept') return this.#restored(id);
+      if (kept?.record.state !== 'kept' || (await this.#isEmptied(kept.record))) {
+        return this.#restored(id);
+      }
       const name = checkName(wishedName ?? kept.record.volume.name);
       return turnstile.enter(`volume/${name}`, async () => {
         if ((await records.volume(name)) !== undefined) {
@@ -120,25 +123,70 @@ export class Trash {
     }
   }
 
-  /** Removes everything that is in the trash now, as one operation. Returns how many volumes. */
+  /**
+   * Removes everything that is in the trash now, as one operation. Returns how many volumes. There may be more of them than a transaction
+   * takes: each is told which operation it waits for, and the record of that takes all of them at once.
+   */
   empty(): Promise<number> {
     return this.#parts.turnstile.enter(WHOLE_TRASH, async () => {
       const trash = await this.#parts.records.keptTrash();
       if (trash.length === 0) return 0;
       const count = trash.length;
       const operation = { ...newOperation(this.#parts, 'trash.empty', WHOLE_TRASH), count };
-      const places = trash.map(({ record, version }) => {
-        const key = `trash/${record.volume.id}`;
-        return { key, version, record: { ...record, state: 'purging' as const } };
+      await this.#putEach(trash, (record) => ({ ...record, emptying: operation.id }));
+      await this.#parts.records.change({ puts: operationPuts(operation) });
+      await runOperation(this.#parts, operation, async () => {
+        await this.#markEmptied(operation.id);
+        await this.#settleAll(trash.map(({ record }) => record.volume));
       });
-      await this.#parts.records.change({
-        conditions: places.map(({ key, version }) => ({ key, version })),
-        puts: [...places.map(({ key, record }) => ({ key, record })), ...operationPuts(operation)],
-      });
-      const volumes = trash.map(({ record }) => record.volume);
-      await runOperation(this.#parts, operation, () => this.#settleAll(volumes));
       return count;
     });
+  }
+
+  /** An emptying that a dead control had recorded goes on with what {@link settle} does. */
+  async resumeEmptying(): Promise<void> {
+    const { records, progress } = this.#parts;
+    for (const { id, kind, state } of await records.operations()) {
+      if (kind !== 'trash.empty' || state !== 'running' || progress.isUnderWay(id)) continue;
+      await this.#markEmptied(id);
+    }
+  }
+
+  async #isEmptied({ emptying }: TrashRecord): Promise<boolean> {
+    return emptying !== undefined && (await this.#parts.records.operation(emptying)) !== undefined;
+  }
+
+  async #markEmptied(operationId: string): Promise<void> {
+    for (;;) {
+      const trash = await this.#parts.records.keptTrash();
+      const waiting = trash.filter(
+        ({ record }) => record.emptying === operationId && record.state === 'kept',
+      );
+      try {
+        await this.#putEach(waiting, (record) => ({ ...record, state: 'purging' }));
+        return;
+      } catch (error) {
+        // One was restored in the moment in which the operation was recorded: the others stay with it.
+        if (!(error instanceof Refusal && error.code === 'STORE_CONFLICT')) throw error;
+      }
+    }
+  }
+
+  async #putEach(
+    trash: readonly Kept<TrashRecord>[],
+    change: (record: TrashRecord) => TrashRecord,
+  ): Promise<void> {
+    for (let at = 0; at < trash.length; at += TRANSACTION_KEYS_MAX) {
+      const some = trash.slice(at, at + TRANSACTION_KEYS_MAX).map(({ record, version }) => ({
+        key: `trash/${record.volume.id}`,
+        version,
+        record: change(record),
+      }));
+      await this.#parts.records.change({
+        conditions: some.map(({ key, version }) => ({ key, version })),
+        puts: some.map(({ key, record }) => ({ key, record })),
+      });
+    }
   }
 
   /** What cannot be removed holds up no other; the first error is thrown in the end. */

@@ -78,6 +78,8 @@ export type TrashRecord = {
   readonly state: 'kept' | 'purging';
   readonly removedAtMs: number;
   readonly purgeAtMs: number;
+  /** The operation that empties the trash of it: from when that is recorded. */
+  readonly emptying?: string | undefined;
 };
 
 /** Whose a volume is, in the words of the platform that it was made for. */

@@ -327,6 +327,8 @@ export class Heads {
    * The records keep naming the attachments.
    */
   async close(): Promise<void> {
+    // Whoever waits for news has no more to wait for.
+    this.#news();
     await Promise.all(
       [...this.#served].map(([uuid, { attachment, volume }]) =>
         this.#turnstile.enter(uuid, async () => {
