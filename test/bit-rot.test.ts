@@ -22,8 +22,8 @@ async function rot(killed: boolean, strideFactor: number): Promise<RotReport> {
 }
 
 for (const { killed, strideFactor } of [
-  { killed: true, strideFactor: 3 },
-  { killed: false, strideFactor: 6 },
+  { killed: true, strideFactor: 5 },
+  { killed: false, strideFactor: 9 },
 ]) {
   test(`a rotten byte is healed, refused or EIO, never wrong data (${killed ? 'killed' : 'closed'} drive)`, async () => {
     const report = await rot(killed, strideFactor);

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { CliRig, device } from './rigs/cli-rig.ts';
+import { CliRig, device, copyInstallation } from './rigs/cli-rig.ts';
 import { TEST_MOUNT, sweepEarlierTests } from './rigs/control-rig.ts';
 
 const NOBODY = 65_534;
@@ -150,7 +150,7 @@ function copyOf(original: CliRig): {
   readonly there: (...words: string[]) => Promise<Record<string, unknown>>;
 } {
   const at = path.join(original.directory, 'copy');
-  fs.cpSync(original.data, at, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+  copyInstallation(original.data, at);
   return { at, there: (...words) => original.json(...words, '--data', at) };
 }
 

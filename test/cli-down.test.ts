@@ -13,7 +13,7 @@ import { identify } from '../src/attacher/process-identity.ts';
 import { readMounts } from '../src/attacher/mount-table.ts';
 import type { StatusView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
-import { CliRig, NOBODY, device, root } from './rigs/cli-rig.ts';
+import { CliRig, NOBODY, device, root, copyInstallation } from './rigs/cli-rig.ts';
 import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
 
 let rig: CliRig;
@@ -54,7 +54,7 @@ test('down and uninstall of a copy of what runs leave the original alone', async
   const processes = async (): Promise<unknown> => (await rig.json('status'))['processes'];
   const running = await processes();
   const copy = `${rig.data}-copy`;
-  fs.cpSync(rig.data, copy, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+  copyInstallation(rig.data, copy);
   try {
     const ended = await rig.run(['uninstall', '--yes', '--data', copy]);
     assert.equal(ended.code, 0, ended.err);

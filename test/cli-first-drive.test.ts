@@ -10,7 +10,7 @@ import { ApiClient } from '../src/cli/api-client.ts';
 import { installationAt } from '../src/control/installation.ts';
 import type { DriveView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
-import { CliRig } from './rigs/cli-rig.ts';
+import { CliRig, copyInstallation } from './rigs/cli-rig.ts';
 import { processesOf } from './rigs/control-rig.ts';
 
 const TOO_LARGE = ['--drive-size', '1PiB'];
@@ -147,7 +147,7 @@ test('uninstall of a copied installation leaves a drive that the original made o
   await rig.json('down');
   for (const isRunning of [false, true]) {
     if (isRunning) await rig.json('up', '--detach');
-    fs.cpSync(rig.data, copy, { recursive: true, filter: (from) => !from.endsWith('.sock') });
+    copyInstallation(rig.data, copy);
     const ended = await rig.run(['uninstall', '--yes', '--data', copy]);
     assert.equal(ended.code, 0, ended.err);
     assert.match(ended.out, /shared\.img" is left as it is: the records .* are a copy/);

@@ -1,6 +1,7 @@
 /** Runs the CLI as users do, in an installation below a test directory that a later run sweeps if this one is killed. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { after } from 'node:test';
@@ -43,6 +44,14 @@ export function useCliRig(): CliRig {
     await rig.close();
   });
   return rig;
+}
+
+/** Copies a data directory with its drives, holes as holes, and without its sockets. */
+export function copyInstallation(from: string, to: string): void {
+  execFileSync('cp', ['--recursive', '--sparse=always', from, to]);
+  for (const entry of fs.readdirSync(to, { recursive: true, withFileTypes: true })) {
+    if (entry.isSocket()) fs.rmSync(path.join(entry.parentPath, entry.name));
+  }
 }
 
 export class CliRig {

@@ -17,8 +17,9 @@ export function rebuild(
 ): string {
   const build = path.join(directory, `build-${version}`);
   fs.mkdirSync(build);
-  fs.cpSync(path.join(ROOT, 'src'), path.join(build, 'src'), { recursive: true });
-  fs.cpSync(path.join(ROOT, 'bin'), path.join(build, 'bin'), { recursive: true });
+  for (const folder of ['src', 'bin', 'bootstrap']) {
+    fs.cpSync(path.join(ROOT, folder), path.join(build, folder), { recursive: true });
+  }
   fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(build, 'node_modules'));
   const manifest = fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8');
   fs.writeFileSync(
