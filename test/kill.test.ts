@@ -1,4 +1,4 @@
-/** The short form of `npm run chaos:kill`: five kills on each path. */
+/** The short form of `npm run chaos:kill`: three kills on each path. */
 
 import assert from 'node:assert/strict';
 import { mkdtempSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { killUnderNbd } from './rigs/kill-nbd.ts';
 import { killUnderPostgres } from './rigs/kill-postgres.ts';
 
 const DRIVE_BYTES = 2 ** 30;
-const KILLS = 5;
+const KILLS = 3;
 
 function plan(seed: number): KillPlan {
   return {
@@ -41,7 +41,7 @@ async function inInstallation(
   }
 }
 
-test('five kills of the engine lose nothing acknowledged through NBD', async () => {
+test('three kills of the engine lose nothing acknowledged through NBD', async () => {
   const seed = Math.floor(Math.random() * 2 ** 32);
   const outcome = await inInstallation((installation) => killUnderNbd(installation, plan(seed)));
   assert.deepEqual(outcome.lost, [], `seed ${seed}`);
@@ -56,7 +56,7 @@ test('five kills of the engine lose nothing acknowledged through NBD', async () 
 for (const fileSystem of ['ext4', 'xfs'] as const) {
   const skip = whyNot('fio', `mkfs.${fileSystem}`);
   test(
-    `five kills of the engine stall a mounted ${fileSystem} and fail nothing`,
+    `three kills of the engine stall a mounted ${fileSystem} and fail nothing`,
     skip === undefined ? {} : { skip },
     async () => {
       const seed = Math.floor(Math.random() * 2 ** 32);
@@ -73,7 +73,7 @@ const skipPostgres =
   whyNot('mkfs.ext4') ?? (findPostgres() === undefined ? 'PostgreSQL is not installed' : undefined);
 
 test(
-  'five kills of the engine lose no COMMIT that returned',
+  'three kills of the engine lose no COMMIT that returned',
   skipPostgres === undefined ? {} : { skip: skipPostgres },
   async () => {
     const seed = Math.floor(Math.random() * 2 ** 32);

@@ -22,7 +22,7 @@ export function driveCases(): UseCase[] {
   const addDrive = ({ api }: ControlRig, key?: string): Promise<unknown> =>
     api.post('/v1/drives', { name: 'extra', sizeBytes: DRIVE_BYTES, sparse: true }, key);
   const addForeign = (rig: ControlRig, key?: string): Promise<unknown> =>
-    rig.api.post('/v1/drives', { name: 'extra', path: foreignFile(rig) }, key);
+    rig.api.post('/v1/drives', { name: 'extra', path: foreignFile(rig), sparse: true }, key);
   return [
     {
       name: 'drive add',
