@@ -18,7 +18,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 
 import { assert } from '../lib/assert.ts';
-import { Refusal } from '../model/errors.ts';
+import { type ErrorDetails, Refusal } from '../model/errors.ts';
 import type { AttachedDevice, InheritedDevice } from './attached-device.ts';
 import { HandoverChannel } from './handover-channel.ts';
 
@@ -60,15 +60,22 @@ export async function handOver(options: HandoverOptions): Promise<void> {
   const { devices } = options;
   const successor = startSuccessor(options.command, devices);
   try {
-    const late = (limitMs: number, problem: string): Promise<never> =>
-      options.sleep(limitMs).then(() => Promise.reject(refused(`${problem} (${limitMs} ms)`)));
+    const late = async (
+      limitMs: number,
+      problem: string,
+      details?: ErrorDetails,
+    ): Promise<never> => {
+      await options.sleep(limitMs);
+      throw refused(`${problem} (${limitMs} ms)`, details);
+    };
     await Promise.race([
       makeReady(successor, options.state, devices),
       late(READY_MS_MAX, 'the new attacher was not ready in time'),
     ]);
+    const busy = 'the engine left requests unanswered; try again when it answers';
     await Promise.race([
       Promise.all(devices.map((device) => device.handover.pause())),
-      late(PAUSE_MS_MAX, 'the engine left requests unanswered; try again when it answers'),
+      late(PAUSE_MS_MAX, busy, { isBusy: 1 }),
     ]);
   } catch (error) {
     successor.child.kill('SIGKILL');
@@ -129,6 +136,7 @@ async function makeReady(
   );
 }
 
-function refused(problem: string): Refusal {
-  return new Refusal('ATTACHER_REFUSED', { call: 'handover', problem });
+/** `isBusy`: a moment later it may succeed. */
+function refused(problem: string, details: ErrorDetails = {}): Refusal {
+  return new Refusal('ATTACHER_REFUSED', { call: 'handover', problem, ...details });
 }

@@ -26,6 +26,10 @@ import { startDetached } from './start.ts';
 
 const SUPERVISOR_END_MS_MAX = 5000;
 
+/** A disk that is slow for a moment puts the handover of the attacher off. */
+const HANDOVER_TRIES = 5;
+const HANDOVER_PAUSE_MS = 500;
+
 /** Of a drive that could not be opened there is no format. */
 type DriveFacts = { readonly path: string; readonly formatVersion?: number };
 
@@ -105,11 +109,17 @@ async function replaceAttacher(installation: Installation): Promise<void> {
     await attacher.call('list', {});
     const main = mainPath(PROGRAM_ROOT);
     const pid = attacher.hello?.['pid'];
-    await attacher.call('handover', { pid, node: process.execPath, main });
-  } catch (error) {
-    if (error instanceof Refusal && error.code === 'ATTACHER_REFUSED')
-      throw refused(installation, String(error.details['problem']));
-    throw error;
+    for (let tries = 1; ; tries++) {
+      try {
+        await attacher.call('handover', { pid, node: process.execPath, main });
+        return;
+      } catch (error) {
+        if (!(error instanceof Refusal) || error.code !== 'ATTACHER_REFUSED') throw error;
+        const { problem, isBusy } = error.details;
+        if (isBusy !== 1 || tries === HANDOVER_TRIES) throw refused(installation, String(problem));
+        await new Promise((resolve) => setTimeout(resolve, HANDOVER_PAUSE_MS));
+      }
+    }
   } finally {
     attacher.close();
   }
