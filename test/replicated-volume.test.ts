@@ -103,9 +103,13 @@ async function read(client: NbdRawClient, offset: number, length: number): Promi
   return client.receive(length);
 }
 
-async function status(): Promise<{ state: string; replicas: { isInSync: boolean }[] }> {
-  return (await engine.call('head.status', { uuid: VOLUME })) as never;
-}
+type Status = {
+  readonly state: string;
+  readonly replicas: readonly { readonly isInSync: boolean }[];
+};
+
+const status = async (): Promise<Status> =>
+  (await engine.call('head.status', { uuid: VOLUME })) as unknown as Status;
 
 test('what is written outlives SIGKILL of the engine, and the loss of a drive, which is rebuilt', async () => {
   let client = await serve();
@@ -158,4 +162,20 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   assert.equal(record['attachment'], undefined);
   // Control is still waiting for news.
   assert.equal(await engine.end('SIGTERM'), 0);
+});
+
+test('an engine whose head stands still, since control is away, ends all the same', async () => {
+  await engine.start();
+  isAsking = false;
+  const attachment = { attachId: ATTACH, boot: 'bb'.repeat(16) };
+  const head = { engine: 'ee'.repeat(16), start: ++starts, attempt: 1 };
+  const attached = { ...record, attachment, epoch: record.epoch + 1, writer: 'f1'.repeat(16) };
+  const how = { uuid: VOLUME, attachId: ATTACH, record: attached, head, local: REPLICAS[0] ?? '' };
+  const { socketPath } = await engine.call('head.start', { ...how, clientLives: true });
+  const client = await NbdRawClient.attach(String(socketPath), { name: ATTACH });
+  client.request({ type: CMD_WRITE, offset: 0, data: Buffer.alloc(4096) });
+  const detaching = engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
+  detaching.catch(() => undefined);
+  assert.equal(await engine.end('SIGTERM'), 0);
+  client.destroy();
 });

@@ -223,7 +223,7 @@ export class Volumes {
   async #serve(drive: OpenDrive, uuid: string, attachId: string): Promise<Attachment> {
     const serving = this.#attachments.get(uuid);
     if (serving !== undefined) return serving;
-    if (this.#attachments.size >= ATTACHMENT_COUNT_MAX) {
+    if (this.#frontend.attachments.length >= ATTACHMENT_COUNT_MAX) {
       throw new Refusal('VOLUME_BUSY', {
         volume: formatUuid(uuid),
         operation: `service of ${ATTACHMENT_COUNT_MAX} other volumes by the same engine`,

@@ -9,7 +9,12 @@ export type RecordBody = { readonly record: Record; readonly head: HeadId | unde
 
 /** The text of a body. */
 export function formatRecord({ record, head }: RecordBody): string {
-  return JSON.stringify({ record: { ...record, members: [...record.members] }, head });
+  return JSON.stringify({ record: recordJson(record), head });
+}
+
+/** A record as JSON has it. */
+export function recordJson(record: Record): Fields {
+  return { ...record, members: [...record.members] };
 }
 
 /** The body in `text`; undefined: it is none. What is not known is left out. */

@@ -1,7 +1,7 @@
 /** The calls of engine.sock about replicas and heads: arguments checked, answers formed. docs/architecture.md has their table. */
 
 import { Refusal } from '../../model/errors.ts';
-import { parseRecord } from '../../peer/record-json.ts';
+import { parseRecord, recordJson } from '../../peer/record-json.ts';
 import type { Record } from '../../replication/record.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
@@ -67,11 +67,6 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
 }
 
 const replicaOf = (args: JsonObject): string => volumeUuid({ uuid: args['replica'] });
-
-/** A record as calls and the cluster store have it. */
-export function recordJson(record: Record): JsonObject {
-  return { ...record, members: [...record.members] };
-}
 
 function recordOf(args: JsonObject, name: string): Record {
   const parsed = parseRecord(JSON.stringify({ record: args[name] }));

@@ -73,8 +73,9 @@ type Served = {
   readonly volume: ReplicatedVolume;
   readonly attachment: Attachment;
   readonly attachId: string;
-  /** Resolves when the head ends. */
-  readonly ended: Promise<HeadEnd>;
+  /** Resolves when the head ends; undefined: its engine ended before it. */
+  readonly ended: Promise<HeadEnd | undefined>;
+  readonly onEnd: (end: HeadEnd | undefined) => void;
 };
 
 export class Heads {
@@ -181,8 +182,8 @@ export class Heads {
         operation: `service of ${ATTACHMENT_COUNT_MAX} other volumes by the same engine`,
       });
     }
-    const { promise: ended, resolve } = Promise.withResolvers<HeadEnd>();
-    const volume = this.#makeVolume(how, resolve);
+    const { promise: ended, resolve: onEnd } = Promise.withResolvers<HeadEnd | undefined>();
+    const volume = this.#makeVolume(how, onEnd);
     const attachment = await frontend.open({
       meter: new Meter(),
       attachId,
@@ -191,7 +192,7 @@ export class Heads {
       readOnly: false,
       openTarget: (onDone) => volume.openTarget(onDone),
     });
-    const served = { volume, attachment, attachId, ended };
+    const served = { volume, attachment, attachId, ended, onEnd };
     this.#served.set(uuid, served);
     log('volume.served', { uuid: formatUuid(uuid), attachId, socketPath: attachment.socketPath });
     volume.start();
@@ -297,6 +298,7 @@ export class Heads {
       await this.#options.frontend.close(served.attachment);
       served.volume.head.detach();
       const end = await served.ended;
+      if (end === undefined) throw new Refusal('INSTALLATION_STOPPING');
       this.#served.delete(uuid);
       return end;
     });
@@ -330,17 +332,17 @@ export class Heads {
     // Whoever waits for news has no more to wait for.
     this.#news();
     await Promise.all(
-      [...this.#served].map(([uuid, { attachment, volume }]) =>
-        this.#turnstile.enter(uuid, async () => {
-          await Promise.race([
-            this.#options.frontend.close(attachment),
-            new IoAsync(this.#env.io).sleep(CLOSE_MS_MAX),
-          ]);
-          this.#served.delete(uuid);
-          volume.head.end('detached');
-        }),
-      ),
+      [...this.#served.values()].map(async ({ volume, attachment, ended, onEnd }) => {
+        // One that is being detached is drained already, and its head may stand still.
+        const drained =
+          attachment.state === 'serving' ? this.#options.frontend.close(attachment) : ended;
+        await Promise.race([drained, new IoAsync(this.#env.io).sleep(CLOSE_MS_MAX)]);
+        volume.stop();
+        onEnd(undefined);
+        this.#env.io.yieldTurn();
+      }),
     );
+    this.#served.clear();
   }
 
   #find(volume: string): Served {

@@ -49,6 +49,7 @@ export class ReplicatedVolume {
   readonly #head: Head;
   readonly #links = new Map<ReplicaId, Link>();
   #sizeBytes: number;
+  #isStopped = false;
   /** By the request's token to the head. */
   readonly #clients: (OnDone | undefined)[] = [];
   readonly #tokens: number[] = [];
@@ -108,6 +109,13 @@ export class ReplicatedVolume {
     });
   }
 
+  /** Its engine ends: what is not answered ends in ESHUTDOWN, and the replicas hear nothing more. The record stays as it is. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const link of this.#links.values()) link.close();
+    this.#head.path.stop();
+  }
+
   /** Time has passed: called at least every 50 ms. */
   tick(): void {
     for (const link of this.#links.values()) link.tick();
@@ -153,7 +161,7 @@ export class ReplicatedVolume {
     token: number,
     { address, run }: { readonly address: number; readonly run: (own: number) => void },
   ): void {
-    if (this.#head.state === 'ended') {
+    if (this.#isStopped || this.#head.state === 'ended') {
       this.#options.host.defer(() => onDone(token, ESHUTDOWN));
       return;
     }
