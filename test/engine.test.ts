@@ -9,7 +9,6 @@ import { after, before, test } from 'node:test';
 
 import { LineClient } from '../src/control/line-client.ts';
 import { Refusal } from '../src/model/errors.ts';
-import { CMD_READ, CMD_WRITE } from '../src/wire/nbd/constants.ts';
 import type { JsonObject } from '../src/wire/line-protocol.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { EngineProcess } from './rigs/engine-process.ts';
@@ -46,17 +45,6 @@ async function attach(): Promise<NbdRawClient> {
   return NbdRawClient.attach(join(engine.folder, 'run', 'nbd', `${ATTACH}.sock`), { name: ATTACH });
 }
 
-async function write(client: NbdRawClient, offset: number, data: Buffer): Promise<void> {
-  client.request({ type: CMD_WRITE, offset, data });
-  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
-}
-
-async function read(client: NbdRawClient, offset: number, length: number): Promise<Buffer> {
-  client.request({ type: CMD_READ, offset, length });
-  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
-  return client.receive(length);
-}
-
 test('drives and volumes are made once, however often they are asked for', async () => {
   await twice('drive.format', { ...drive, sizeBytes: 512 * MIB, sparse: true });
   const opened = await twice('drive.open', drive);
@@ -76,9 +64,9 @@ test('drives and volumes are made once, however often they are asked for', async
 
 test('what clients ask of a volume is counted, and told with the volume and by itself', async () => {
   const client = await attach();
-  await write(client, 0, Buffer.alloc(8192, 1));
-  await write(client, 8192, Buffer.alloc(4096, 2));
-  await read(client, 0, 4096);
+  await client.write(0, Buffer.alloc(8192, 1));
+  await client.write(8192, Buffer.alloc(4096, 2));
+  await client.read(0, 4096);
   client.destroy();
   const { changes, countedSinceMs } = await engine.call('volume.status', { uuid: VOLUME });
   assert.equal(changes, 2);
@@ -146,19 +134,19 @@ test('a client without hello, with another protocol or with garbage is told or e
 test('SIGKILL loses nothing acknowledged, and the next life serves the volume by itself', async () => {
   const data = Buffer.alloc(300_000, 'acknowledged');
   const client = await attach();
-  await write(client, 12_345, data);
+  await client.write(12_345, data);
   engine.listDrives([drive]);
   assert.equal(await engine.end('SIGKILL'), 'SIGKILL');
   assert.equal((await client.untilEnd()).length, 0);
   await engine.start();
   const again = await attach();
-  assert.ok((await read(again, 12_345, data.length)).equals(data));
+  assert.ok((await again.read(12_345, data.length)).equals(data));
   again.destroy();
 });
 
 test('SIGTERM ends in order: drives are clean, records keep the attachment', async () => {
   const client = await attach();
-  await write(client, 0, Buffer.from('before the end'));
+  await client.write(0, Buffer.from('before the end'));
   assert.equal(await engine.end('SIGTERM'), 0);
   assert.equal((await client.untilEnd()).length, 0);
   assert.match(engine.log, /"drive.closed"/);
@@ -167,7 +155,7 @@ test('SIGTERM ends in order: drives are clean, records keep the attachment', asy
   const { drives } = await engine.call('drive.list');
   assert.ok(Array.isArray(drives) && drives[0].recovery.redoneBlocks === 0);
   const again = await attach();
-  assert.equal(String(await read(again, 0, 14)), 'before the end');
+  assert.equal(String(await again.read(0, 14)), 'before the end');
   again.destroy();
 });
 
@@ -184,7 +172,7 @@ test('drives may be opened and closed, and fail to open, any number of times', a
     await engine.call('drive.close', { driveId: 'extra' });
   }
   const client = await attach();
-  assert.equal(String(await read(client, 0, 14)), 'before the end');
+  assert.equal(String(await client.read(0, 14)), 'before the end');
   client.destroy();
 });
 

@@ -1,9 +1,12 @@
 /** An NBD client for tests that says exactly what it is told, also what no real client would. */
 
+import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import net from 'node:net';
 
 import {
+  CMD_READ,
+  CMD_WRITE,
   IHAVEOPT_HIGH,
   IHAVEOPT_LOW,
   OPT_GO,
@@ -207,6 +210,19 @@ export class NbdRawClient {
 
   resume(): void {
     this.socket.resume();
+  }
+
+  /** Writes, and asserts that it is answered well. Nothing else may be unanswered. */
+  async write(offset: number, data: Buffer): Promise<void> {
+    this.request({ type: CMD_WRITE, offset, data });
+    assert.deepEqual(await this.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
+  }
+
+  /** Reads, as {@link write}. */
+  async read(offset: number, length: number): Promise<Buffer> {
+    this.request({ type: CMD_READ, offset, length });
+    assert.deepEqual(await this.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
+    return this.receive(length);
   }
 
   destroy(): void {

@@ -5,7 +5,7 @@ import { Buffer } from 'node:buffer';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { CMD_READ, CMD_WRITE } from '../src/wire/nbd/constants.ts';
+import { CMD_WRITE } from '../src/wire/nbd/constants.ts';
 import type { JsonObject } from '../src/wire/line-protocol.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { until } from './rigs/attach-rig.ts';
@@ -92,17 +92,6 @@ async function serve(): Promise<NbdRawClient> {
   return NbdRawClient.attach(String(socketPath), { name: ATTACH });
 }
 
-async function write(client: NbdRawClient, offset: number, data: Buffer): Promise<void> {
-  client.request({ type: CMD_WRITE, offset, data });
-  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
-}
-
-async function read(client: NbdRawClient, offset: number, length: number): Promise<Buffer> {
-  client.request({ type: CMD_READ, offset, length });
-  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: 0 });
-  return client.receive(length);
-}
-
 type Status = {
   readonly state: string;
   readonly replicas: readonly { readonly isInSync: boolean }[];
@@ -113,9 +102,9 @@ const status = async (): Promise<Status> =>
 
 test('what is written outlives SIGKILL of the engine, and the loss of a drive, which is rebuilt', async () => {
   let client = await serve();
-  await write(client, 4096, Buffer.alloc(8192, 1));
+  await client.write(4096, Buffer.alloc(8192, 1));
   assert.deepEqual(
-    await read(client, 0, 16_384),
+    await client.read(0, 16_384),
     Buffer.concat([Buffer.alloc(4096), Buffer.alloc(8192, 1), Buffer.alloc(4096)]),
   );
   client.destroy();
@@ -124,12 +113,12 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   await engine.end('SIGKILL');
   await engine.start();
   client = await serve();
-  assert.deepEqual(await read(client, 4096, 8192), Buffer.alloc(8192, 1));
+  assert.deepEqual(await client.read(4096, 8192), Buffer.alloc(8192, 1));
 
   const [, , last] = drives;
   assert(last !== undefined);
   await engine.call('drive.close', { driveId: last.driveId });
-  await write(client, 4096, Buffer.alloc(4096, 2));
+  await client.write(4096, Buffer.alloc(4096, 2));
   assert.deepEqual(
     record.members.map(([replica]) => replica),
     REPLICAS.slice(0, 2),
@@ -141,7 +130,7 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   // Of the three only the one that was rebuilt is left.
   for (const { driveId } of drives.slice(0, 2)) await engine.call('drive.close', { driveId });
   assert.deepEqual(
-    await read(client, 0, 16_384),
+    await client.read(0, 16_384),
     Buffer.concat([
       Buffer.alloc(4096),
       Buffer.alloc(4096, 2),
