@@ -1,14 +1,67 @@
 /**
  * What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, trash/VOLUME ID, usage/VOLUME ID, operation/ID, request/KEY,
- * event/ID, plugin/NAME, settings/installation
+ * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, replica/ID, set/VOLUME ID (docs/cluster.md)
  */
 
 import type { LogEvent } from './log-events.ts';
+
+/** A node of a cluster. */
+export type NodeRecord = {
+  readonly name: string;
+  readonly labels: NodeLabels;
+  /** What an operator wants of it: docs/placement.md, "Words". */
+  readonly service: 'open' | 'cordoned' | 'draining' | 'maintenance';
+  /** Where its engine listens for others. */
+  readonly peer: { readonly host: string; readonly port: number };
+  /** The run of its machine in which its control started last. */
+  readonly bootId: string;
+  /** Its engine as control saw it last: a process names itself anew with each start, and each of those has a number, from 1. */
+  readonly engine: { readonly instance: string; readonly start: number };
+  readonly createdAtMs: number;
+};
+
+/** Empty: not labelled. */
+export type NodeLabels = {
+  readonly region: string;
+  readonly zone: string;
+  readonly rack: string;
+};
+
+/** Says that a node lives: under a lease that its control renews. */
+export type AliveRecord = { readonly node: string; readonly bootId: string };
+
+/** A full copy of a volume on a drive of a node, which alone acts on it. */
+export type ReplicaRecord = {
+  /** A UUID, never used again for another. */
+  readonly id: string;
+  readonly volume: string;
+  readonly volumeId: string;
+  readonly node: string;
+  readonly drive: string;
+  readonly sizeBytes: number;
+  readonly state: 'creating' | 'ready' | 'removing';
+  /** Of its drive, as it was made: the life with which it is a member of the first set. */
+  readonly life?: number;
+  /** Why it could not be made. */
+  readonly error?: { readonly code: string; readonly message: string };
+};
+
+/** What a volume with several replicas wants of them. */
+export type Replication = {
+  /** 1 to 5. */
+  readonly count: number;
+  /** Never two in one domain of the level, or as few as possible. */
+  readonly spread: { readonly level: 'zone' | 'rack' | 'node'; readonly isHard: boolean };
+  /** One is to be beside its consumer. */
+  readonly local: boolean;
+};
 
 export type DriveRecord = {
   readonly name: string;
   /** Names the drive to the engine. A UUID. */
   readonly id: string;
+  /** Whose drive it is; undefined on a single machine. */
+  readonly node?: string;
   readonly path: string;
   /** Holdfast made the file, and removes it with the drive. */
   readonly made: boolean;
@@ -26,9 +79,13 @@ export type DriveRecord = {
 
 export type VolumeRecord = {
   readonly name: string;
-  /** The volume's uuid on its drive. */
+  /** Its uuid: on its drive, or in the set of its replicas. */
   readonly id: string;
+  /** Empty where it has `replication`: each of its replicas has a drive. */
   readonly drive: string;
+  readonly replication?: Replication;
+  /** The node that settles it while it is not attached: docs/cluster.md, "Who settles a volume". */
+  readonly settledBy?: string;
   readonly sizeBytes: number;
   readonly state: 'creating' | 'ready' | 'removing';
   readonly createdAtMs: number;
@@ -102,6 +159,8 @@ export type UsageRecord = {
 export type AttachmentRecord = {
   /** 32 hex digits; also the NBD export's name. */
   readonly attachId: string;
+  /** Where it is; undefined on a single machine. */
+  readonly node?: string;
   /** nbd: the socket alone; device: a block device through the attacher as well. */
   readonly wanted: 'nbd' | 'device';
   /** `reattaching`: it was attached, is wanted still, and its device is gone. */
