@@ -6,6 +6,7 @@
  */
 
 import { type ErrorRow, row } from './error-row.ts';
+import { NODE } from './node-errors.ts';
 import { STORE } from './store-errors.ts';
 
 /** Requests that nobody could carry out as they stand. */
@@ -335,11 +336,13 @@ export const ERRORS: typeof INPUT &
   typeof DRIVE &
   typeof VOLUME &
   typeof INSTALLATION &
+  typeof NODE &
   typeof STORE = {
   ...INPUT,
   ...DRIVE,
   ...VOLUME,
   ...INSTALLATION,
+  ...NODE,
   ...STORE,
 };
 
