@@ -83,7 +83,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     drives,
     volumes,
     plugins: new VolumePlugins(parts, { volumes, directory }),
-    trash: new Trash(parts),
+    trash: new Trash(parts, volumes.dataOf),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),

@@ -6,12 +6,14 @@ import { parseArgs } from 'node:util';
 
 import { tellServiceManager } from '../env/linux/service-notice.ts';
 import { readBootId } from '../env/node/boot-id.ts';
+import { readNode } from '../env/node/node-identity.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { ProcessWatch, everySecond } from '../env/node/process-watch.ts';
 import { MadeLog } from '../attacher/made-log.ts';
 import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
+import { Cluster } from './cluster/cluster.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
@@ -54,15 +56,17 @@ export async function controlMain(argv: readonly string[]): Promise<number> {
 }
 
 async function run(installation: Installation, log: Log): Promise<number> {
+  const identity = readNode(installation.directory);
   const store = await openStore(installation.directory);
   const parts: ControlParts = {
-    ...partsOf(installation, store),
+    ...partsOf(installation, store, identity?.node),
     log,
     askReconcile: () => reconciler.soon(),
   };
   const drives = new Drives(parts);
-  const volumes = new Volumes(parts, drives);
-  const trash = new Trash(parts);
+  const cluster = identity === undefined ? undefined : new Cluster(parts, identity);
+  const volumes = new Volumes(parts, drives, cluster);
+  const trash = new Trash(parts, volumes.dataOf);
   const reconciler = new Reconciler(parts, { drives, volumes, trash });
   const space = new SpaceKeeper(parts, { drives, volumes, trash });
   // Tests have a folder of their own.
@@ -90,12 +94,14 @@ async function run(installation: Installation, log: Log): Promise<number> {
     tcp: { installation, log },
   });
   parts.attacher.onReconnect = () => void reconciler.run();
+  if (cluster !== undefined) parts.engine.onReconnect = () => void cluster.onEngine();
   const ended = askedToEnd();
   await dropEarlierHolders(parts);
   await listen(rest, installation);
   await tcp.start(rest);
   await plugins.start();
   log('control.ready', { pid: process.pid });
+  cluster?.start();
   await reconciler.run();
   status.settled = true;
   tellServiceManager('READY=1');
@@ -110,6 +116,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await space.stop();
   await usage.stop();
   await health.stop();
+  await cluster?.stop();
   parts.engine.close();
   parts.attacher.close();
   await store.close();
@@ -137,10 +144,12 @@ async function listen(
 function partsOf(
   installation: Installation,
   store: ClusterStore,
+  node: string | undefined,
 ): Omit<ControlParts, 'log' | 'askReconcile'> {
   return {
     installation,
-    records: new RecordsStore(store, installation.directory),
+    records: new RecordsStore(store, installation.directory, node),
+    node,
     engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
     attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
     made: new MadeLog(installation.runDirectory),

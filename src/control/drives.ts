@@ -5,26 +5,18 @@ import path from 'node:path';
 
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
-import type { DriveRecord, OperationRecord } from '../model/records.ts';
+import type { DriveRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
 import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { deleteDriveFile, recordsInode } from './drive-file.ts';
-import {
-  FORMAT_SILENCE_MS,
-  FORMAT_WAIT_MS,
-  KEEP_FREE_BYTES,
-  needsGrowth,
-  settleGrowth,
-} from './drive-growth.ts';
+import { FORMAT_SILENCE_MS, FORMAT_WAIT_MS, needsGrowth, settleGrowth } from './drive-growth.ts';
+import { checkSpace } from './drive-space.ts';
 import { replaceFile } from './installation.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import { pathFrom } from './record-paths.ts';
 import { operationPuts } from './request-keys.ts';
-
-/** Sizes that are suggested are round, and large enough for a drive. */
-const SUGGESTED_STEP_BYTES = 256 * 1024 * 1024;
 
 export type DriveWish = {
   readonly name: string;
@@ -44,9 +36,16 @@ export class Drives {
 
   async get(name: string): Promise<DriveRecord> {
     const kept = await this.#parts.records.drive(name);
-    if (kept !== undefined) return kept.record;
+    if (kept !== undefined) return this.#here(kept.record);
     const names = (await this.#parts.records.drives()).map((drive) => drive.name);
     throw new Refusal('DRIVE_NOT_FOUND', { drive: name, hint: similar(name, names) });
+  }
+
+  #here(drive: DriveRecord): DriveRecord {
+    const { name, node = '' } = drive;
+    if (drive.node !== this.#parts.node)
+      throw new Refusal('DRIVE_ELSEWHERE', { drive: name, node });
+    return drive;
   }
 
   /** Adds a drive: formats its file or device and opens it. The same wish again is the same drive. */
@@ -58,8 +57,8 @@ export class Drives {
       const at = path.resolve(
         wish.path ?? path.join(this.#parts.installation.directory, 'drives', `${name}.img`),
       );
-      const known = drives.find((drive) => drive.name === name);
-      if (known !== undefined) return this.#same(known, { ...wish, path: at });
+      const known = (await this.#parts.records.drive(name))?.record;
+      if (known !== undefined) return this.#same(this.#here(known), { ...wish, path: at });
       const holder = drives.find((drive) => drive.path === at);
       if (holder !== undefined)
         throw new Refusal('DRIVE_PATH_USED', { drive: name, path: at, holder: holder.name });
@@ -76,6 +75,7 @@ export class Drives {
         sizeBytes: wish.sizeBytes,
         state: 'adding',
         createdAtMs: this.#parts.wallMs(),
+        ...(this.#parts.node === undefined ? {} : { node: this.#parts.node }),
       };
       const operation = await this.#want('drive.add', record, 0);
       await runOperation(this.#parts, operation, () => this.settle(name));
@@ -136,9 +136,11 @@ export class Drives {
   async #wantRemoval(name: string): Promise<OperationRecord | undefined> {
     const kept = await this.#parts.records.drive(name);
     if (kept === undefined) return undefined;
+    this.#here(kept.record);
     const { records } = this.#parts;
     const on = ({ drive }: { readonly drive: string }): boolean => drive === name;
     const volumes = [
+      ...(await records.replicas()).filter(on).map(({ volume }) => `"${volume}"`),
       ...(await records.volumes()).filter(on).map((volume) => `"${volume.name}"`),
       ...(await records.trash())
         .filter(({ volume }) => on(volume))
@@ -215,6 +217,34 @@ export class Drives {
     });
   }
 
+  /**
+   * Records a new volume, and what else `puts` has. Its drive's record is written too, as it is: a removal of the drive that has not seen
+   * the volume then conflicts. Both take turns, or volumes that are created at once would conflict with each other.
+   */
+  place(
+    volume: VolumeRecord,
+    puts: readonly { readonly key: string; readonly record: object }[],
+  ): Promise<void> {
+    const { records, turnstile } = this.#parts;
+    const driveKey = `drive/${volume.drive}`;
+    return turnstile.enter(placingOn(volume.drive), async () => {
+      const drive = await records.drive(volume.drive);
+      if (drive?.record.state !== 'ready') {
+        const state = drive?.record.state ?? 'removed';
+        throw new Refusal('DRIVE_NOT_READY', { drive: volume.drive, state });
+      }
+      await this.checkPromise(volume, volume.sizeBytes);
+      const key = `volume/${volume.name}`;
+      await records.change({
+        conditions: [
+          { key, version: 0 },
+          { key: driveKey, version: drive.version },
+        ],
+        puts: [{ key, record: volume }, { key: driveKey, record: drive.record }, ...puts],
+      });
+    });
+  }
+
   /** What the engine says of its drives, by drive id. Empty while it is away. */
   async engineStatus(): Promise<ReadonlyMap<string, JsonObject>> {
     const answer = await this.#parts.engine
@@ -240,6 +270,7 @@ export class Drives {
   /** Drives a drive's record to what it says is wanted; may be called again after a crash at any point. */
   async settle(name: string): Promise<void> {
     const kept = await this.#parts.records.drive(name);
+    if (kept?.record.node !== this.#parts.node) return;
     try {
       if (kept?.record.state === 'adding') await this.#add(kept.record);
       else if (kept?.record.state === 'removing') await this.#remove(kept.record);
@@ -358,40 +389,4 @@ export const placingOn = (drive: string): string => `placing on "${drive}"`;
 function byId(answer: JsonObject): ReadonlyMap<string, JsonObject> {
   const drives = answer['drives'] as readonly JsonObject[];
   return new Map(drives.map((drive) => [String(drive['driveId']), drive]));
-}
-
-/** Refuses before anything is made where the file system has too little room. */
-function checkSpace(at: string, wish: DriveWish): void {
-  if (wish.sizeBytes === undefined) {
-    throw new Refusal('SIZE_INVALID', {
-      size: '',
-      problem: `"${at}" is a new file and needs one (--size)`,
-    });
-  }
-  const directory = path.dirname(at);
-  if (!fs.existsSync(directory)) {
-    throw new Refusal('PATH_INVALID', { path: at, problem: 'its directory is not there' });
-  }
-  const { bavail, bsize } = fs.statfsSync(directory);
-  const free = bavail * bsize;
-  const ownBytes = wish.sparse ? 0 : wish.sizeBytes;
-  if (ownBytes + KEEP_FREE_BYTES <= free) return;
-  const keeps = `${formatSize(KEEP_FREE_BYTES)} that stays free for the host`;
-  throw new Refusal('SPACE_SHORT', {
-    path: at,
-    needed: ownBytes === 0 ? keeps : `${formatSize(ownBytes)}, and ${keeps}`,
-    free: formatSize(free),
-    alternatives: alternatives(wish, free - KEEP_FREE_BYTES),
-  });
-}
-
-/** What would fit into `roomBytes`, as the end of a sentence. */
-function alternatives(wish: DriveWish, roomBytes: number): string {
-  if (wish.sparse || roomBytes < 0) return '';
-  const fits = Math.floor(roomBytes / SUGGESTED_STEP_BYTES) * SUGGESTED_STEP_BYTES;
-  const sparse = ' or one that grows as it fills (--sparse)';
-  if (fits === 0) return ', or make a drive that grows as it fills (--sparse)';
-  // Rounded down always, as formatSize would not.
-  const size = fits < 1024 ** 3 ? `${fits / 1024 ** 2}MiB` : `${Math.floor(fits / 1024 ** 3)}GiB`;
-  return `, make a smaller drive (${size} fits: --drive-size with up, --size with drive add)${sparse}`;
 }

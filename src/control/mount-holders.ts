@@ -105,8 +105,9 @@ export function withoutHolder(
  * At a start, before anything else: containers of an earlier run of the machine hold nothing any more, and their engine asks anew for
  * those that it starts again. What nobody else holds is wanted unmounted.
  */
-export async function dropEarlierHolders({ records, bootId }: ControlParts): Promise<void> {
+export async function dropEarlierHolders({ records, bootId, node }: ControlParts): Promise<void> {
   for (const volume of await records.volumes()) {
+    if (volume.attachment?.node !== node) continue;
     const { mount } = volume;
     if (mount?.holders === undefined || mount.bootId === bootId) continue;
     const holders = mount.holders.filter((holder) => holder === API_HOLDER);

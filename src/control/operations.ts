@@ -32,6 +32,7 @@ export function newOperation(parts: ControlParts, kind: string, target: string):
     endedAtMs: undefined,
     error: undefined,
     ...(request === undefined ? {} : { request }),
+    ...(parts.node === undefined ? {} : { node: parts.node }),
   };
 }
 
@@ -81,6 +82,7 @@ export async function endInterrupted(
   failures: ReadonlyMap<string, unknown>,
 ): Promise<void> {
   for (const operation of await parts.records.operations()) {
+    if (operation.node !== parts.node) continue;
     if (operation.state !== 'running' || parts.progress.isUnderWay(operation.id)) continue;
     const failure = failureOf(operation, failures);
     if (isPassing(failure)) continue;

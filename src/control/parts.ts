@@ -15,6 +15,8 @@ export type ControlParts = {
   readonly records: RecordsStore;
   readonly engine: LineClient;
   readonly attacher: LineClient;
+  /** Its name in the cluster; undefined on a single machine. */
+  readonly node?: string | undefined;
   readonly made: MadeLog;
   readonly log: Log;
   /** One change at a time for each drive and volume. */

@@ -6,7 +6,13 @@
 import { mountAt } from '../attacher/mount-table.ts';
 import { sweepLeftovers } from '../attacher/sweep.ts';
 import { Fault, Refusal } from '../model/errors.ts';
-import { type MountRecord, type Subject, type VolumeRecord, isLost } from '../model/records.ts';
+import {
+  type MountRecord,
+  type Subject,
+  type VolumeRecord,
+  isLost,
+  settlerOf,
+} from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
@@ -105,7 +111,7 @@ export class Reconciler {
       await attempt(`drive/${name}`, () => this.#drives.settle(name));
     }
     const lost = await this.#lostDevices();
-    for (const { name } of await records.volumes()) {
+    for (const { name } of await this.#ownVolumes()) {
       await attempt(`volume/${name}`, () => this.#settleVolume(name, lost));
     }
     await this.#trash.resumeEmptying();
@@ -115,9 +121,14 @@ export class Reconciler {
     await endInterrupted(this.#parts, failures);
     await records.trim(this.#parts.wallMs());
     if ([...failures.values()].some((error) => isPassing(error))) this.soon();
-    else if (this.#timer === undefined && (await records.volumes()).some(isLost)) {
+    else if (this.#timer === undefined && (await this.#ownVolumes()).some(isLost)) {
       this.#after(RESTORE_MS);
     }
+  }
+
+  async #ownVolumes(): Promise<readonly VolumeRecord[]> {
+    const { records, node } = this.#parts;
+    return (await records.volumes()).filter((volume) => settlerOf(volume) === node);
   }
 
   /** One that fails for the same reason each time is told once. */
@@ -132,7 +143,7 @@ export class Reconciler {
 
   /** Attach ids of volumes whose block devices are gone; undefined while the attacher is away. */
   async #lostDevices(): Promise<ReadonlySet<string> | undefined> {
-    const wanted = (await this.#parts.records.volumes()).flatMap(({ attachment }) =>
+    const wanted = (await this.#ownVolumes()).flatMap(({ attachment }) =>
       attachment?.wanted === 'device' && attachment.state === 'attached'
         ? [attachment.attachId]
         : [],
@@ -225,7 +236,7 @@ export class Reconciler {
   async #releaseAll(): Promise<ReleasedView> {
     const { records, turnstile } = this.#parts;
     const released: ReleasedView = { problems: [], stopped: [] };
-    for (const { name } of await records.volumes()) {
+    for (const { name } of await this.#ownVolumes()) {
       await turnstile.enter(`volume/${name}`, async () => {
         const kept = await records.volume(name);
         if (kept?.record.attachment?.device === undefined) return;

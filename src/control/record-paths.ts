@@ -15,8 +15,11 @@ export class RecordPaths {
   readonly #realDirectory: string;
   readonly #sockets: string;
 
-  /** `directory`: the installation's, absolute. */
-  constructor(directory: string) {
+  readonly #node: string | undefined;
+
+  /** `directory`: the installation's, absolute; `node`: undefined on a single machine. What is another node's stays as it is kept. */
+  constructor(directory: string, node?: string) {
+    this.#node = node;
     this.#directory = directory;
     this.#realDirectory = fs.existsSync(directory) ? fs.realpathSync(directory) : directory;
     this.#sockets = path.join(runDirectoryOf(directory), 'nbd');
@@ -40,10 +43,12 @@ export class RecordPaths {
   }
 
   drive(kept: DriveRecord): DriveRecord {
+    if (kept.node !== this.#node) return kept;
     return { ...kept, path: path.resolve(this.#directory, kept.path) };
   }
 
   volume(kept: VolumeRecord): VolumeRecord {
+    if (kept.attachment?.node !== this.#node) return kept;
     return withPaths(kept, {
       mountPath: (at) => path.resolve(this.#realDirectory, at),
       socketPath: (at) => path.join(this.#sockets, path.basename(at)),

@@ -12,18 +12,25 @@ import { Refusal } from '../model/errors.ts';
 import type {
   DriveRecord,
   EventRecord,
+  NodeRecord,
   OperationRecord,
   PluginRecord,
+  ReplicaRecord,
   RequestRecord,
   TrashRecord,
   UsageRecord,
   VolumeRecord,
 } from '../model/records.ts';
 import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
+import { recordOfJson } from '../peer/record-json.ts';
+import type { Record as SetRecord } from '../replication/record.ts';
 import { RecordIndex } from './record-index.ts';
 import { RecordPaths } from './record-paths.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
+
+/** As JSON has a {@link SetRecord}, as far as lists look at it. */
+type KeptSet = { readonly members: readonly (readonly [string, number])[] };
 
 export const SETTINGS_KEY = 'settings/installation';
 /** Operations and events kept: the newest. */
@@ -37,14 +44,21 @@ export class RecordsStore {
   readonly #store: ClusterStore;
   readonly #volumes: RecordIndex<VolumeRecord>;
   readonly #usages: RecordIndex<UsageRecord>;
+  readonly #replicas: RecordIndex<ReplicaRecord>;
+  readonly #sets: RecordIndex<KeptSet>;
   readonly #paths: RecordPaths;
+  /** Undefined on a single machine. */
+  readonly #node: string | undefined;
   #endedCount = 0;
   #eventCount = 0;
 
-  /** `directory`: the installation's. */
-  constructor(store: ClusterStore, directory: string) {
+  /** `directory`: the installation's; `node`: undefined on a single machine. */
+  constructor(store: ClusterStore, directory: string, node?: string) {
     this.#store = store;
-    this.#paths = new RecordPaths(directory);
+    this.#node = node;
+    this.#paths = new RecordPaths(directory, node);
+    this.#replicas = new RecordIndex(store, 'replica/', (value: ReplicaRecord) => value);
+    this.#sets = new RecordIndex(store, 'set/', (value: KeptSet) => value);
     this.#volumes = new RecordIndex(store, 'volume/', (value: VolumeRecord) =>
       this.#paths.volume(value),
     );
@@ -56,12 +70,48 @@ export class RecordsStore {
     return found && { ...found, record: this.#paths.drive(found.record) };
   }
 
+  /** A volume's set of replicas: docs/replication.md, "State". */
+  async set(volumeId: string): Promise<Kept<SetRecord> | undefined> {
+    const found = kept<object>(await this.#store.get(`set/${volumeId}`));
+    return found && { ...found, record: recordOfJson(found.record) };
+  }
+
+  /** The replicas that have every acknowledged write of a volume; a moment ago. */
+  async membersOf(volumeId: string): Promise<ReadonlySet<string>> {
+    const set = await this.#sets.get(volumeId);
+    return new Set(set?.members.map(([replica]) => replica));
+  }
+
+  async node(name: string): Promise<Kept<NodeRecord> | undefined> {
+    return kept<NodeRecord>(await this.#store.get(`node/${name}`));
+  }
+
+  /** In order of name. */
+  nodes(): Promise<NodeRecord[]> {
+    return this.#all<NodeRecord>('node/');
+  }
+
+  async replica(id: string): Promise<Kept<ReplicaRecord> | undefined> {
+    return kept<ReplicaRecord>(await this.#store.get(`replica/${id}`));
+  }
+
+  /** Of all nodes. */
+  replicas(): Promise<readonly ReplicaRecord[]> {
+    return this.#replicas.all();
+  }
+
   async volume(name: string): Promise<Kept<VolumeRecord> | undefined> {
     const found = kept<VolumeRecord>(await this.#store.get(`volume/${name}`));
     return found && { ...found, record: this.#paths.volume(found.record) };
   }
 
+  /** This node's. */
   async drives(): Promise<DriveRecord[]> {
+    return (await this.everyDrive()).filter(({ node }) => node === this.#node);
+  }
+
+  /** Of all nodes, in order of name. */
+  async everyDrive(): Promise<DriveRecord[]> {
     return (await this.#all<DriveRecord>('drive/')).map((record) => this.#paths.drive(record));
   }
 
@@ -159,11 +209,15 @@ export class RecordsStore {
         // It may have taken effect: what is read next from the store tells.
         this.#volumes.forget();
         this.#usages.forget();
+        this.#replicas.forget();
+        this.#sets.forget();
         throw error;
       });
     if (result.kind === 'conflict') throw new Refusal('STORE_CONFLICT', { key: result.key });
     await this.#volumes.committed(result, { puts, deletes });
     await this.#usages.committed(result, { puts, deletes });
+    await this.#replicas.committed(result, { puts, deletes });
+    await this.#sets.committed(result, { puts, deletes });
   }
 
   /** Puts and deletes records that do not depend on each other, in as many transactions as they take. */

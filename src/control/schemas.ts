@@ -5,6 +5,7 @@ import { type Static, Type } from 'typebox';
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { LABEL_COUNT_MAX } from '../model/labels.ts';
 import { SIZE_BYTES_MAX } from '../model/sizes.ts';
+import { Replicas, ReplicasBody } from './replica-schemas.ts';
 
 /** Entries of one answer. */
 export const PAGE_COUNT_MAX = 1000;
@@ -95,6 +96,7 @@ export const VolumeBody = Type.Object(
     owner: Type.Optional(OwnerBody),
     labels: Type.Optional(LabelsBody),
     autoGrow: Type.Optional(AutoGrow),
+    replicas: Type.Optional(ReplicasBody),
   },
   { additionalProperties: false },
 );
@@ -144,7 +146,14 @@ export const VolumeQuery = Type.Object(
 );
 
 export const AttachmentBody = Type.Object(
-  { as: Type.Union([Type.Literal('nbd'), Type.Literal('device')]) },
+  {
+    as: Type.Union([Type.Literal('nbd'), Type.Literal('device')]),
+    force: Type.Optional(
+      Type.Boolean({
+        description: 'Take it from the node that has it: what that still does has no effect',
+      }),
+    ),
+  },
   { additionalProperties: false },
 );
 
@@ -215,9 +224,11 @@ export const Volume = Type.Object({
   ),
   autoGrow: Nullable(Type.Object({ stepBytes: Type.Integer(), ceilingBytes: Type.Integer() })),
   highWaterBytes: Nullable(Type.Integer({ description: 'The most that was allocated' })),
+  replicas: Replicas,
   attachment: Nullable(
     Type.Object({
       attachId: Type.String(),
+      node: Nullable(Type.String({ description: 'Of a cluster, where it is attached' })),
       as: Type.String(),
       state: Type.String(),
       uri: Nullable(Type.String({ description: 'nbd+unix URI' })),

@@ -65,6 +65,7 @@ export class SpaceKeeper {
     await this.#tellFullDrives();
     for (const volume of await this.#parts.records.volumes()) {
       if (volume.autoGrow === undefined || volume.attachment === undefined) continue;
+      if (volume.attachment.node !== this.#parts.node) continue;
       await this.#growIfFull(volume, volume.autoGrow);
     }
   }

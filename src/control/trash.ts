@@ -9,6 +9,7 @@ import { endedOperation, isPassing, newOperation, runOperation } from './operati
 import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
+import type { VolumeData } from './volume-data.ts';
 
 /** Moves a volume that is at rest into the trash, in one transaction. The caller holds the volume's turn. */
 export async function throwAway(
@@ -39,9 +40,11 @@ const WHOLE_TRASH = 'trash/all';
 
 export class Trash {
   readonly #parts: ControlParts;
+  readonly #dataOf: (volume: VolumeRecord) => VolumeData;
 
-  constructor(parts: ControlParts) {
+  constructor(parts: ControlParts, dataOf: (volume: VolumeRecord) => VolumeData) {
     this.#parts = parts;
+    this.#dataOf = dataOf;
   }
 
   /** The volume of this id or name in the trash, of several that had the name the last one. Throws TRASH_NOT_FOUND. */
@@ -208,10 +211,10 @@ export class Trash {
 
   /** Ends a purge that was begun; may be called again after a crash at any point. The caller holds the turn `trash/ID`. */
   async settle(id: string): Promise<void> {
-    const { engine, records, onStep } = this.#parts;
+    const { records, onStep } = this.#parts;
     const kept = await records.trashed(id);
     if (kept?.record.state !== 'purging') return;
-    await engine.call('volume.delete', { uuid: id });
+    await this.#dataOf(kept.record.volume).remove(kept.record.volume);
     onStep('trash.purge: gone');
     await records.change({ deletes: [`trash/${id}`, `usage/${id}`] });
   }

@@ -76,11 +76,13 @@ export function viewVolume(
     unusedSince: timeOr(unusedSinceMs(record, usage)),
     autoGrow: record.autoGrow ?? null,
     highWaterBytes: highWater(status, usage),
+    replicas: (status?.['replicas'] ?? []) as VolumeView['replicas'],
     attachment:
       attachment === undefined
         ? null
         : {
             attachId: attachment.attachId,
+            node: attachment.node ?? null,
             as: attachment.wanted,
             state: attachment.state,
             uri:

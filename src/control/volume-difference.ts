@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import type { Owner, VolumeRecord } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
-import type { VolumeWish } from './volumes.ts';
+import type { VolumeWish } from './volume-wish.ts';
 
 /** In words, as the end of "there is one of that name with"; undefined: it is the same. What the wish does not name may be anything. */
 export function differenceOf(record: VolumeRecord, wish: VolumeWish): string | undefined {

@@ -6,10 +6,9 @@
 import path from 'node:path';
 
 import { mountAt } from '../attacher/mount-table.ts';
-import { Fault, Refusal } from '../model/errors.ts';
+import { Fault } from '../model/errors.ts';
 import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
 import { formatSize } from '../model/sizes.ts';
-import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import { waitForLeftPrograms } from './left-programs.ts';
 import {
@@ -26,6 +25,7 @@ import { isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import type { Amount } from './progress.ts';
 import { described } from './volume-change.ts';
+import { type VolumeData, driveStatus, textOf } from './volume-data.ts';
 
 const RESIZE_ENDED = { resizeToBytes: undefined, describeAs: undefined };
 
@@ -34,11 +34,13 @@ export type Restore = 'nothing' | 'attachment' | 'all';
 
 export class VolumeSettler {
   readonly #parts: ControlParts;
+  readonly #dataOf: (volume: VolumeRecord) => VolumeData;
   /** What fsck said of volumes that were mounted again by themselves. */
   readonly checks: Map<string, string> = new Map();
 
-  constructor(parts: ControlParts) {
+  constructor(parts: ControlParts, dataOf: (volume: VolumeRecord) => VolumeData) {
     this.#parts = parts;
+    this.#dataOf = dataOf;
   }
 
   /** Returns when nothing is wanted any more. The caller holds the volume's turn. */
@@ -87,13 +89,8 @@ export class VolumeSettler {
 
   async #create(volume: VolumeRecord): Promise<void> {
     this.#show(volume, 'creating it');
-    const drive = await this.#parts.records.drive(volume.drive);
     try {
-      await this.#parts.engine.call('volume.create', {
-        driveId: drive?.record.id ?? '',
-        uuid: volume.id,
-        sizeBytes: volume.sizeBytes,
-      });
+      await this.#dataOf(volume).create(volume);
     } catch (error) {
       if (!isPassing(error))
         await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
@@ -105,7 +102,7 @@ export class VolumeSettler {
 
   async #remove(volume: VolumeRecord): Promise<void> {
     this.#show(volume, 'removing it');
-    await this.#parts.engine.call('volume.delete', { uuid: volume.id });
+    await this.#dataOf(volume).remove(volume);
     this.#parts.onStep('volume.delete: gone');
     await this.#parts.records.change({
       deletes: [`volume/${volume.name}`, `usage/${volume.id}`],
@@ -113,19 +110,16 @@ export class VolumeSettler {
   }
 
   async #attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
-    const { engine, attacher, onStep } = this.#parts;
+    const { attacher, onStep } = this.#parts;
     const { attachId } = attachment;
     this.#show(volume, 'attaching it');
     try {
-      const served = await engine
-        .call('volume.attach', { uuid: volume.id, attachId, epoch: volume.epoch })
-        .catch((error: unknown) => this.#explain(volume, error));
+      const socketPath = await this.#dataOf(volume).attach(volume, attachment);
       onStep('volume.attach: served');
-      const socketPath = text(served, 'socketPath');
       let device: string | undefined;
       if (attachment.wanted === 'device') {
         const { sizeBytes, id: uuid } = volume;
-        device = text(
+        device = textOf(
           await attacher.call('attach', { attachId, uuid, socketPath, sizeBytes }),
           'device',
         );
@@ -152,7 +146,7 @@ export class VolumeSettler {
   }
 
   async #detach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
-    const { engine, attacher, onStep } = this.#parts;
+    const { attacher, onStep } = this.#parts;
     const { attachId } = attachment;
     // One that is undone never came so far.
     const wasAttached = attachment.socketPath !== undefined;
@@ -160,7 +154,7 @@ export class VolumeSettler {
     try {
       if (attachment.wanted === 'device') await attacher.call('detach', { attachId });
       onStep('volume.detach: device');
-      await engine.call('volume.detach', { uuid: volume.id, attachId });
+      await this.#dataOf(volume).detach(volume, attachment);
       onStep('volume.detach: gone');
       await this.#put({
         ...volume,
@@ -231,16 +225,15 @@ export class VolumeSettler {
   }
 
   async #ensureFileSystem(volume: VolumeRecord, mount: MountRecord): Promise<'made' | 'found'> {
-    const { engine, onStep } = this.#parts;
-    const { name, id, attachment, wasMounted } = volume;
+    const { onStep } = this.#parts;
+    const { name, attachment } = volume;
     const { path: at, fsType, force } = mount;
     const target = { volume: name, device: attachment?.device ?? '' };
     await refuseMountPoint(at, target);
-    const { allocatedBytes } = await engine.call('volume.status', { uuid: id });
     return ensureFileSystem(target, {
       fsType,
       force,
-      isBlank: allocatedBytes === 0 && wasMounted !== true,
+      isBlank: await this.#dataOf(volume).isBlank(volume),
       // What a crash leaves half made is no longer blank.
       onMake: async () => {
         await this.#put({ ...volume, mount: { ...mount, force: true } });
@@ -259,24 +252,11 @@ export class VolumeSettler {
     return new Fault('MOUNT_FAILED', { volume: volume.name, problem });
   }
 
-  /** The engine knows no volume of a drive that it could not open. */
-  async #explain(volume: VolumeRecord, error: unknown): Promise<never> {
-    if (!(error instanceof Refusal) || error.code !== 'VOLUME_NOT_FOUND') throw error;
-    const status = await this.#driveStatus(volume);
-    if (status?.['state'] === 'open') throw new Refusal('VOLUME_LOST', { volume: volume.name });
-    const state = `${String(status?.['state'] ?? 'not open')}: ${String(status?.['reason'] ?? '')}`;
-    throw new Refusal('DRIVE_NOT_READY', { drive: volume.drive, state });
-  }
-
   /** Free on the volume's drive. */
   async #roomBytes(volume: VolumeRecord): Promise<number> {
-    return Number((await this.#driveStatus(volume))?.['freeBytes'] ?? 0);
-  }
-
-  async #driveStatus({ drive: name }: VolumeRecord): Promise<JsonObject | undefined> {
-    const drive = await this.#parts.records.drive(name);
-    const { drives } = await this.#parts.engine.call('drive.list', {});
-    return (drives as readonly JsonObject[]).find(({ driveId }) => driveId === drive?.record.id);
+    // Where replicas lie, the nodes look after it.
+    if (volume.replication !== undefined) return Number.POSITIVE_INFINITY;
+    return Number((await driveStatus(this.#parts, volume.drive))?.['freeBytes'] ?? 0);
   }
 
   async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
@@ -322,12 +302,12 @@ export class VolumeSettler {
   }
 
   async #resize(volume: VolumeRecord, sizeBytes: number): Promise<void> {
-    const { engine, attacher, onStep } = this.#parts;
+    const { attacher, onStep } = this.#parts;
     const { attachment, mount } = volume;
     let resized = volume;
     this.#show(volume, 'growing it');
     try {
-      await engine.call('volume.resize', { uuid: volume.id, sizeBytes });
+      await this.#dataOf(volume).resize(volume, sizeBytes);
       onStep('volume.resize: volume');
       // What comes after may be refused, and the volume has its new size nevertheless.
       resized = { ...described(volume, volume.describeAs), sizeBytes };
@@ -360,12 +340,4 @@ export async function tellUnclean(parts: ControlParts, volume: VolumeRecord): Pr
     cause: 'writes failed while it was mounted: its drive is full, or gave errors',
   });
   return fault;
-}
-
-function text(answer: JsonObject, name: string): string {
-  const value = answer[name];
-  if (typeof value !== 'string') {
-    throw new Refusal('ENGINE_REFUSED', { call: name, problem: `its answer has no "${name}"` });
-  }
-  return value;
 }

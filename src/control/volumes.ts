@@ -4,17 +4,17 @@ import path from 'node:path';
 
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
-import type {
-  AutoGrow,
-  Labels,
-  MountRecord,
-  OperationRecord,
-  Owner,
-  TrashRecord,
-  VolumeRecord,
+import {
+  type MountRecord,
+  type OperationRecord,
+  type TrashRecord,
+  type VolumeRecord,
+  settlerOf,
 } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import type { Cluster } from './cluster/cluster.ts';
+import { ReplicatedData, replicatedStatuses } from './cluster/replicated-data.ts';
 import { type Drives, placingOn } from './drives.ts';
 import { trimMounted } from './file-systems.ts';
 import {
@@ -33,33 +33,29 @@ import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
 import { type VolumeChange, described, descriptionIn } from './volume-change.ts';
 import { differenceOf } from './volume-difference.ts';
+import { type VolumeWish, replicationOf } from './volume-wish.ts';
+import { DriveVolumeData, type VolumeData, engineStatuses } from './volume-data.ts';
 import { type Restore, VolumeSettler } from './volume-settler.ts';
 
-/** One call asks for no more. */
-const STATUS_COUNT_MAX = 128;
-
-export type VolumeWish = {
-  readonly name: string;
-  readonly sizeBytes: number;
-  /** The one with the most space without it. */
-  readonly drive: string | undefined;
-  readonly owner?: Owner | undefined;
-  readonly labels?: Labels | undefined;
-  readonly autoGrow?: AutoGrow | undefined;
-  readonly createdBy?: string | undefined;
-  readonly plugin?: string | undefined;
-  readonly fsType?: 'ext4' | 'xfs' | undefined;
-};
+export type AttachWish = { readonly as: 'nbd' | 'device'; readonly force?: boolean | undefined };
 
 export class Volumes {
   readonly #parts: ControlParts;
   readonly #drives: Drives;
+  readonly #cluster: Cluster | undefined;
   readonly settler: VolumeSettler;
+  /** What carries out what is wanted of a volume. */
+  readonly dataOf: (volume: VolumeRecord) => VolumeData;
 
-  constructor(parts: ControlParts, drives: Drives) {
+  /** `cluster`: undefined on a single machine. */
+  constructor(parts: ControlParts, drives: Drives, cluster?: Cluster) {
     this.#parts = parts;
     this.#drives = drives;
-    this.settler = new VolumeSettler(parts);
+    this.#cluster = cluster;
+    const onDrive = new DriveVolumeData(parts);
+    const replicated = cluster === undefined ? onDrive : new ReplicatedData(parts, cluster);
+    this.dataOf = ({ replication }) => (replication === undefined ? onDrive : replicated);
+    this.settler = new VolumeSettler(parts, this.dataOf);
   }
 
   /** The volume of this name. Throws VOLUME_NOT_FOUND, with a name that is like it. */
@@ -77,12 +73,14 @@ export class Volumes {
       await this.#atRest(name);
       const known = await this.#parts.records.volume(name);
       if (known !== undefined) return this.#same(known.record, wish);
-      const drive = await this.#drives.choose(wish.drive, name);
+      const replication = await replicationOf(this.#parts, wish);
+      const drive = replication === undefined ? await this.#drives.choose(wish.drive, name) : '';
       const describeAs = descriptionIn(wish, wish.sizeBytes);
       const record: VolumeRecord = {
         name,
         id: this.#parts.newId(),
         drive,
+        ...(replication === undefined ? {} : { replication }),
         sizeBytes: wish.sizeBytes,
         state: 'creating',
         createdAtMs: this.#parts.wallMs(),
@@ -108,6 +106,9 @@ export class Volumes {
 
   /** Ends what an earlier request left half done, as it can be. Throws while it cannot be ended yet. */
   async #atRest(name: string): Promise<void> {
+    const volume = (await this.#parts.records.volume(name))?.record;
+    // Another node settles it; whoever goes on asks which.
+    if (volume !== undefined && settlerOf(volume) !== this.#parts.node) return;
     await this.settler.settle(name).catch((error: unknown) => {
       if (isPassing(error)) throw error;
     });
@@ -126,6 +127,7 @@ export class Volumes {
       const kept = await this.#parts.records.volume(name);
       if (kept === undefined) return { removed: false };
       const { record } = kept;
+      this.#cluster?.refuseElsewhere(record, 'remove');
       refuseHeld(record, 'remove');
       if (record.mount !== undefined || record.attachment !== undefined) {
         throw new Refusal('VOLUME_ATTACHED', { volume: name });
@@ -146,7 +148,7 @@ export class Volumes {
   change(name: string, wish: VolumeChange): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
+      const record = await this.#mine(name, 'change');
       const sizeBytes = wish.sizeBytes ?? record.sizeBytes;
       const describeAs = descriptionIn(wish, sizeBytes);
       if (await this.#needsResize(record, wish.sizeBytes)) {
@@ -175,11 +177,17 @@ export class Volumes {
     return true;
   }
 
-  /** Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. */
-  attach(name: string, wanted: 'nbd' | 'device'): Promise<VolumeRecord> {
+  /**
+   * Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. `force` takes it from the
+   * node that has it: whatever that still does with it has no effect from then on.
+   */
+  attach(name: string, { as: wanted, force = false }: AttachWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
+      const present = await this.get(name);
+      const isTaken = force && present.attachment?.node !== this.#parts.node;
+      if (!isTaken) this.#cluster?.refuseElsewhere(present, 'attach');
+      const record = isTaken ? { ...present, attachment: undefined, mount: undefined } : present;
       if (record.attachment !== undefined) {
         if (record.attachment.wanted !== wanted) throw attachedOtherwise(record, wanted);
         if (record.attachment.state !== 'reattaching') return record;
@@ -199,6 +207,7 @@ export class Volumes {
       epoch: Math.max(record.epoch, onDrive) + 1,
       attachment: {
         attachId: this.#parts.newAttachId(),
+        ...(this.#parts.node === undefined ? {} : { node: this.#parts.node }),
         wanted,
         state: 'attaching',
         socketPath: undefined,
@@ -211,7 +220,7 @@ export class Volumes {
   detach(name: string): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
+      const record = await this.#mine(name, 'detach');
       refuseHeld(record, 'detach');
       if (record.mount !== undefined) {
         throw new Refusal('VOLUME_MOUNTED', { volume: name, path: record.mount.path });
@@ -230,7 +239,7 @@ export class Volumes {
   mount(name: string, wish: MountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
+      const record = await this.#mine(name, 'mount');
       const at = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
       if (!path.isAbsolute(at)) {
         throw new Refusal('PATH_INVALID', { path: at, problem: 'it must begin with "/"' });
@@ -258,7 +267,7 @@ export class Volumes {
   unmount(name: string, wish: UnmountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
+      const record = await this.#mine(name, 'unmount');
       const { mount: known } = record;
       if (known === undefined) return record;
       const mount = withoutHolder(record, known, wish);
@@ -272,7 +281,7 @@ export class Volumes {
   trim(name: string): Promise<void> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const { mount } = await this.get(name);
+      const { mount } = await this.#mine(name, 'trim');
       if (mount === undefined) throw new Refusal('VOLUME_NOT_MOUNTED', { volume: name });
       const operation = newOperation(this.#parts, 'volume.trim', `volume/${name}`);
       await this.#parts.records.change({ puts: operationPuts(operation) });
@@ -291,26 +300,22 @@ export class Volumes {
   }
 
   /** What the engine says of one volume; undefined while it is away. */
-  async engineStatusOf({ id }: VolumeRecord): Promise<JsonObject | undefined> {
-    const bounds = { waitMs: 1000, silenceMs: 2000 };
-    return this.#parts.engine.call('volume.status', { uuid: id }, bounds).catch(() => undefined);
+  engineStatusOf(record: VolumeRecord): Promise<JsonObject | undefined> {
+    return this.dataOf(record).status(record);
   }
 
   /** What the engine says of these volumes, by volume id. What it does not answer in time is left out. */
   async engineStatus(ids: readonly string[]): Promise<ReadonlyMap<string, JsonObject>> {
-    const calls: Promise<JsonObject | undefined>[] = [];
-    for (let from = 0; from < ids.length; from += STATUS_COUNT_MAX) {
-      const uuids = ids.slice(from, from + STATUS_COUNT_MAX);
-      const bounds = { waitMs: 1000, silenceMs: 2000 };
-      calls.push(this.#parts.engine.call('volume.list', { uuids }, bounds).catch(() => undefined));
-    }
-    const statuses = new Map<string, JsonObject>();
-    for (const answer of await Promise.all(calls)) {
-      for (const volume of (answer?.['volumes'] ?? []) as readonly JsonObject[]) {
-        statuses.set(String(volume['uuid']), volume);
-      }
-    }
-    return statuses;
+    const statuses = await engineStatuses(this.#parts.engine, ids);
+    if (this.#cluster === undefined) return statuses;
+    return new Map([...statuses, ...(await replicatedStatuses(this.#parts, ids))]);
+  }
+
+  /** A volume that no other node has attached. Throws VOLUME_NOT_FOUND, VOLUME_ELSEWHERE. */
+  async #mine(name: string, action: string): Promise<VolumeRecord> {
+    const record = await this.get(name);
+    this.#cluster?.refuseElsewhere(record, action);
+    return record;
   }
 
   #inTurn<T>(name: string, task: () => Promise<T>): Promise<T> {
@@ -320,9 +325,11 @@ export class Volumes {
   /** Records the wanted state with its operation, and settles. */
   async #want(
     kind: string,
-    record: VolumeRecord,
+    wanted: VolumeRecord,
     options: { readonly isNew?: boolean; readonly restore?: Restore } = {},
   ): Promise<void> {
+    const { node } = this.#parts;
+    const record = node === undefined ? wanted : { ...wanted, settledBy: node };
     const key = `volume/${record.name}`;
     const { resizeToBytes: sizeBytes } = record;
     const operation: OperationRecord = {
@@ -350,32 +357,12 @@ export class Volumes {
     this.#parts.onStep(`${kind}: done`);
   }
 
-  /**
-   * Records a new volume. Its drive's record is written too, as it is: a removal of the drive that has not seen the volume then
-   * conflicts. Both take turns, or volumes that are created at once would conflict with each other.
-   */
   #place(record: VolumeRecord, operation: OperationRecord): Promise<void> {
-    const driveKey = `drive/${record.drive}`;
-    return this.#parts.turnstile.enter(placingOn(record.drive), async () => {
-      const drive = await this.#parts.records.drive(record.drive);
-      if (drive?.record.state !== 'ready') {
-        const state = drive?.record.state ?? 'removed';
-        throw new Refusal('DRIVE_NOT_READY', { drive: record.drive, state });
-      }
-      await this.#drives.checkPromise(record, record.sizeBytes);
-      const key = `volume/${record.name}`;
-      await this.#parts.records.change({
-        conditions: [
-          { key, version: 0 },
-          { key: driveKey, version: drive.version },
-        ],
-        puts: [
-          { key, record },
-          { key: driveKey, record: drive.record },
-          ...operationPuts(operation),
-        ],
-      });
-    });
+    const { replication } = record;
+    const puts = operationPuts(operation);
+    return this.#cluster !== undefined && replication !== undefined
+      ? this.#cluster.place({ ...record, replication }, puts)
+      : this.#drives.place(record, puts);
   }
 }
 

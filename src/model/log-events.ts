@@ -55,6 +55,7 @@ export const LOG_EVENTS = {
   'volume.not_grown': warning('A volume is nearly full and cannot grow'),
   'volume.unmounted_unclean': warning('A file system had stopped writing before it was unmounted'),
   'volume.restored': info('A volume that could not be mounted or attached again is, at last'),
+  'volume.head_ended': warning('A node no longer serves a volume'),
   'volume.reattached': warning('A volume had lost its block device, and has it again'),
 
   'attacher.ready': info('The attacher serves'),
@@ -73,6 +74,8 @@ export const LOG_EVENTS = {
   'control.ended': info('Control has ended in order'),
   'control.look_failed': warning('Control could not look how the installation is'),
   'control.space_lost': warning('Control could not look after space'),
+  'control.watch_lost': warning('Control does not hear what other nodes change'),
+  'cluster.put_off': info('Something that is wanted of this node is tried again'),
   'control.usage_lost': warning('What is known of the use of volumes could not be kept'),
   'api.listening': info('The API listens on TCP'),
   'api.not_listening': error('The API cannot listen on TCP'),

@@ -11,4 +11,35 @@ export const NODE = {
       wayOut: 'docs/cluster.md has what a node keeps of itself ("One node on disk")',
     },
   ),
+  DRIVE_ELSEWHERE: row(409, 'never', 'Drive "{drive}" is of node "{node}"', {
+    wayOut: 'Ask that node (--node {node})',
+  }),
+  VOLUME_NO_PLACE: row(
+    507,
+    'later',
+    'Cannot create volume "{volume}" with {replicas} replicas: {problem}',
+    { wayOut: 'Any of these is enough: {helps}' },
+  ),
+  VOLUME_ELSEWHERE: row(
+    409,
+    'later',
+    'Cannot {action} volume "{volume}" here: node "{node}" has it',
+    {
+      wayOut:
+        'Ask that node (--node {node}); if it is gone for good: holdfast volume attach {volume} --force',
+    },
+  ),
+  VOLUME_SESSION_OVER: row(
+    409,
+    'later',
+    'Cannot serve volume "{volume}" under its attachment any more: that was ended, since what its client wrote may be lost',
+    { wayOut: 'Detach it (holdfast volume detach {volume} --force), and attach it anew' },
+  ),
+  REPLICAS_INVALID: row(400, 'never', 'Cannot use {wanted}: {problem}', { exit: 2 }),
+  REPLICA_NOT_MADE: row(
+    503,
+    'later',
+    'Cannot create volume "{volume}": node "{node}" did not make its replica on drive "{drive}": {problem}',
+    { wayOut: 'holdfast node ls shows which nodes answer; try again' },
+  ),
 } as const satisfies Record<string, ErrorRow>;

@@ -32,7 +32,7 @@ export type AliveRecord = { readonly node: string; readonly bootId: string };
 
 /** A full copy of a volume on a drive of a node, which alone acts on it. */
 export type ReplicaRecord = {
-  /** A UUID, never used again for another. */
+  /** 32 hex digits, never used again for another. */
   readonly id: string;
   readonly volume: string;
   readonly volumeId: string;
@@ -121,6 +121,10 @@ export type VolumeDescription = {
   readonly autoGrow?: AutoGrow | null | undefined;
 };
 
+/** The node that does what is wanted of a volume; undefined on a single machine. */
+export const settlerOf = ({ attachment, settledBy }: VolumeRecord): string | undefined =>
+  attachment?.node ?? settledBy;
+
 /** Whether a volume was attached or mounted, is to be so still, and is not. */
 export const isLost = ({ attachment, mount }: VolumeRecord): boolean =>
   attachment?.state === 'reattaching' || mount?.state === 'remounting';
@@ -204,6 +208,8 @@ export type OperationRecord = {
     | undefined;
   /** The fingerprint of the request that began it. */
   readonly request?: string;
+  /** The node that carries it out; undefined on a single machine. */
+  readonly node?: string;
   /** Of a resize: what the volume is to have. */
   readonly sizeBytes?: number;
   /** Of emptying the trash: how many volumes it removes. */

@@ -17,6 +17,11 @@ export function recordJson(record: Record): Fields {
   return { ...record, members: [...record.members] };
 }
 
+/** The record that {@link recordJson} has formed. Anything else is a bug of whoever kept it. */
+export function recordOfJson(json: unknown): Record {
+  return recordOf(fieldsOf(json));
+}
+
 /** The body in `text`; undefined: it is none. What is not known is left out. */
 export function parseRecord(text: string): RecordBody | undefined {
   try {

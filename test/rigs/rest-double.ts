@@ -241,7 +241,7 @@ function openApp(
     version: '0',
     records: parts.records,
     progress: parts.progress,
-    trash: new Trash(parts),
+    trash: new Trash(parts, uses.volumes.dataOf),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '0', watch: new ProcessWatch(() => undefined) }),

@@ -17,7 +17,17 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   engine: ['lib', 'model', 'env', 'wire', 'store', 'replication', 'peer'],
   attacher: ['lib', 'model', 'env', 'wire'],
   // It sweeps, and mounts, what the attacher has made.
-  control: ['lib', 'model', 'env', 'wire', 'metadata', 'attacher'],
+  control: [
+    'lib',
+    'model',
+    'env',
+    'wire',
+    'metadata',
+    'attacher',
+    'peer',
+    'replication',
+    'placement',
+  ],
   cli: ['lib', 'model', 'env', 'store', 'metadata', 'durability', 'attacher', 'control'],
   // It uses Holdfast by its command line, as a user does, and speaks NBD to it.
   tour: ['lib', 'model', 'env', 'wire'],

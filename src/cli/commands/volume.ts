@@ -13,6 +13,7 @@ import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { readSize } from '../size-option.ts';
 import { fields, table } from '../output.ts';
+import { drivesOf, onNode, placesInWords, replicasOf } from './volume-replicas.ts';
 import { addWatch, show } from '../watch.ts';
 import {
   type GrowOptions,
@@ -43,6 +44,16 @@ function addCreate(volume: Command): void {
   })
     .requiredOption('--size <size>', 'its size: 10GiB, 10G (the same) or 10GB')
     .option('--drive <name>', 'the drive to put it on (default: the one with the most space)')
+    .option('--replicas <count>', 'full copies on so many nodes of a cluster: 1 to 5 (default: 3)')
+    .addOption(
+      new Option('--spread <level>', 'never two replicas in one (default: node)').choices([
+        'zone',
+        'rack',
+        'node',
+      ]),
+    )
+    .option('--soft-spread', 'as few in one as possible, where there are too few of them')
+    .option('--local', 'one replica on the node that is asked')
     .option('--tenant <name>', 'whose it is, in the words of your platform')
     .option('--group <name>', 'the application that it belongs to')
     .addOption(labelOption('--label <key=value>', 'a word about it; may be repeated'))
@@ -58,13 +69,14 @@ function addCreate(volume: Command): void {
         sizeBytes: readSize(output, options.size),
         ...(grows === undefined ? {} : { autoGrow: grows }),
         ...(drive === undefined ? {} : { drive }),
+        ...replicasOf(options),
         ...(hasOwner ? { owner: { tenant, group } } : {}),
         ...(label.length > 0 ? { labels: Object.fromEntries(label.map(parseLabel)) } : {}),
       };
       const made = await api.post<VolumeView>('/v1/volumes', body);
       output.result(
         made,
-        `Volume "${name}" of ${formatSizeExact(made.sizeBytes)} on drive "${made.drive}"`,
+        `Volume "${name}" of ${formatSizeExact(made.sizeBytes)} ${placesInWords(made)}`,
       );
     });
 }
@@ -72,6 +84,10 @@ function addCreate(volume: Command): void {
 type CreateOptions = GrowOptions & {
   readonly size: string;
   readonly drive?: string;
+  readonly replicas?: string;
+  readonly spread?: string;
+  readonly softSpread?: boolean;
+  readonly local?: boolean;
   readonly tenant?: string;
   readonly group?: string;
   readonly label?: readonly string[];
@@ -154,7 +170,7 @@ function inUse(volumes: readonly VolumeView[]): string {
     view.name,
     formatSize(view.sizeBytes),
     view.allocatedBytes === null ? '?' : formatSize(view.allocatedBytes),
-    view.drive,
+    drivesOf(view),
     view.state,
     view.mount?.state === 'remounting'
       ? `not at ${view.mount.path}`
@@ -186,7 +202,11 @@ function describe(view: VolumeView): string {
     ['Id', view.id],
     ['Size', formatSizeExact(view.sizeBytes)],
     ['Allocated', view.allocatedBytes === null ? 'unknown' : formatSizeExact(view.allocatedBytes)],
-    ['Drive', view.drive],
+    ['Drive', drivesOf(view)],
+    ...view.replicas.map(({ node, drive, state }): [string, string] => [
+      'Replica',
+      `${state} on node ${node}, drive ${drive}`,
+    ]),
     ['State', view.reason === null ? view.state : `${view.state}: ${view.reason}`],
     ['Epoch', String(view.epoch)],
     [
@@ -205,7 +225,7 @@ function describe(view: VolumeView): string {
   const { attachment, mount } = view;
   if (attachment !== null) {
     pairs.push(
-      ['Attached', `${attachment.state} as ${attachment.as}`],
+      ['Attached', `${attachment.state} as ${attachment.as}${onNode(attachment.node)}`],
       ['NBD', attachment.uri ?? ''],
     );
     if (attachment.device !== null) pairs.push(['Device', attachment.device]);
@@ -226,10 +246,12 @@ function addAttaching(volume: Command): void {
     example: 'holdfast volume attach db --nbd',
   })
     .option('--nbd', 'no block device: print the URI for NBD clients')
-    .action(async (name: string, options: { nbd?: boolean }, command: Command) => {
+    .option('--force', 'take it from the node that has it, which is gone or cut off')
+    .action(async (name: string, options: { nbd?: boolean; force?: boolean }, command: Command) => {
       const { api, output } = contextOf(command);
       const as = options.nbd === true ? 'nbd' : 'device';
-      const { attachment } = await api.put<VolumeView>(volumePath(name, '/attachment'), { as });
+      const body = { as, ...(options.force === true ? { force: true } : {}) };
+      const { attachment } = await api.put<VolumeView>(volumePath(name, '/attachment'), body);
       const { uri = '', device = null, attachId = '' } = attachment ?? {};
       const value = device === null ? { uri, attachId } : { uri, device, attachId };
       output.result(value, device ?? uri ?? '');

@@ -21,7 +21,7 @@ export function attachmentRoutes(app: App, parts: RestParts): void {
     '/v1/volumes/:name/attachment',
     { schema: { summary: 'Attaches a volume', params, body: AttachmentBody, response } },
     async ({ params: { name }, body }) => {
-      await volumes.attach(name, body.as);
+      await volumes.attach(name, body);
       return volumeView(parts, name);
     },
   );

@@ -59,10 +59,10 @@ export function volumeRoutes(app: App, parts: RestParts): void {
         response: { 200: Volume, ...problems },
       },
     },
-    async ({ body: { name, sizeBytes, drive, owner, labels, autoGrow }, headers }) => {
+    async ({ body, headers }) => {
       const createdBy = headers['user-agent']?.slice(0, CLIENT_NAME_LENGTH_MAX);
-      await volumes.create({ name, sizeBytes, drive, owner, labels, autoGrow, createdBy });
-      return volumeView(parts, name);
+      await volumes.create({ ...body, drive: body.drive, createdBy });
+      return volumeView(parts, body.name);
     },
   );
 }

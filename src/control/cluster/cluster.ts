@@ -1,0 +1,148 @@
+/** What control does as a node of a cluster: docs/cluster.md. */
+
+import { Refusal } from '../../model/errors.ts';
+import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
+import type { ClusterNode } from '../../env/node/node-identity.ts';
+import type { ControlParts } from '../parts.ts';
+import { isConflict } from './conflict.ts';
+import { HeadKeeper } from './head-keeper.ts';
+import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
+import { RecordWatch } from './record-watch.ts';
+import { ReplicaKeeper } from './replica-keeper.ts';
+import { ThisNode } from './this-node.ts';
+
+/** After what could not be done because a process was away. */
+const RETRY_MS = 1000;
+
+export class Cluster {
+  readonly #parts: ControlParts;
+  readonly node: ThisNode;
+  readonly watch: RecordWatch;
+  readonly heads: HeadKeeper;
+  readonly #replicas: ReplicaKeeper;
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(parts: ControlParts, identity: ClusterNode) {
+    this.#parts = parts;
+    this.node = new ThisNode(parts, identity);
+    this.watch = new RecordWatch(parts.records, parts.log);
+    this.heads = new HeadKeeper(parts, this.node);
+    this.#replicas = new ReplicaKeeper(parts, this.node.name);
+    this.watch.onChange((key) => this.#onChange(key));
+  }
+
+  start(): void {
+    this.watch.start();
+    this.heads.start();
+    void this.onEngine();
+  }
+
+  async stop(): Promise<void> {
+    clearTimeout(this.#retry);
+    this.heads.stop();
+    await this.watch.stop();
+  }
+
+  /** The engine came: it has no heads if it started anew, and knows no addresses. */
+  async onEngine(): Promise<void> {
+    await this.#trying(async () => {
+      await this.node.meetEngine();
+      await this.#replicas.settleAll();
+      await this.#serveAttached();
+      await this.heads.rebuildMissing();
+    });
+  }
+
+  /** Heads of volumes that are attached here start again, under the attachments that they had. */
+  async #serveAttached(): Promise<void> {
+    const { records, turnstile } = this.#parts;
+    for (const { name } of await records.volumes()) {
+      await turnstile.enter(`volume/${name}`, async () => {
+        const volume = (await records.volume(name))?.record;
+        const attachment = volume?.attachment;
+        if (volume === undefined || attachment?.state !== 'attached') return;
+        if (attachment.node === this.node.name) await this.heads.serve(volume, attachment);
+      });
+    }
+  }
+
+  #onChange(key: string | undefined): void {
+    if (key === undefined) void this.onEngine();
+    else if (key.startsWith('replica/')) {
+      void this.#trying(() => this.#replicas.settle(key.slice('replica/'.length)));
+    } else if (key.startsWith('node/')) void this.#trying(() => this.node.tellPeers());
+  }
+
+  /** Does it; what could not be done is tried again, with all else. */
+  async #trying(task: () => Promise<void>): Promise<void> {
+    try {
+      await task();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#parts.log('cluster.put_off', { error: error.message });
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(() => void this.onEngine(), RETRY_MS);
+    }
+  }
+
+  /**
+   * Records a new volume with its replicas, which are yet to be made, and what else `puts` has. The records of their drives are written as
+   * they are: a removal of one that has not seen the replica then conflicts. Throws VOLUME_NO_PLACE.
+   */
+  async place(
+    volume: VolumeRecord & PlacedVolume,
+    puts: readonly { readonly key: string; readonly record: object }[],
+  ): Promise<void> {
+    const { records, turnstile } = this.#parts;
+    const key = `volume/${volume.name}`;
+    // Of several at once here, each sees where those before it went.
+    await turnstile.enter('placing replicas', async () => {
+      for (;;) {
+        const replicas = await this.#choosePlaces(volume);
+        const kept = await Promise.all(replicas.map(({ drive }) => records.drive(drive)));
+        const drives = kept.filter((each) => each !== undefined);
+        try {
+          await records.change({
+            conditions: [
+              { key, version: 0 },
+              ...drives.map(({ record, version }) => ({ key: `drive/${record.name}`, version })),
+            ],
+            puts: [
+              { key, record: volume },
+              ...drives.map(({ record }) => ({ key: `drive/${record.name}`, record })),
+              ...replicas.map((record) => ({ key: `replica/${record.id}`, record })),
+              ...puts,
+            ],
+          });
+          return;
+        } catch (error) {
+          if (!isConflict(error) || (await records.volume(volume.name)) !== undefined) throw error;
+        }
+      }
+    });
+  }
+
+  async #choosePlaces(volume: PlacedVolume): Promise<readonly ReplicaRecord[]> {
+    const { records } = this.#parts;
+    const nodes = await records.nodes();
+    const alive = new Set(nodes.map(({ name }) => name));
+    const cluster = await clusterOf(records, alive);
+    const localTo = volume.replication.local ? this.node.name : undefined;
+    return placeNew(cluster, volume, localTo).map((drive) => ({
+      id: this.#parts.newAttachId(),
+      volume: volume.name,
+      volumeId: volume.id,
+      node: cluster.spaces.get(drive)?.node.name ?? '',
+      drive,
+      sizeBytes: volume.sizeBytes,
+      state: 'creating',
+    }));
+  }
+
+  /** Throws VOLUME_ELSEWHERE where another node settles the volume, in words of what is asked for. */
+  refuseElsewhere(volume: VolumeRecord, action: string): void {
+    const { attachment, name } = volume;
+    if (attachment?.node === undefined || attachment.node === this.node.name) return;
+    throw new Refusal('VOLUME_ELSEWHERE', { action, volume: name, node: attachment.node });
+  }
+}

@@ -1,0 +1,135 @@
+/** Where the replicas of a new volume go: the records of the cluster as src/placement wants them. */
+
+import { Refusal } from '../../model/errors.ts';
+import type { NodeRecord, ReplicaRecord, Replication, VolumeRecord } from '../../model/records.ts';
+import { Cluster } from '../../placement/cluster.ts';
+import type { Node, Volume } from '../../placement/model.ts';
+import type { NoPlace } from '../../placement/no-place.ts';
+import { explainPlacement } from '../../placement/place.ts';
+import { defaultMinimum } from '../../replication/record.ts';
+import type { RecordsStore } from '../records-store.ts';
+
+/** A volume that is to be placed. */
+export type PlacedVolume = Pick<VolumeRecord, 'name' | 'id' | 'sizeBytes' | 'owner'> & {
+  readonly replication: Replication;
+};
+
+/** The nodes, drives and volumes of the records. `alive`: names of nodes. */
+export async function clusterOf(
+  records: RecordsStore,
+  alive: ReadonlySet<string>,
+): Promise<Cluster> {
+  const [nodes, drives, replicas, volumes, settings] = await Promise.all([
+    records.nodes(),
+    records.everyDrive(),
+    records.replicas(),
+    records.volumes(),
+    records.settings(),
+  ]);
+  const byVolume = Map.groupBy(replicas, ({ volumeId }) => volumeId);
+  const byDrive = Map.groupBy(replicas, ({ drive }) => drive);
+  const names = new Set(nodes.map(({ name }) => name));
+  return new Cluster({
+    nodes: nodes.map((node) => nodeOf(node, alive)),
+    drives: drives
+      .filter(({ state, node }) => state === 'ready' && node !== undefined && names.has(node))
+      .map(({ name, node = '', sizeBytes = 0 }) => ({
+        id: name,
+        node,
+        capacityBytes: sizeBytes,
+        promisedBytes: (byDrive.get(name) ?? []).reduce((sum, each) => sum + each.sizeBytes, 0),
+        writtenBytes: 0,
+        load: 0,
+        tags: [],
+        service: 'open',
+        downSinceMs: undefined,
+      })),
+    volumes: volumes.flatMap(({ replication, ...volume }) =>
+      replication === undefined
+        ? []
+        : [volumeOf({ ...volume, replication }, byVolume.get(volume.id) ?? [])],
+    ),
+    overprovisionPercent: settings.overprovisionPercent,
+  });
+}
+
+function nodeOf({ name, labels, service }: NodeRecord, alive: ReadonlySet<string>): Node {
+  const liveness = alive.has(name)
+    ? ({ kind: 'up' } as const)
+    : ({ kind: 'down', sinceMs: 0 } as const);
+  return { name, ...labels, service, liveness };
+}
+
+/** A volume with its replicas, as placement knows it. */
+export function volumeOf(
+  { name, sizeBytes, replication, owner }: PlacedVolume,
+  replicas: readonly ReplicaRecord[],
+  localTo?: string,
+): Volume {
+  const { count, spread } = replication;
+  return {
+    name,
+    sizeBytes,
+    writtenBytes: 0,
+    replicaCount: count,
+    minimum: defaultMinimum(count),
+    spread,
+    localTo,
+    group: owner?.group,
+    requiredTags: [],
+    forbiddenTags: [],
+    replicas: replicas.map(({ drive, state }) => ({
+      drive,
+      state: 'synced',
+      isRebuilding: false,
+      leaving: state === 'removing' ? 'moved' : undefined,
+    })),
+  };
+}
+
+/** Drives for the replicas of a new volume, by name. Throws VOLUME_NO_PLACE, with what would help. */
+export function placeNew(
+  cluster: Cluster,
+  volume: PlacedVolume,
+  localTo?: string,
+): readonly string[] {
+  const { placement, noPlace } = explainPlacement(cluster, volumeOf(volume, [], localTo));
+  if (placement.kind === 'placed') return placement.drives;
+  throw new Refusal('VOLUME_NO_PLACE', {
+    volume: volume.name,
+    replicas: volume.replication.count,
+    problem: noPlace === undefined ? '' : problemOf(noPlace),
+    helps: noPlace === undefined ? '' : helpsOf(noPlace, volume).join('; or '),
+  });
+}
+
+const CONSTRAINTS: Readonly<Record<NoPlace['constraint'], string>> = {
+  spread: 'they are to be apart',
+  holds: 'the others have a replica already',
+  liveness: 'the others are away or faulted',
+  service: 'the others are cordoned, drained or in maintenance',
+  tags: 'the others have not the right tags',
+  promised: 'the others would have promised more than the settings allow (overprovision)',
+  space: 'the others would be too full',
+};
+
+function problemOf({ lacking, found, constraint }: NoPlace): string {
+  return `${found} of ${lacking} have a place, since ${CONSTRAINTS[constraint]}`;
+}
+
+function helpsOf({ helps }: NoPlace, { replication }: PlacedVolume): string[] {
+  return helps.map((help) => {
+    switch (help.kind) {
+      case 'lift':
+        return `see to ${help.drives.map((drive) => `"${drive}"`).join(', ')}: ${CONSTRAINTS[help.constraint].replace('the others', 'they')}`;
+      case 'soften spread':
+        return `let two be in one ${replication.spread.level} (--soft-spread)`;
+      case 'fewer replicas':
+        return `ask for fewer (--replicas ${help.replicaCount})`;
+      case 'add drives':
+        return help.apart === undefined
+          ? `add ${help.count} more`
+          : `add ${help.count} in another ${help.apart.level}`;
+    }
+  });
+}

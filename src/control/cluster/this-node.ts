@@ -1,0 +1,69 @@
+/** The node that this control is of: its record, and what its engine has to know of the others. */
+
+import type { NodeRecord } from '../../model/records.ts';
+import type { ClusterNode } from '../../env/node/node-identity.ts';
+import type { ControlParts } from '../parts.ts';
+import { isConflict } from './conflict.ts';
+
+export class ThisNode {
+  readonly #parts: ControlParts;
+  readonly #identity: ClusterNode;
+
+  constructor(parts: ControlParts, identity: ClusterNode) {
+    this.#parts = parts;
+    this.#identity = identity;
+  }
+
+  get name(): string {
+    return this.#identity.node;
+  }
+
+  /**
+   * Tells the store which start of which engine is here, and that engine where the others are. Resolves with the number of the start. To be
+   * called whenever an engine was connected, and {@link tellPeers} when a node came, moved or went.
+   */
+  async meetEngine(): Promise<number> {
+    await this.tellPeers();
+    const instance = String(this.#parts.engine.hello?.['instance'] ?? '');
+    for (;;) {
+      const kept = await this.#parts.records.node(this.name);
+      const record = this.#recordAfter(kept?.record, instance);
+      const key = `node/${this.name}`;
+      if (JSON.stringify(kept?.record) === JSON.stringify(record)) return record.engine.start;
+      try {
+        await this.#parts.records.change({
+          conditions: [{ key, version: kept?.version ?? 0 }],
+          puts: [{ key, record }],
+        });
+        return record.engine.start;
+      } catch (error) {
+        if (!isConflict(error)) throw error;
+      }
+    }
+  }
+
+  #recordAfter(known: NodeRecord | undefined, instance: string): NodeRecord {
+    const { node: name, labels, peer } = this.#identity;
+    const engine = known?.engine ?? { instance: '', start: 0 };
+    return {
+      name,
+      // Labels of the file are those that it began with.
+      labels: known?.labels ?? labels,
+      service: known?.service ?? 'open',
+      peer: { host: peer.host, port: peer.port },
+      bootId: this.#parts.bootId,
+      engine: engine.instance === instance ? engine : { instance, start: engine.start + 1 },
+      createdAtMs: known?.createdAtMs ?? this.#parts.wallMs(),
+    };
+  }
+
+  /** Gives the engine the addresses of all nodes. */
+  async tellPeers(): Promise<void> {
+    const nodes = (await this.#parts.records.nodes()).map(({ name, peer }) => ({
+      node: name,
+      host: peer.host,
+      port: peer.port,
+    }));
+    await this.#parts.engine.call('peers.set', { nodes });
+  }
+}

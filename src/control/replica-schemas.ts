@@ -1,0 +1,42 @@
+/** Shapes of the API: what is wanted of a volume's replicas, and what they are. */
+
+import { Type } from 'typebox';
+
+const Level = Type.Union([Type.Literal('zone'), Type.Literal('rack'), Type.Literal('node')]);
+
+/** In the body of a new volume; for volumes of a cluster. */
+export const ReplicasBody = Type.Object(
+  {
+    count: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 5,
+        description: 'Without it 3, or as many as there are nodes; on a single machine 1',
+      }),
+    ),
+    spread: Type.Optional(
+      Type.Object(
+        {
+          level: Level,
+          isHard: Type.Boolean({ description: 'Never two in one, or as few as possible' }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    local: Type.Optional(Type.Boolean({ description: 'One is to be on the node that was asked' })),
+  },
+  { additionalProperties: false },
+);
+
+/** In a volume; none where it lies on one drive of a single machine. */
+export const Replicas = Type.Array(
+  Type.Object({
+    id: Type.String(),
+    node: Type.String(),
+    drive: Type.String(),
+    state: Type.String({
+      description:
+        'synced: it has every acknowledged write; rebuilding; stale: it lacks some; creating, removing',
+    }),
+  }),
+);

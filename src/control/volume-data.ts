@@ -1,0 +1,118 @@
+/** What a volume's settling asks of the engines: of a volume on one drive here; `cluster/replicated-data.ts` does it for replicas on nodes. */
+
+import { Refusal } from '../model/errors.ts';
+import type { AttachmentRecord, VolumeRecord } from '../model/records.ts';
+import type { JsonObject } from '../wire/line-protocol.ts';
+import type { LineClient } from './line-client.ts';
+import type { ControlParts } from './parts.ts';
+
+/** Each call may be repeated after a crash at any point, and is one change. */
+export type VolumeData = {
+  create(volume: VolumeRecord): Promise<void>;
+  /** Removes it with what it holds. */
+  remove(volume: VolumeRecord): Promise<void>;
+  /** Serves it. Resolves with the socket. */
+  attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<string>;
+  /** Drains, flushes, and ends the service. */
+  detach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void>;
+  resize(volume: VolumeRecord, sizeBytes: number): Promise<void>;
+  /** Whether nothing was ever written to it, as far as that can be told. */
+  isBlank(volume: VolumeRecord): Promise<boolean>;
+  /** What its engine says of it; undefined while that is away. */
+  status(volume: VolumeRecord): Promise<JsonObject | undefined>;
+};
+
+export class DriveVolumeData implements VolumeData {
+  readonly #parts: ControlParts;
+
+  constructor(parts: ControlParts) {
+    this.#parts = parts;
+  }
+
+  async create({ id: uuid, drive: name, sizeBytes }: VolumeRecord): Promise<void> {
+    const drive = await this.#parts.records.drive(name);
+    const driveId = drive?.record.id ?? '';
+    await this.#parts.engine.call('volume.create', { driveId, uuid, sizeBytes });
+  }
+
+  async remove({ id: uuid }: VolumeRecord): Promise<void> {
+    await this.#parts.engine.call('volume.delete', { uuid });
+  }
+
+  async attach(volume: VolumeRecord, { attachId }: AttachmentRecord): Promise<string> {
+    const { id: uuid, epoch } = volume;
+    const served = await this.#parts.engine
+      .call('volume.attach', { uuid, attachId, epoch })
+      .catch((error: unknown) => this.#explain(volume, error));
+    return textOf(served, 'socketPath');
+  }
+
+  /** The engine knows no volume of a drive that it could not open. */
+  async #explain({ name, drive }: VolumeRecord, error: unknown): Promise<never> {
+    if (!(error instanceof Refusal) || error.code !== 'VOLUME_NOT_FOUND') throw error;
+    const status = await driveStatus(this.#parts, drive);
+    if (status?.['state'] === 'open') throw new Refusal('VOLUME_LOST', { volume: name });
+    const state = `${String(status?.['state'] ?? 'not open')}: ${String(status?.['reason'] ?? '')}`;
+    throw new Refusal('DRIVE_NOT_READY', { drive, state });
+  }
+
+  async detach({ id: uuid }: VolumeRecord, { attachId }: AttachmentRecord): Promise<void> {
+    await this.#parts.engine.call('volume.detach', { uuid, attachId });
+  }
+
+  async resize({ id: uuid }: VolumeRecord, sizeBytes: number): Promise<void> {
+    await this.#parts.engine.call('volume.resize', { uuid, sizeBytes });
+  }
+
+  async isBlank({ id: uuid, wasMounted }: VolumeRecord): Promise<boolean> {
+    const { allocatedBytes } = await this.#parts.engine.call('volume.status', { uuid });
+    return allocatedBytes === 0 && wasMounted !== true;
+  }
+
+  status({ id: uuid }: VolumeRecord): Promise<JsonObject | undefined> {
+    const bounds = { waitMs: 1000, silenceMs: 2000 };
+    return this.#parts.engine.call('volume.status', { uuid }, bounds).catch(() => undefined);
+  }
+}
+
+/** What the engine says of this drive. */
+export async function driveStatus(
+  { records, engine }: ControlParts,
+  name: string,
+): Promise<JsonObject | undefined> {
+  const drive = await records.drive(name);
+  const { drives } = await engine.call('drive.list', {});
+  return (drives as readonly JsonObject[]).find(({ driveId }) => driveId === drive?.record.id);
+}
+
+/** A text that an answer must have. */
+export function textOf(answer: JsonObject, name: string): string {
+  const value = answer[name];
+  if (typeof value !== 'string') {
+    throw new Refusal('ENGINE_REFUSED', { call: name, problem: `its answer has no "${name}"` });
+  }
+  return value;
+}
+
+/** One call asks for no more. */
+const STATUS_COUNT_MAX = 128;
+
+/** What the engine says of these volumes of its drives, by id. What it does not answer in time is left out. */
+export async function engineStatuses(
+  engine: LineClient,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, JsonObject>> {
+  const calls: Promise<JsonObject | undefined>[] = [];
+  for (let from = 0; from < ids.length; from += STATUS_COUNT_MAX) {
+    const uuids = ids.slice(from, from + STATUS_COUNT_MAX);
+    const bounds = { waitMs: 1000, silenceMs: 2000 };
+    calls.push(engine.call('volume.list', { uuids }, bounds).catch(() => undefined));
+  }
+  const statuses = new Map<string, JsonObject>();
+  for (const answer of await Promise.all(calls)) {
+    for (const volume of (answer?.['volumes'] ?? []) as readonly JsonObject[]) {
+      statuses.set(String(volume['uuid']), volume);
+    }
+  }
+  return statuses;
+}
