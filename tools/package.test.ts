@@ -56,6 +56,7 @@ test('it has the program, and beside it only what this list names', () => {
     'metadata',
     'model',
     'peer',
+    'placement',
     'replication',
     'store',
     'wire',

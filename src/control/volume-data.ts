@@ -22,6 +22,7 @@ export type VolumeData = {
   status(volume: VolumeRecord): Promise<JsonObject | undefined>;
 };
 
+/** A volume on one drive of this machine: its engine does it. */
 export class DriveVolumeData implements VolumeData {
   readonly #parts: ControlParts;
 
