@@ -14,6 +14,7 @@ import {
 import { formatSize } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
+import { replicaFindings } from './explain-replicas.ts';
 
 /** Usage is looked at once a minute; what is older than three looks is stale. */
 export const USAGE_STALE_MS = 180_000;
@@ -59,14 +60,14 @@ export type Finding = {
 
 /** Everything that is not as it should be, what stops I/O first. Empty: all is well. */
 export function explain(facts: VolumeFacts): Finding[] {
+  const isOnDrive = facts.volume.replication === undefined;
   return [
     ...engineAway(facts),
-    ...driveFindings(facts),
-    ...lost(facts),
+    ...(isOnDrive ? [...driveFindings(facts), ...lost(facts)] : replicaFindings(facts)),
     ...deviceFindings(facts),
     ...mountFindings(facts),
     ...waiting(facts),
-    ...badBlocks(facts),
+    ...(isOnDrive ? badBlocks(facts) : []),
     ...changing(facts),
     ...attacherAway(facts),
     ...supervision(facts),

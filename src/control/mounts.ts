@@ -357,7 +357,8 @@ async function resolve(path: string): Promise<string> {
   }
 }
 
-async function forgetMount(
+/** What was made for a mount that is gone, is no more. */
+export async function forgetMount(
   log: MadeLog,
   mount: { readonly path: string; readonly device: string },
 ): Promise<void> {

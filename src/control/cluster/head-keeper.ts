@@ -12,6 +12,7 @@ import type { JsonObject } from '../../wire/line-protocol.ts';
 import { type ControlParts, tell } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
 import { isConflict } from './conflict.ts';
+import { clearOvertaken } from './overtaken.ts';
 import type { ThisNode } from './this-node.ts';
 
 /** While store or engine are away. */
@@ -75,7 +76,8 @@ export class HeadKeeper {
         head,
         ...(local === undefined ? {} : { local }),
         places: Object.fromEntries(replicas.map(({ id, node }) => [id, node])),
-        clientLives: socketPath !== undefined,
+        clientLives:
+          attachment.state === 'attached' && record.attachment.boot === this.#parts.bootId,
       });
     }
   }
@@ -172,6 +174,7 @@ export class HeadKeeper {
   async #onEnded({ uuid, attachId, end }: Ended): Promise<void> {
     await this.#parts.engine.call('head.detach', { uuid, attachId });
     if (end === 'detached') return;
+    await clearOvertaken(this.#parts, attachId);
     const volumes = await this.#parts.records.volumes();
     const volume = volumes.find(({ id }) => id === uuid);
     const subject = `volume/${volume?.name ?? uuid}` as const;
