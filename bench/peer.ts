@@ -90,6 +90,7 @@ async function serve(sealed: boolean): Promise<void> {
   };
   const server = new PeerServer(transport, {
     admit: () => ({ replica: 'r0', guards: guards('accepting') }),
+    onConnection: () => {},
     onEnd: () => process.exit(),
   });
   const replica: Replica = new Replica('r0', {

@@ -1,12 +1,16 @@
 /** Checks the arguments of control calls, where they enter. Each throws INPUT_INVALID. */
 
 import { Refusal } from '../model/errors.ts';
+import { socketAddressOf } from '../env/tcp-address.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import type { PeerAddress } from './peers/peers.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const HEX_32 = /^[0-9a-f]{32}$/;
 const DRIVE_ID = /^[A-Za-z0-9_.-]{1,64}$/;
 const PATH_BYTES_MAX = 4095;
+/** Nodes of a cluster: with 150 bytes each they fit a line. */
+const NODE_COUNT_MAX = 400;
 /** Epochs are 32-bit numbers on the drive. */
 const EPOCH_LIMIT = 2 ** 32;
 
@@ -93,6 +97,22 @@ export function flagOf(args: JsonObject, name: string): boolean {
   const value = args[name] ?? false;
   if (typeof value !== 'boolean') throw invalid(`"${name}" is true or false`);
   return value;
+}
+
+/** The argument `nodes`: at most {@link NODE_COUNT_MAX}. */
+export function peersOf({ nodes }: JsonObject): readonly PeerAddress[] {
+  if (!Array.isArray(nodes) || nodes.length > NODE_COUNT_MAX) {
+    throw invalid(`"nodes" is a list of at most ${NODE_COUNT_MAX}`);
+  }
+  return nodes.map((each: unknown) => {
+    const fields: JsonObject = typeof each === 'object' && each !== null ? { ...each } : {};
+    const [node, host] = [string(fields, 'node'), string(fields, 'host')];
+    const { port } = fields;
+    if (typeof port !== 'number' || socketAddressOf({ host, port }) === undefined) {
+      throw invalid(`"${host}:${String(port)}" of node "${node}" is no address`);
+    }
+    return { node, host, port };
+  });
 }
 
 function string(args: JsonObject, name: string): string {

@@ -7,6 +7,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { tellServiceManager } from '../env/linux/service-notice.ts';
+import { openCipher } from '../env/node/cipher.ts';
+import { readNode, readNodeIdentity } from '../env/node/node-identity.ts';
 import { openEnv } from '../env/node/open-env.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import type { Env } from '../env/env.ts';
@@ -15,9 +17,11 @@ import { LOOP_LOOK_MS, ProcessWatch } from '../env/node/process-watch.ts';
 import { EXIT_USAGE, type RoleFlags, openRole } from '../env/node/role-process.ts';
 import { makeRunDirectory } from '../env/node/run-directory.ts';
 import { Arena } from '../lib/arena.ts';
+import { Refusal } from '../model/errors.ts';
 import type { Log } from '../model/log.ts';
 import { ENGINE_MEMORY_BYTES, Engine } from './engine.ts';
 import type { DriveListEntry } from './drives.ts';
+import { type EngineNode, PEERS_MEMORY_BYTES } from './peers/peers.ts';
 
 /** Runs the engine until it is told to end. Returns the exit status. */
 export async function engineMain(argv: readonly string[]): Promise<number> {
@@ -26,9 +30,15 @@ export async function engineMain(argv: readonly string[]): Promise<number> {
 }
 
 async function run(flags: RoleFlags, log: Log): Promise<number> {
-  const env = openEnv({ io: flags.io, memoryBytes: ENGINE_MEMORY_BYTES + 65_536 });
+  const { node, problem } = openNode(flags.dataDirectory);
+  const peersBytes = node === undefined ? 0 : PEERS_MEMORY_BYTES;
+  const env = openEnv({ io: flags.io, memoryBytes: ENGINE_MEMORY_BYTES + peersBytes + 65_536 });
   const warnings = applyProcessGuards({ io: env.io, ioFlusher: true });
   for (const warning of warnings) log('process.guard', { warning });
+  if (problem !== undefined) {
+    log('peer.not_listening', { problem });
+    warnings.push(problem);
+  }
   const watch = new ProcessWatch(byReactor(env));
   const engine = new Engine(env, {
     arena: new Arena(env.io.memory),
@@ -39,6 +49,7 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
     processStats: () => ({ ...watch.stats() }),
     runDirectory: makeRunDirectory(flags.dataDirectory),
     drives: readDriveList(path.join(flags.dataDirectory, 'engine.json')),
+    node: node && { ...node, cipher: openCipher(env.io.memory, { by: 'auto' }) },
     onShutdown: () => void end(),
   });
   const running = env.io.run();
@@ -62,6 +73,23 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
   await running;
   log('engine.ended');
   return 0;
+}
+
+type OpenedNode = {
+  readonly node: Pick<EngineNode, 'self' | 'identity'> | undefined;
+  /** Why there is none although there should be one. Its own drives it serves all the same. */
+  readonly problem: string | undefined;
+};
+
+function openNode(dataDirectory: string): OpenedNode {
+  try {
+    const self = readNode(dataDirectory);
+    const node = self && { self, identity: readNodeIdentity(dataDirectory, self) };
+    return { node, problem: undefined };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { node: undefined, problem: error.message };
+  }
 }
 
 /** engine.json: {"version":1,"drives":[{"driveId","path"}]}. No file is no drives; a file that is none is a reason not to start. */

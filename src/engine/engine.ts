@@ -12,6 +12,7 @@ import {
   epochOf,
   flagOf,
   pathOf,
+  peersOf,
   sizeBytesOf,
   volumeUuid,
   volumeUuids,
@@ -19,6 +20,7 @@ import {
 import { type Call, CONTROL_MEMORY_BYTES, ControlServer } from './control-server.ts';
 import { type DriveListEntry, DRIVES_MEMORY_BYTES, Drives } from './drives.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from './nbd/frontend.ts';
+import { type EngineNode, Peers } from './peers/peers.ts';
 import { headCalls } from './replicas/head-calls.ts';
 import { Heads, REPLICAS_MEMORY_BYTES } from './replicas/heads.ts';
 import { Volumes } from './volumes.ts';
@@ -40,6 +42,8 @@ export type EngineOptions = {
   readonly runDirectory: string;
   /** Drives to open by itself. */
   readonly drives: readonly DriveListEntry[];
+  /** Undefined: it is none of a cluster, and has to do with no other engine. Else the arena has PEERS_MEMORY_BYTES more. */
+  readonly node: EngineNode | undefined;
   /** Called when the `shutdown` call has done its work, after its answer was given out. */
   readonly onShutdown: () => void;
 };
@@ -50,6 +54,9 @@ export class Engine {
   readonly #drives: Drives;
   readonly #volumes: Volumes;
   readonly #heads: Heads;
+  readonly #peers: Peers | undefined;
+  /** A random id of this process. */
+  readonly #instance: string;
   /** Resolves when the drives of the list are open and their volumes served. Calls wait for it. */
   #started: Promise<void> = Promise.resolve();
   #server: ControlServer | undefined;
@@ -68,8 +75,19 @@ export class Engine {
       socketDirectory: `${options.runDirectory}/nbd`,
       nowMs: env.clock.wallMs(),
     });
+    this.#instance = Buffer.from(env.random.bytes(16)).toString('hex');
+    if (options.node !== undefined) {
+      this.#peers = new Peers(env, {
+        ...options.node,
+        arena,
+        log,
+        engine: this.#instance,
+        onConnection: () => this.#heads.keepTicking(),
+      });
+    }
     this.#heads = new Heads(env, {
       arena,
+      peers: this.#peers,
       drives: this.#drives,
       frontend,
       log,
@@ -89,6 +107,7 @@ export class Engine {
       calls: this.#calls(),
     });
     await this.#started;
+    void this.#peers?.listen();
   }
 
   /** Orderly end: attachments drained, drives checkpointed and marked clean. The records keep the attach ids. */
@@ -113,6 +132,7 @@ export class Engine {
   async #stop(): Promise<void> {
     await this.#started;
     await this.#heads.close();
+    this.#peers?.close();
     await this.#volumes.closeAll();
     await this.#drives.closeAll();
   }
@@ -146,6 +166,7 @@ export class Engine {
         volumes.attach(volumeUuid(args), { attachId: attachIdOf(args), epoch: epochOf(args) }),
       'volume.detach': (args) => volumes.detach(volumeUuid(args), attachIdOf(args)),
       ...headCalls(this.#heads),
+      'peers.set': (args) => this.#setPeers(args),
       stats: () => this.#stats(),
       shutdown: () => this.#shutdown(),
     };
@@ -167,10 +188,20 @@ export class Engine {
     return {
       protocol: LINE_PROTOCOL_VERSION,
       pid: processStats()['pid'],
+      instance: this.#instance,
       version,
       io,
-      warnings,
+      warnings: [...warnings, ...(this.#peers?.warnings ?? [])],
     };
+  }
+
+  #setPeers(args: JsonObject): JsonObject {
+    const nodes = peersOf(args);
+    if (this.#peers === undefined) {
+      throw new Refusal('INPUT_INVALID', { problem: 'this engine is of no node of a cluster' });
+    }
+    this.#peers.set(nodes);
+    return {};
   }
 
   #format(args: JsonObject, onProgress: Parameters<Call>[1]): Promise<JsonObject> {

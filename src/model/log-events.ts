@@ -47,6 +47,14 @@ export const LOG_EVENTS = {
     'Something happened to the head of a replicated volume, or to a replica that it talks to',
   ),
 
+  'peer.listening': info('Engines of other nodes can connect'),
+  'peer.not_listening': error('Engines of other nodes cannot connect'),
+  'peer.refused': warning('Somebody, or a call, was refused where engines of other nodes connect'),
+  'peer.not_reached': warning(
+    'The engine of another node is not reached, or refuses what a head needs',
+  ),
+  'peer.connection_ended': info('A connection between a head and a replica on another node ended'),
+
   'volume.served': info('A volume is served'),
   'volume.detached': info('A volume is no longer served'),
   'volume.not_served': error('A volume that is attached could not be served'),

@@ -93,6 +93,7 @@ export class PeerLink {
   tick(): void {
     const elapsedMs = (this.#transport.io.nowUs() - this.#startedUs) / 1000;
     if (this.#isConnecting && elapsedMs > CONNECT_MS) this.#fail(false, 'PEER_SILENT');
+    this.#line?.tick();
   }
 
   #onDialled(attempt: number, result: Dialled | NotDialled): void {
@@ -164,6 +165,8 @@ class Line implements PeerHandler {
   /** Those that found no slot, oldest first. */
   readonly #waiting: Waiting[] = [];
   #waitingBytes = 0;
+  /** Too much waits: nothing more is sent. */
+  #isFull = false;
   // By slot:
   readonly #state = new Uint8Array(SLOT_COUNT);
   readonly #isSent = new Uint8Array(SLOT_COUNT);
@@ -180,7 +183,7 @@ class Line implements PeerHandler {
   }
 
   send(request: Request): void {
-    if (!this.#isWelcome || this.#isClosed) return;
+    if (!this.#isWelcome || this.#isClosed || this.#isFull) return;
     if (request.kind === 'open') this.#forgetReads();
     const slot = this.#waiting.length > 0 ? undefined : this.#slotFor(request);
     if (slot === undefined) this.#wait(request);
@@ -192,6 +195,11 @@ class Line implements PeerHandler {
     this.#forgetReads();
     this.#waiting.length = 0;
     this.connection?.end('PEER_CLOSING');
+  }
+
+  /** Ends a connection that is full here: the head does not hear of it inside of the `send` that filled it. */
+  tick(): void {
+    if (this.#isFull) this.connection?.end('PEER_FULL');
   }
 
   /** Only of what is accepted. */
@@ -317,7 +325,7 @@ class Line implements PeerHandler {
       : undefined;
     this.#waitingBytes += costOf(data);
     this.#waiting.push({ request: copy, data });
-    if (this.#waitingBytes > WAITING_BYTES_MAX) this.connection?.end('PEER_FULL');
+    this.#isFull = this.#waitingBytes > WAITING_BYTES_MAX;
   }
 
   #sendWaiting(): void {

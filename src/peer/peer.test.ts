@@ -88,6 +88,7 @@ async function rig({ io: wanted, sealed }: Kind) {
       tickets.delete(hexOf(ticket));
       return { replica: 'r0', guards: guards(exported, 'accepting') };
     },
+    onConnection: () => {},
     onEnd: (_replica, code) => ends.push(code),
   });
   const content = new MemoryContent(VOLUME_BYTES, arena, (token, errno) =>
@@ -341,4 +342,23 @@ test('nobody there is refused; a server that closes is gone', HANG, () =>
     await until(() => events.length === 3);
     assert.equal(events.at(-1), 'refused PEER_RESET');
   }),
+);
+
+test(
+  'what waits beyond its limit ends the connection, and not within the call that asks',
+  HANG,
+  () =>
+    run(
+      { io: 'io_uring', sealed: false },
+      async ({ connected, ask, until, content, events, own }) => {
+        await connected();
+        content.held = [];
+        const big = { kind: 'write', lengthBytes: 262_144, address: own } as const;
+        for (let token = 1; token <= 160; token += 1) ask({ ...big, token });
+        assert.deepEqual(events, ['connected']);
+        await until(() => events.length === 2);
+        assert.equal(events.at(-1), 'gone PEER_FULL');
+        content.release();
+      },
+    ),
 );

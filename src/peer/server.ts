@@ -42,6 +42,8 @@ export type Admission = { readonly replica: ReplicaId; readonly guards: Guards }
 export type PeerServerHost = {
   /** Takes a ticket, once. Undefined: it is unknown, used, too old, or `proof` is not its own. Both are copies. */
   admit(ticket: Uint8Array, proof: Uint8Array): Admission | undefined;
+  /** A connection was accepted: {@link PeerServer.tick} is called from now on. */
+  onConnection(): void;
   /** A connection ended, for the log. */
   onEnd(replica: ReplicaId | undefined, code: EndCode): void;
 };
@@ -77,14 +79,31 @@ export class PeerServer {
     for (const served of this.#served.values()) served.connection?.end('PEER_CLOSING');
   }
 
+  /** There is no connection, and so no need of {@link tick}. */
+  get isIdle(): boolean {
+    return this.#served.size === 0;
+  }
+
+  /** Whether a replica is served. */
+  has(id: ReplicaId): boolean {
+    return this.#replicas.has(id);
+  }
+
   /** Serves a replica, whose host calls {@link answer} and {@link dropped}. */
   add(replica: Replica): void {
     this.#replicas.set(replica.id, replica);
   }
 
-  /** The replica is closed: its content has ended all that it was asked for, and touches no memory any more. */
-  remove(id: ReplicaId): void {
+  /** The replica is about to be closed: heads lose it. What they asked for keeps its memory until it is answered, or {@link remove}. */
+  end(id: ReplicaId): void {
     this.#replicas.delete(id);
+    for (const { replica, connection } of this.#served.values()) {
+      if (replica?.id === id) connection?.end('PEER_CLOSING');
+    }
+  }
+
+  /** The replica, which was ended, is closed: its content has done all that it was asked for, and touches no memory any more. */
+  remove(id: ReplicaId): void {
     for (const served of this.#served.values()) {
       if (served.replica?.id === id) served.abandon();
     }
@@ -145,6 +164,7 @@ export class PeerServer {
       this.#served.set(id, served);
       served.connection = connection;
       connection.resume();
+      this.#host.onConnection();
     } else this.#host.onEnd(undefined, 'PEER_FULL');
     this.#accept();
   }

@@ -47,8 +47,8 @@ export type HeadOptions = {
   readonly id: HeadId;
   /** As read from the store. */
   readonly record: Record;
-  /** The replica beside the head: read first. */
-  readonly local: ReplicaId;
+  /** The replica beside the head: read first. Undefined: there is none, and any is read. */
+  readonly local: ReplicaId | undefined;
   /** The client of the attachment is there; false: it is new, or died with its machine. */
   readonly clientLives: boolean;
   readonly host: HeadHost;

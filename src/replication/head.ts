@@ -43,7 +43,7 @@ export class Head {
   readonly host: HeadHost;
   /** What was acknowledged is still relied on by somebody who did not flush it. */
   clientLives: boolean;
-  readonly local: ReplicaId;
+  readonly local: ReplicaId | undefined;
   readonly #opening: Opening;
   readonly #rebuilds: Rebuild[] = [];
   state: HeadState = 'claiming';

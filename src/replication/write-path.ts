@@ -17,7 +17,7 @@ import { type Operation, Operations, type Question, type Range } from './operati
 export type WritePathHost = {
   now(): number;
   /** The replica to read from first. */
-  readonly local: string;
+  readonly local: string | undefined;
   /** A client's request is over. */
   onDone(token: number, errno: number): void;
   /** Every needed member made durable what it took before. */

@@ -28,8 +28,9 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
         attachId: attachIdOf(args),
         record: recordOf(args, 'record'),
         head: headOf(args),
-        local: volumeUuid({ uuid: args['local'] }),
+        local: args['local'] === undefined ? undefined : volumeUuid({ uuid: args['local'] }),
         clientLives: flagOf(args, 'clientLives'),
+        places: placesOf(args),
       })),
     }),
     'head.next': async () => {
@@ -52,7 +53,8 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
       return {};
     },
     'head.rebuild': (args) => {
-      heads.rebuild(volumeUuid(args), replicaOf(args));
+      const node = args['node'] === undefined ? undefined : textOf(args, 'node');
+      heads.rebuild(volumeUuid(args), replicaOf(args), node);
       return {};
     },
     'head.grow': async (args) => {
@@ -67,6 +69,16 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
 }
 
 const replicaOf = (args: JsonObject): string => volumeUuid({ uuid: args['replica'] });
+
+function placesOf({ places = {} }: JsonObject): ReadonlyMap<string, string> {
+  if (typeof places !== 'object' || places === null) throw invalid('"places" is an object');
+  return new Map(
+    Object.entries(places).map(([uuid, node]: [string, unknown]) => {
+      if (typeof node !== 'string') throw invalid('"places" has the node of each replica');
+      return [volumeUuid({ uuid }), node];
+    }),
+  );
+}
 
 function recordOf(args: JsonObject, name: string): Record {
   const parsed = parseRecord(JSON.stringify({ record: args[name] }));

@@ -19,10 +19,11 @@ import type { JsonObject } from '../../wire/line-protocol.ts';
 import { formatUuid } from '../call-arguments.ts';
 import type { Drives, OpenDrive } from '../drives.ts';
 import { Meter } from '../meter.ts';
+import type { Peers } from '../peers/peers.ts';
 import type { Attachment } from '../nbd/attachment.ts';
 import { ATTACHMENT_COUNT_MAX, type NbdFrontend } from '../nbd/frontend.ts';
 import { ExtentBuffers } from './extent-buffers.ts';
-import { LocalLink } from './local-link.ts';
+import { type Link, type LinkHost, LocalLink } from './local-link.ts';
 import { MemoryUses } from './memory-uses.ts';
 import { ReplicatedVolume } from './replicated-volume.ts';
 import { Replicas } from './replicas.ts';
@@ -57,8 +58,11 @@ export type HeadStart = {
   /** As the store has it; its attachment is this one. */
   readonly record: Record;
   readonly head: HeadId;
-  readonly local: ReplicaId;
+  /** The replica beside the head: undefined where this engine has none. */
+  readonly local: ReplicaId | undefined;
   readonly clientLives: boolean;
+  /** The nodes of replicas. Of those that it does not name, and of this node's, the head expects that they are on a drive here. */
+  readonly places: ReadonlyMap<ReplicaId, string>;
 };
 
 export type HeadsOptions = {
@@ -67,10 +71,13 @@ export type HeadsOptions = {
   readonly frontend: NbdFrontend;
   readonly log: Log;
   readonly socketDirectory: string;
+  /** Undefined: this is a single machine. */
+  readonly peers: Peers | undefined;
 };
 
 type Served = {
   readonly volume: ReplicatedVolume;
+  readonly places: Map<ReplicaId, string>;
   readonly attachment: Attachment;
   readonly attachId: string;
   /** Resolves when the head ends; undefined: its engine ended before it. */
@@ -104,7 +111,7 @@ export class Heads {
       now: () => env.clock.bootMs(),
       buffers: this.#buffers,
       yieldTurn: () => env.io.yieldTurn(),
-      peers: undefined,
+      peers: options.peers?.server,
     });
   }
 
@@ -174,8 +181,11 @@ export class Heads {
   }
 
   async #serve(how: HeadStart): Promise<Served> {
-    const { frontend, log, socketDirectory } = this.#options;
+    const { frontend, log, peers, socketDirectory } = this.#options;
     const { volume: uuid, attachId } = how;
+    if (peers === undefined && how.places.size > 0) {
+      throw new Refusal('INPUT_INVALID', { problem: 'this engine is of no node of a cluster' });
+    }
     if (frontend.attachments.length >= ATTACHMENT_COUNT_MAX) {
       throw new Refusal('VOLUME_BUSY', {
         volume: formatUuid(uuid),
@@ -183,7 +193,8 @@ export class Heads {
       });
     }
     const { promise: ended, resolve: onEnd } = Promise.withResolvers<HeadEnd | undefined>();
-    const volume = this.#makeVolume(how, onEnd);
+    const places = new Map(how.places);
+    const volume = this.#makeVolume({ ...how, places }, onEnd);
     const attachment = await frontend.open({
       meter: new Meter(),
       attachId,
@@ -192,35 +203,29 @@ export class Heads {
       readOnly: false,
       openTarget: (onDone) => volume.openTarget(onDone),
     });
-    const served = { volume, attachment, attachId, ended, onEnd };
+    const served = { volume, places, attachment, attachId, ended, onEnd };
     this.#served.set(uuid, served);
     log('volume.served', { uuid: formatUuid(uuid), attachId, socketPath: attachment.socketPath });
     volume.start();
-    this.#keepTicking();
+    this.keepTicking();
     return served;
   }
 
   #makeVolume(how: HeadStart, onEnd: (end: HeadEnd) => void): ReplicatedVolume {
     const env = this.#env;
-    const { volume: uuid, attachId, record, head, local, clientLives } = how;
-    const defer = (step: () => void): void => {
-      queueMicrotask(step);
-      env.io.yieldTurn();
-    };
-    const replicas = this.#replicas;
-    const memory = this.#memory;
+    const { volume: uuid, attachId, record, head, local, clientLives, places } = how;
     return new ReplicatedVolume({
       id: head,
       record,
       local,
       clientLives,
       buffers: this.#buffers,
-      memory,
-      replicas,
+      memory: this.#memory,
+      replicas: this.#replicas,
       host: {
         now: () => env.clock.bootMs(),
         newWriter: () => Buffer.from(env.random.bytes(16)).toString('hex'),
-        link: (replica, host) => new LocalLink(replica, { replicas, memory, defer }, host),
+        link: (replica, host) => this.#link(replica, places, host),
         transact: (expected, next) => {
           this.#transactions.set(next.writer, { volume: uuid, expected, next });
           this.#news();
@@ -233,9 +238,24 @@ export class Heads {
           this.#news();
         },
         onEvent: (event) => this.#log(uuid, event, {}),
-        defer,
+        defer: (step) => this.#defer(step),
       },
     });
+  }
+
+  #link(replica: ReplicaId, places: ReadonlyMap<ReplicaId, string>, host: LinkHost): Link {
+    const { peers } = this.#options;
+    const node = places.get(replica);
+    if (peers !== undefined && node !== undefined && node !== peers.node) {
+      return peers.link(replica, node, host);
+    }
+    const defer = (step: () => void): void => this.#defer(step);
+    return new LocalLink(replica, { replicas: this.#replicas, memory: this.#memory, defer }, host);
+  }
+
+  #defer(step: () => void): void {
+    queueMicrotask(step);
+    this.#env.io.yieldTurn();
   }
 
   #log(volume: string, what: HeadEvent | HeadEnd, details: JsonObject): void {
@@ -271,9 +291,14 @@ export class Heads {
     this.#served.get(volume)?.volume.onOutcome(writer, outcome);
   }
 
-  /** Makes a replica that is not in S equal and a member. */
-  rebuild(volume: string, replica: ReplicaId): void {
-    this.#find(volume).volume.head.rebuild(replica);
+  /** Makes a replica that is not in S equal and a member. `node`: where it is, if not where it was. */
+  rebuild(uuid: string, replica: ReplicaId, node: string | undefined): void {
+    const { volume, places } = this.#find(uuid);
+    if (node !== undefined && places.get(replica) !== node) {
+      places.set(replica, node);
+      volume.forgetLink(replica);
+    }
+    volume.head.rebuild(replica);
   }
 
   /** Grows the volume; resolves when clients may use its new size. */
@@ -353,7 +378,8 @@ export class Heads {
 
   // --- Time ---------------------------------------------------------------------------------------------------
 
-  #keepTicking(): void {
+  /** There is a head, or a connection of another engine's. */
+  keepTicking(): void {
     if (this.#isTicking) return;
     this.#isTicking = true;
     this.#env.io.timer(this.#timer, 0, TICK_MS);
@@ -361,8 +387,10 @@ export class Heads {
 
   #tick(): void {
     this.#isTicking = false;
+    const { peers } = this.#options;
     this.#replicas.tick();
+    peers?.tick();
     for (const { volume } of this.#served.values()) volume.tick();
-    if (this.#served.size > 0) this.#keepTicking();
+    if (this.#served.size > 0 || peers?.isIdle === false) this.keepTicking();
   }
 }

@@ -24,7 +24,7 @@ export type ReplicasOptions = {
   readonly buffers: ExtentBuffers;
   readonly yieldTurn: () => void;
   /** Serves heads of other engines; undefined: there are none. */
-  readonly peers: Pick<PeerServer, 'add' | 'remove' | 'answer' | 'dropped'> | undefined;
+  readonly peers: Pick<PeerServer, 'add' | 'end' | 'remove' | 'answer' | 'dropped'> | undefined;
 };
 
 type Opened = { readonly replica: Replica; readonly content: DriveContent };
@@ -68,10 +68,11 @@ export class Replicas {
     peers?.add(replica);
   }
 
-  /** Its drive is about to be closed: heads of this engine lose it, and nothing new is asked of it. {@link forget} follows. */
+  /** Its drive is about to be closed: heads lose it, and nothing new is asked of it. {@link forget} follows. */
   end(id: ReplicaId): void {
     this.#opened.get(id)?.content.end();
     this.#opened.delete(id);
+    this.#options.peers?.end(id);
     for (const { id: other, client } of this.#connections.values())
       if (other === id) client.closed();
   }

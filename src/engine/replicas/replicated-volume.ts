@@ -183,7 +183,8 @@ export class ReplicatedVolume {
   /** What the replica here has, if it is in sync; else everything may be data. */
   #status(firstBlock: number, blockCount: number, runs: Uint32Array): number {
     const { local, replicas } = this.#options;
-    const isInSync = this.#head.changer.known.members.has(local) && this.#head.state === 'serving';
+    const { changer, state } = this.#head;
+    const isInSync = local !== undefined && changer.known.members.has(local) && state === 'serving';
     const content = isInSync ? replicas.content(local) : undefined;
     if (content === undefined) {
       runs[0] = blockCount;
@@ -210,6 +211,12 @@ export class ReplicatedVolume {
       }
     }
     return count;
+  }
+
+  /** The replica is elsewhere than it was: its next connection goes there. */
+  forgetLink(replica: ReplicaId): void {
+    this.#links.get(replica)?.close();
+    this.#links.delete(replica);
   }
 
   #linkTo(replica: ReplicaId): Link {

@@ -28,6 +28,10 @@ export type ClusterListener = { readonly port: number; close(): void };
 const SUBJECT = /^URI:holdfast:\/\/([a-z0-9-]{1,64})\/node\/([a-z0-9-]{1,64})$/;
 /** A handshake that is not over by then never will be. */
 const HANDSHAKE_MS = 1000;
+/** A connection on which nothing comes or goes for so long is closed by who accepted it. */
+const SILENT_MS = 60_000;
+/** Of other nodes, each of which has one, and of whoever is in a handshake. */
+const CONNECTION_COUNT_MAX = 512;
 
 /** Listens for nodes of the cluster. Whoever is none is refused and told of by `onRefused`. Rejects where the address cannot be had. */
 export async function listenForNodes(
@@ -38,11 +42,17 @@ export async function listenForNodes(
     onRefused(reason: string): void;
   },
 ): Promise<ClusterListener> {
-  const options = { ...sides(identity), requestCert: true, handshakeTimeout: HANDSHAKE_MS };
+  const options = {
+    ...sides(identity),
+    requestCert: true,
+    noDelay: true,
+    handshakeTimeout: HANDSHAKE_MS,
+  };
   const server = tls.createServer(options, (socket) => {
     const subject = subjectOf(socket);
     const node = nodeOf(subject, identity.cluster);
     if (node !== undefined) {
+      socket.setTimeout(SILENT_MS, () => socket.destroy());
       on.onConnection({ node, socket });
       return;
     }
@@ -51,6 +61,7 @@ export async function listenForNodes(
     socket.destroy();
     on.onRefused(strangerIs(subject));
   });
+  server.maxConnections = CONNECTION_COUNT_MAX;
   server.on('tlsClientError', (error) => on.onRefused(error.message));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -73,6 +84,7 @@ export function dialNode(
       // What it must be called is checked below: the address is no name of it.
       checkServerIdentity: () => undefined,
     });
+    socket.setNoDelay();
     const limit = setTimeout(
       () => socket.destroy(new Error(`no handshake with node "${node}" within ${HANDSHAKE_MS} ms`)),
       HANDSHAKE_MS,
