@@ -45,6 +45,7 @@ export async function listenForNodes(
   const options = {
     ...sides(identity),
     requestCert: true,
+    rejectUnauthorized: true,
     noDelay: true,
     handshakeTimeout: HANDSHAKE_MS,
   };
@@ -80,7 +81,8 @@ export function dialNode(
 ): Promise<ClusterConnection> {
   return new Promise((resolve, reject) => {
     const socket = tls.connect(address.port, address.host, {
-      ...sides(identity),
+      rejectUnauthorized: true,
+      secureContext: contextOf(identity),
       // What it must be called is checked below: the address is no name of it.
       checkServerIdentity: () => undefined,
     });
@@ -116,6 +118,18 @@ export function exportKeys(
   return new Uint8Array(socket.exportKeyingMaterial(lengthBytes, label, Buffer.from(context)));
 }
 
+/** Of each identity that dials: a node that is away is dialled many times a second, and reading PEM texts is half of that. */
+const contexts = new WeakMap<NodeIdentity, tls.SecureContext>();
+
+function contextOf(identity: NodeIdentity): tls.SecureContext {
+  let context = contexts.get(identity);
+  if (context === undefined) {
+    context = tls.createSecureContext(sides(identity));
+    contexts.set(identity, context);
+  }
+  return context;
+}
+
 /** What both sides of a connection ask for. No session is resumed: each has a handshake, and thus keys, of its own. */
 function sides({ authority, certificate, key }: NodeIdentity) {
   return {
@@ -123,7 +137,6 @@ function sides({ authority, certificate, key }: NodeIdentity) {
     cert: certificate,
     key,
     minVersion: 'TLSv1.3' as const,
-    rejectUnauthorized: true,
     secureOptions: constants.SSL_OP_NO_TICKET,
   };
 }
