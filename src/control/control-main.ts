@@ -101,7 +101,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await tcp.start(rest);
   await plugins.start();
   log('control.ready', { pid: process.pid });
-  cluster?.start();
+  await cluster?.start();
   await reconciler.run();
   status.settled = true;
   tellServiceManager('READY=1');

@@ -10,6 +10,7 @@ import {
 } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import type {
+  AliveRecord,
   DriveRecord,
   EventRecord,
   NodeRecord,
@@ -89,6 +90,25 @@ export class RecordsStore {
   /** In order of name. */
   nodes(): Promise<NodeRecord[]> {
     return this.#all<NodeRecord>('node/');
+  }
+
+  /** The nodes that live, as far as the store knows. */
+  alive(): Promise<AliveRecord[]> {
+    return this.#all<AliveRecord>('alive/');
+  }
+
+  /** See {@link ClusterStore.grantLease}. */
+  grantLease(ttlMs: number): Promise<string> {
+    return this.#store.grantLease(ttlMs);
+  }
+
+  /** False when the lease has ended. */
+  renewLease(leaseId: string): Promise<boolean> {
+    return this.#store.renewLease(leaseId);
+  }
+
+  revokeLease(leaseId: string): Promise<void> {
+    return this.#store.revokeLease(leaseId);
   }
 
   async replica(id: string): Promise<Kept<ReplicaRecord> | undefined> {
@@ -194,13 +214,17 @@ export class RecordsStore {
   /** Puts or deletes records in one transaction. Throws STORE_CONFLICT when one of `conditions` does not hold. */
   async change(change: {
     readonly conditions?: Transaction['conditions'];
-    readonly puts?: readonly { readonly key: string; readonly record: object }[];
+    readonly puts?: readonly {
+      readonly key: string;
+      readonly record: object;
+      readonly leaseId?: string;
+    }[];
     readonly deletes?: readonly string[];
   }): Promise<void> {
-    const puts = (change.puts ?? []).map(({ key, record }) => {
+    const puts = (change.puts ?? []).map(({ key, record, leaseId }) => {
       // Undefined fields are absent in JSON, and absent fields are undefined: the types say the same of both.
       const value: JsonValue = JSON.parse(JSON.stringify(this.#paths.toKept(key, record)));
-      return { key, value };
+      return { key, value, ...(leaseId === undefined ? {} : { leaseId }) };
     });
     const { conditions = [], deletes = [] } = change;
     const result = await this.#store

@@ -42,6 +42,12 @@ export type ReplicaRecord = {
   readonly state: 'creating' | 'ready' | 'removing';
   /** Of its drive, as it was made: the life with which it is a member of the first set. */
   readonly life?: number;
+  /** It is to go, once enough others are synced: it is wanted elsewhere, or was missing and another has its place. */
+  readonly leaving?: 'moved' | 'replaced' | undefined;
+  /** It was added, and has never been synced yet. */
+  readonly isNew?: boolean;
+  /** It is its turn to be made equal: docs/placement.md, "One budget". */
+  readonly isDue?: boolean;
   /** Why it could not be made. */
   readonly error?: { readonly code: string; readonly message: string };
 };

@@ -6,8 +6,10 @@ import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { ControlParts } from '../parts.ts';
 import { isConflict } from './conflict.ts';
 import { HeadKeeper } from './head-keeper.ts';
+import { Nodes } from './nodes.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
 import { RecordWatch } from './record-watch.ts';
+import { RepairKeeper } from './repair-keeper.ts';
 import { ReplicaKeeper } from './replica-keeper.ts';
 import { ThisNode } from './this-node.ts';
 
@@ -19,6 +21,8 @@ export class Cluster {
   readonly node: ThisNode;
   readonly watch: RecordWatch;
   readonly heads: HeadKeeper;
+  readonly nodes: Nodes;
+  readonly #repairs: RepairKeeper;
   readonly #replicas: ReplicaKeeper;
   #retry: NodeJS.Timeout | undefined;
 
@@ -28,18 +32,26 @@ export class Cluster {
     this.watch = new RecordWatch(parts.records, parts.log);
     this.heads = new HeadKeeper(parts, this.node);
     this.#replicas = new ReplicaKeeper(parts, this.node.name);
+    const mine = { node: this.node.name, watch: this.watch };
+    this.nodes = new Nodes(parts, mine);
+    this.#repairs = new RepairKeeper(parts, { ...mine, nodes: this.nodes });
     this.watch.onChange((key) => this.#onChange(key));
   }
 
-  start(): void {
+  /** Resolves when the others may count on this node; the rest follows. */
+  async start(): Promise<void> {
     this.watch.start();
+    await this.nodes.start();
     this.heads.start();
+    this.#repairs.start();
     void this.onEngine();
   }
 
   async stop(): Promise<void> {
     clearTimeout(this.#retry);
     this.heads.stop();
+    await this.#repairs.stop();
+    await this.nodes.stop();
     await this.watch.stop();
   }
 
@@ -49,7 +61,7 @@ export class Cluster {
       await this.node.meetEngine();
       await this.#replicas.settleAll();
       await this.#serveAttached();
-      await this.heads.rebuildMissing();
+      this.heads.lookForRebuilds();
     });
   }
 
@@ -70,6 +82,7 @@ export class Cluster {
     if (key === undefined) void this.onEngine();
     else if (key.startsWith('replica/')) {
       void this.#trying(() => this.#replicas.settle(key.slice('replica/'.length)));
+      this.heads.lookForRebuilds();
     } else if (key.startsWith('node/')) void this.#trying(() => this.node.tellPeers());
   }
 
@@ -123,10 +136,7 @@ export class Cluster {
   }
 
   async #choosePlaces(volume: PlacedVolume): Promise<readonly ReplicaRecord[]> {
-    const { records } = this.#parts;
-    const nodes = await records.nodes();
-    const alive = new Set(nodes.map(({ name }) => name));
-    const cluster = await clusterOf(records, alive);
+    const cluster = await clusterOf(this.#parts.records, (node) => this.nodes.liveness(node));
     const localTo = volume.replication.local ? this.node.name : undefined;
     return placeNew(cluster, volume, localTo).map((drive) => ({
       id: this.#parts.newAttachId(),

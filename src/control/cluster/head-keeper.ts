@@ -17,8 +17,9 @@ import type { ThisNode } from './this-node.ts';
 
 /** While store or engine are away. */
 const RETRY_MS = 250;
-/** Between two looks at volumes that lack a replica. */
+/** Between two looks at volumes that lack a replica, and after a change of one. */
 const REBUILD_LOOK_MS = 1000;
+const SETTLE_MS = 100;
 
 type Asked = { readonly uuid: string; readonly expected: JsonObject; readonly next: JsonObject };
 type Ended = { readonly uuid: string; readonly attachId: string; readonly end: string };
@@ -55,14 +56,21 @@ export class HeadKeeper {
     const { attachId, socketPath } = attachment;
     const start = await this.#node.meetEngine();
     for (;;) {
+      const wanted = await records.volume(volume.name);
       const kept = await this.#set(volume);
       const { record } = kept;
       if (record.attachment?.attachId !== attachId) {
         // It was there, and somebody ended it.
         if (socketPath !== undefined)
           throw new Refusal('VOLUME_SESSION_OVER', { volume: volume.name });
+        // Attached elsewhere by force since: that one's must not be taken away again.
+        if (wanted?.record.attachment?.attachId !== attachId) {
+          throw new Refusal('STORE_CONFLICT', { key: `volume/${volume.name}` });
+        }
         const client = { attachId, boot: this.#parts.bootId };
-        await this.#put(volume.id, kept, attached(record, client, this.#parts.newAttachId()));
+        const next = attached(record, client, this.#parts.newAttachId());
+        const { version } = wanted;
+        await this.#put(volume.id, kept, next, [{ key: `volume/${volume.name}`, version }]);
         this.#parts.onStep('volume.attach: in the set');
         continue;
       }
@@ -115,11 +123,16 @@ export class HeadKeeper {
   }
 
   /** Whether it was put or another came first: whoever asks looks again. */
-  async #put(volumeId: string, { version }: Kept<SetRecord>, next: SetRecord): Promise<void> {
+  async #put(
+    volumeId: string,
+    { version }: Kept<SetRecord>,
+    next: SetRecord,
+    conditions: readonly { readonly key: string; readonly version: number }[] = [],
+  ): Promise<void> {
     const key = `set/${volumeId}`;
     try {
       await this.#parts.records.change({
-        conditions: [{ key, version }],
+        conditions: [{ key, version }, ...conditions],
         puts: [{ key, record: recordJson(next) }],
       });
     } catch (error) {
@@ -141,7 +154,7 @@ export class HeadKeeper {
           ...transactions.map((asked) => this.#carryOut(asked)),
           ...ended.map((each) => this.#onEnded(each)),
         ]);
-        if (transactions.length > 0) this.#lookForRebuilds();
+        if (transactions.length > 0) this.lookForRebuilds();
       } catch (error) {
         if (this.#isEnding) return;
         if (!(error instanceof Refusal || error instanceof Fault)) throw error;
@@ -189,21 +202,21 @@ export class HeadKeeper {
 
   // --- Rebuilds -----------------------------------------------------------------------------------------------
 
-  /** Looks once a second, as long as a volume that is served here lacks one of its replicas. */
-  #lookForRebuilds(): void {
+  /** Looks soon, and then once a second, as long as a volume that is served here lacks one of its replicas. */
+  lookForRebuilds(inMs = SETTLE_MS): void {
     if (this.#isEnding || this.#rebuildTimer !== undefined) return;
     this.#rebuildTimer = setTimeout(() => {
-      void this.rebuildMissing()
+      void this.#rebuildMissing()
         .catch(() => true)
         .then((isLacking) => {
           this.#rebuildTimer = undefined;
-          if (isLacking) this.#lookForRebuilds();
+          if (isLacking) this.lookForRebuilds(REBUILD_LOOK_MS);
         });
-    }, REBUILD_LOOK_MS);
+    }, inMs);
   }
 
-  /** Has every replica rebuilt that is not in the set of a volume that is served here. Resolves with whether one lacks still. */
-  async rebuildMissing(): Promise<boolean> {
+  /** Has the replicas rebuilt whose turn it is, and that are not in the set of a volume that is served here. Resolves with whether one lacks still. */
+  async #rebuildMissing(): Promise<boolean> {
     const { records, engine } = this.#parts;
     const replicas = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
     let isLacking = false;
@@ -211,15 +224,15 @@ export class HeadKeeper {
       if (attachment?.node !== this.#node.name || attachment.state !== 'attached') continue;
       const members = (await records.set(id))?.record.members;
       if (members === undefined) continue;
-      for (const { id: replica, node, state } of replicas.get(id) ?? []) {
+      for (const { id: replica, node, state, isDue } of replicas.get(id) ?? []) {
         if (state !== 'ready' || members.has(replica)) continue;
         isLacking = true;
+        if (isDue !== true) continue;
         await engine.call('head.rebuild', { uuid: id, replica, node }).catch((error: unknown) => {
           if (!(error instanceof Refusal || error instanceof Fault)) throw error;
         });
       }
     }
-    if (isLacking) this.#lookForRebuilds();
     return isLacking;
   }
 }

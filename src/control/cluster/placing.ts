@@ -1,9 +1,9 @@
 /** Where the replicas of a new volume go: the records of the cluster as src/placement wants them. */
 
 import { Refusal } from '../../model/errors.ts';
-import type { NodeRecord, ReplicaRecord, Replication, VolumeRecord } from '../../model/records.ts';
+import type { Replication, VolumeRecord } from '../../model/records.ts';
 import { Cluster } from '../../placement/cluster.ts';
-import type { Node, Volume } from '../../placement/model.ts';
+import type { Liveness, Replica, Volume } from '../../placement/model.ts';
 import type { NoPlace } from '../../placement/no-place.ts';
 import { explainPlacement } from '../../placement/place.ts';
 import { defaultMinimum } from '../../replication/record.ts';
@@ -14,10 +14,10 @@ export type PlacedVolume = Pick<VolumeRecord, 'name' | 'id' | 'sizeBytes' | 'own
   readonly replication: Replication;
 };
 
-/** The nodes, drives and volumes of the records. `alive`: names of nodes. */
+/** The nodes, drives and volumes of the records. */
 export async function clusterOf(
   records: RecordsStore,
-  alive: ReadonlySet<string>,
+  liveness: (node: string) => Liveness,
 ): Promise<Cluster> {
   const [nodes, drives, replicas, volumes, settings] = await Promise.all([
     records.nodes(),
@@ -26,11 +26,16 @@ export async function clusterOf(
     records.volumes(),
     records.settings(),
   ]);
-  const byVolume = Map.groupBy(replicas, ({ volumeId }) => volumeId);
+  const byVolume = await replicasByVolume(records);
   const byDrive = Map.groupBy(replicas, ({ drive }) => drive);
   const names = new Set(nodes.map(({ name }) => name));
   return new Cluster({
-    nodes: nodes.map((node) => nodeOf(node, alive)),
+    nodes: nodes.map(({ name, labels, service }) => ({
+      name,
+      ...labels,
+      service,
+      liveness: liveness(name),
+    })),
     drives: drives
       .filter(({ state, node }) => state === 'ready' && node !== undefined && names.has(node))
       .map(({ name, node = '', sizeBytes = 0 }) => ({
@@ -47,23 +52,41 @@ export async function clusterOf(
     volumes: volumes.flatMap(({ replication, ...volume }) =>
       replication === undefined
         ? []
-        : [volumeOf({ ...volume, replication }, byVolume.get(volume.id) ?? [])],
+        : [
+            volumeOf(
+              { ...volume, replication },
+              byVolume.get(volume.id) ?? [],
+              replication.local ? volume.attachment?.node : undefined,
+            ),
+          ],
     ),
     overprovisionPercent: settings.overprovisionPercent,
   });
 }
 
-function nodeOf({ name, labels, service }: NodeRecord, alive: ReadonlySet<string>): Node {
-  const liveness = alive.has(name)
-    ? ({ kind: 'up' } as const)
-    : ({ kind: 'down', sinceMs: 0 } as const);
-  return { name, ...labels, service, liveness };
+/** The replicas of each volume, by its id, as placement knows them. Those that are being removed are there no more. */
+async function replicasByVolume(records: RecordsStore): Promise<Map<string, Replica[]>> {
+  const byVolume = new Map<string, Replica[]>();
+  for (const { id, volumeId, drive, state, isNew, isDue, leaving } of await records.replicas()) {
+    if (state === 'removing') continue;
+    const isMember = (await records.membersOf(volumeId)).has(id);
+    const replica: Replica = {
+      drive,
+      state: isMember ? 'synced' : isNew === true ? 'new' : 'stale',
+      isRebuilding: isDue === true && !isMember,
+      leaving,
+    };
+    const others = byVolume.get(volumeId);
+    if (others === undefined) byVolume.set(volumeId, [replica]);
+    else others.push(replica);
+  }
+  return byVolume;
 }
 
 /** A volume with its replicas, as placement knows it. */
 export function volumeOf(
   { name, sizeBytes, replication, owner }: PlacedVolume,
-  replicas: readonly ReplicaRecord[],
+  replicas: readonly Replica[],
   localTo?: string,
 ): Volume {
   const { count, spread } = replication;
@@ -78,12 +101,7 @@ export function volumeOf(
     group: owner?.group,
     requiredTags: [],
     forbiddenTags: [],
-    replicas: replicas.map(({ drive, state }) => ({
-      drive,
-      state: 'synced',
-      isRebuilding: false,
-      leaving: state === 'removing' ? 'moved' : undefined,
-    })),
+    replicas,
   };
 }
 

@@ -1,0 +1,93 @@
+/** Which nodes of the cluster live: each says so in the store, under a lease that its control renews. */
+
+import type { AliveRecord } from '../../model/records.ts';
+import type { Liveness } from '../../placement/model.ts';
+import type { ControlParts } from '../parts.ts';
+import type { RecordWatch } from './record-watch.ts';
+
+/** A node that does not renew it for so long is taken for dead. What depends on it waits as long, and a grace (docs/placement.md). */
+const LEASE_MS = 3000;
+const RENEW_MS = 1000;
+
+export class Nodes {
+  readonly #parts: ControlParts;
+  readonly #node: string;
+  readonly #alive = new Set<string>();
+  /** When a node was first seen not to live. */
+  readonly #downSince = new Map<string, number>();
+  #leaseId: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isEnding = false;
+
+  constructor(
+    parts: ControlParts,
+    { node, watch }: { readonly node: string; readonly watch: RecordWatch },
+  ) {
+    this.#parts = parts;
+    this.#node = node;
+    watch.onChange((key) => {
+      if (key === undefined || key.startsWith('alive/') || key.startsWith('node/'))
+        void this.#read();
+    });
+  }
+
+  /** Says that this node lives, from now on. */
+  async start(): Promise<void> {
+    await this.#live();
+    await this.#read();
+  }
+
+  /** The node ends in order: nobody has to wait for that to show. */
+  async stop(): Promise<void> {
+    this.#isEnding = true;
+    clearTimeout(this.#timer);
+    const leaseId = this.#leaseId;
+    if (leaseId !== undefined)
+      await this.#parts.records.revokeLease(leaseId).catch(() => undefined);
+  }
+
+  /** Of the clock by which {@link liveness} tells since when, in ms. */
+  nowMs(): number {
+    return performance.now();
+  }
+
+  /** As far as the store has told. */
+  liveness(node: string): Liveness {
+    if (this.#alive.has(node)) return { kind: 'up' };
+    return { kind: 'down', sinceMs: this.#downSince.get(node) ?? this.nowMs() };
+  }
+
+  async #live(): Promise<void> {
+    try {
+      await this.#renew();
+    } catch (error) {
+      // While the store is away nobody is taken for dead.
+      this.#parts.log('cluster.put_off', { error: String(error) });
+    }
+    if (!this.#isEnding) this.#timer = setTimeout(() => void this.#live(), RENEW_MS);
+  }
+
+  async #renew(): Promise<void> {
+    const { records, bootId } = this.#parts;
+    if (this.#leaseId !== undefined && (await records.renewLease(this.#leaseId))) return;
+    this.#leaseId = await records.grantLease(LEASE_MS);
+    const record: AliveRecord = { node: this.#node, bootId };
+    const puts = [{ key: `alive/${this.#node}`, record, leaseId: this.#leaseId }];
+    await records.change({ puts });
+  }
+
+  async #read(): Promise<void> {
+    const { records, log } = this.#parts;
+    try {
+      const [nodes, alive] = [await records.nodes(), await records.alive()];
+      this.#alive.clear();
+      for (const { node } of alive) this.#alive.add(node);
+      for (const { name } of nodes) {
+        if (this.#alive.has(name)) this.#downSince.delete(name);
+        else if (!this.#downSince.has(name)) this.#downSince.set(name, this.nowMs());
+      }
+    } catch (error) {
+      log('cluster.put_off', { error: String(error) });
+    }
+  }
+}
