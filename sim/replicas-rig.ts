@@ -134,6 +134,7 @@ export class ReplicasRig {
       record: this.record,
       local: replicaOf(0),
       clientLives,
+      stallLimitMs: 600_000,
       buffers,
       memory,
       replicas: this.replicas,
@@ -210,6 +211,19 @@ export class ReplicasRig {
     this.replicas.forget(replicaOf(index));
   }
 
+  /** A bit flips on this drive in each block that holds nothing but `fill`; how many there are. */
+  rot(index: number, fill: number): number {
+    const disk = this.machine.disks.get(pathOf(index));
+    assert(disk !== undefined);
+    const page = new Uint8Array(4096);
+    const found = disk.writtenPages().filter((number) => {
+      disk.read(number * 4096, page);
+      return page.every((byte) => byte === fill);
+    });
+    for (const number of found) disk.flip(number * 4096, 1);
+    return found.length;
+  }
+
   inTurn(step: () => void): void {
     this.#process.io.inTurn(step);
   }
@@ -225,11 +239,15 @@ export class ReplicasRig {
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-    const errno = await this.do((token) =>
+    assert.equal(await this.tryToRead(offsetBytes, lengthBytes), 0);
+    return this.arena.u8.slice(this.#address, this.#address + lengthBytes);
+  }
+
+  /** The errno of it. */
+  tryToRead(offsetBytes: number, lengthBytes: number): Promise<number> {
+    return this.do((token) =>
       this.#target.read(token, offsetBytes / 4096, lengthBytes / 4096, this.#address),
     );
-    assert.equal(errno, 0);
-    return this.arena.u8.slice(this.#address, this.#address + lengthBytes);
   }
 
   get target(): BlockTarget {

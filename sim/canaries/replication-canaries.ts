@@ -4,12 +4,13 @@
  */
 
 import type { Canary } from './canary.ts';
+import { CARE_FLAWS } from './care-flaws.ts';
 import { patch } from './flaw.ts';
 import { SESSION_FLAWS } from './session-flaws.ts';
 import { TAKEOVER_FLAWS } from './takeover-flaws.ts';
 
 export const REPLICATION_CANARIES: readonly Canary[] = [
-  ...[...TAKEOVER_FLAWS, ...SESSION_FLAWS].map((flaw, index): Canary => ({
+  ...[...TAKEOVER_FLAWS, ...SESSION_FLAWS, ...CARE_FLAWS].map((flaw, index): Canary => ({
     number: 101 + index,
     focus: 'replication',
     ...flaw,

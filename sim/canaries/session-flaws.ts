@@ -26,7 +26,7 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     name: 'a copy without a hold of its range',
     patches: [
       patch(
-        'rebuild.ts',
+        'copier.ts',
         'hold = path.hold(range, (errno) => {',
         'hold = path.hold({ ...range, lengthBytes: 0 }, (errno) => {',
       ),
@@ -250,8 +250,8 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'rebuild.ts',
-        '    const sizeBytes = this.#sizeBytes;',
-        '    const { sizeBytes } = this.#head.changer.known;',
+        '{ sizeBytes: this.#sizeBytes, plan }',
+        '{ sizeBytes: this.#head.changer.known.sizeBytes, plan }',
       ),
       patch(
         'rebuild.ts',

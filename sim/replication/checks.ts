@@ -4,7 +4,7 @@
  */
 
 import { isChange } from '../../src/replication/messages.ts';
-import type { Record } from '../../src/replication/record.ts';
+import { type Record, fewest } from '../../src/replication/record.ts';
 import { Violation } from '../world.ts';
 import type { Cluster } from './cluster.ts';
 import { type ClientRequest, type SimClient, blocksOf } from './sim-client.ts';
@@ -16,6 +16,8 @@ export class Checks {
   /** Every member that was reached had lost something, and the store was told their new lives: what was not flushed may be gone. */
   #mayHaveLost = false;
   #previous: Record | undefined;
+  /** Nothing was served since: whatever the one replica has is what the volume holds. */
+  #isLossAccepted = false;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -30,7 +32,13 @@ export class Checks {
     if (next.epoch !== previous.epoch + 1) {
       throw new Violation('epoch', `${previous.epoch} is followed by ${next.epoch}`);
     }
-    if (next.members.size < next.minimum) throw new Violation('minimum', 'S has too few members');
+    if (next.lineage !== previous.lineage) {
+      this.#isLossAccepted = true;
+      return;
+    }
+    if (next.members.size < fewest(previous)) {
+      throw new Violation('minimum', 'S has too few members');
+    }
     const isSameSet =
       previous.members.size === next.members.size &&
       [...next.members.keys()].every((replica) => previous.members.has(replica));
@@ -71,6 +79,30 @@ export class Checks {
     return this.#valuesOf(request).every(([block, value]) => blocks[block] === value);
   }
 
+  /** A read failed: a block of it is readable on no member. */
+  onUnreadable(request: ClientRequest): void {
+    const cluster = this.#cluster;
+    const media = [...cluster.store.record.members.keys()].map(
+      (replica) => cluster.engineOf(replica).media,
+    );
+    const isLost = [...blocksOf(request)].some((block) =>
+      media.every(({ rotten }) => rotten.has(block)),
+    );
+    if (!isLost) {
+      throw new Violation('read', `read ${request.id} failed, and all of it is readable`);
+    }
+  }
+
+  /** After a scrub: all that members have can be read. */
+  onScrubbed(): void {
+    for (const replica of this.#cluster.store.record.members.keys()) {
+      const [block] = this.#cluster.engineOf(replica).media.rotten;
+      if (block !== undefined) {
+        throw new Violation('scrub', `${replica} cannot read block ${block} after a scrub`);
+      }
+    }
+  }
+
   /** The head let the volume go because `client` asked it to, after all its requests. */
   onDetached(client: SimClient | undefined): void {
     if (client?.isShutOut === true) {
@@ -99,6 +131,11 @@ export class Checks {
     }
     const members = [...cluster.store.record.members.keys()];
     const first = cluster.engineOf(members[0]!).media;
+    if (this.#isLossAccepted) {
+      this.#isLossAccepted = false;
+      if (members.length > 1) throw new Violation('lineage', 'a new one has more than one member');
+      cluster.expectations.beginAnew(first.taken.blocks);
+    }
     for (const replica of members) {
       const { media } = cluster.engineOf(replica);
       for (const image of [media.taken, media.durable]) {

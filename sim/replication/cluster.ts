@@ -1,14 +1,16 @@
 /** A cluster with one volume, on virtual time: engines, network, store, a client, what control does, and the checks of all of it. */
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
+import { EIO } from '../../src/model/errno.ts';
 import type { HeadEnd, HeadEvent } from '../../src/replication/head-host.ts';
 import {
   type HeadId,
   type Record,
   attached,
   defaultMinimum,
+  lossAccepted,
 } from '../../src/replication/record.ts';
-import type { World } from '../world.ts';
+import { Violation, type World } from '../world.ts';
 import { Checks } from './checks.ts';
 import { Expectations } from './expectations.ts';
 import { type Drawn, SimClient } from './sim-client.ts';
@@ -29,6 +31,8 @@ export type ClusterOptions = {
   readonly flushPercent: number;
   /** Between an answer and the next request. */
   readonly thinkUs: number;
+  /** After which a session that stands still ends. */
+  readonly stallLimitMs: number;
   /** In place of requests at random. */
   readonly script?: readonly Drawn[];
 };
@@ -67,6 +71,7 @@ export class Cluster {
   #attachCount = 0;
   #requestCount = 0;
   #head: HeadId | undefined;
+  #lineage = 1;
   /** A head claimed the volume. */
   onClaim: () => void = () => undefined;
   onStep: (engine: SimEngine) => void = () => undefined;
@@ -94,6 +99,7 @@ export class Cluster {
     this.store = new SimRecordStore(world, record, (next) => {
       const isClaim = next.head !== undefined && next.head !== this.#head;
       this.#head = next.head;
+      if (next.lineage !== this.#lineage) this.#onLossAccepted(next.lineage);
       this.checks.onCommit(next);
       if (isClaim) this.onClaim();
     });
@@ -112,6 +118,10 @@ export class Cluster {
           onStep: (engine) => this.onStep(engine),
           onEvent: (engine, event) => {
             this.count(`head: ${event}`);
+            if (event === 'stall given up') this.#endClientOf(engine);
+            if (event === 'copies differed') {
+              throw new Violation('scrub', 'members differ where no change is under way');
+            }
             this.onHeadEvent(engine, event);
           },
         }),
@@ -191,6 +201,25 @@ export class Cluster {
     });
   }
 
+  /** An operator brings the volume up from the replica of `engine`, and sees to it that there is no head. */
+  acceptLoss({ node, media }: SimEngine): void {
+    const { record } = this.store;
+    if (this.engines.some(({ head }) => head !== undefined)) return;
+    const next = lossAccepted(record, {
+      replica: replicaOf(node),
+      life: media.life,
+      lineage: record.lineage + 1 + this.world.prng.below(1000),
+      writer: `c${this.world.prng.next()}`,
+    });
+    this.store.transact(record, next, () => undefined);
+  }
+
+  #onLossAccepted(lineage: number): void {
+    this.#lineage = lineage;
+    this.count('loss accepted');
+    for (const engine of this.engines) this.#endClientOf(engine);
+  }
+
   /** The machine is gone, and with it the client. */
   losePower(engine: SimEngine): void {
     this.#endClientOf(engine);
@@ -247,6 +276,7 @@ export class Cluster {
     this.longestGapUs = Math.max(this.longestGapUs, this.world.nowUs - this.#answeredAtUs);
     this.#answeredAtUs = this.world.nowUs;
     if (errno === 0) this.checks.onAcknowledged(engine, request);
+    else if (errno === EIO && request.kind === 'read') this.checks.onUnreadable(request);
     client.onDone(request, errno);
     if (errno === 0 && request.kind === 'flush') this.checks.onFlushed();
   }
@@ -322,7 +352,7 @@ export class Cluster {
     const isItsClient = record.attachment?.attachId === this.#attachIdOf(engine);
     if (isItsClient) {
       const clientLives = this.clientNode === engine.node && this.client !== undefined;
-      engine.startHead(record, clientLives);
+      engine.startHead(record, { clientLives, stallLimitMs: this.options.stallLimitMs });
       return;
     }
     this.#isAttaching = true;
@@ -338,8 +368,10 @@ export class Cluster {
   }
 
   #rebuild(engine: SimEngine): void {
+    const members = [...this.store.record.members.keys()];
     for (let node = 0; node < this.options.replicaCount; node++) {
-      if (this.engines[node]!.isRunning) engine.head?.rebuild(replicaOf(node));
+      const replaced = this.world.prng.chance(10) ? this.world.prng.pick(members) : undefined;
+      if (this.engines[node]!.isRunning) engine.head?.rebuild(replicaOf(node), replaced);
     }
   }
 }

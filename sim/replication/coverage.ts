@@ -3,8 +3,8 @@
 import type { HeadEnd, HeadEvent } from '../../src/replication/head-host.ts';
 import { FAULTS } from './faults.ts';
 
-/** By type, so that one that is added later is asked for too. */
-const HEAD_EVENTS: Record<HeadEvent, true> = {
+/** By type, so that one that is added later is asked for too. False: it is a violation. */
+const HEAD_EVENTS: Record<HeadEvent, boolean> = {
   claimed: true,
   'member left out': true,
   'extents made equal': true,
@@ -16,21 +16,36 @@ const HEAD_EVENTS: Record<HeadEvent, true> = {
   'rebuild begun': true,
   'rebuild given up': true,
   'member joined': true,
+  'member replaced': true,
   'failed member leaves': true,
   'refusal copied to all': true,
+  'copy repaired': true,
+  'copies differed': false,
+  'no readable copy': true,
+  'scrub begun': true,
+  'scrub done': true,
   stalled: true,
+  'stall given up': true,
   grown: true,
   'outcome unknown': true,
   'refused by a replica': true,
 };
-const HEAD_ENDS: Record<HeadEnd, true> = { overtaken: true, detached: true, 'session lost': true };
+const HEAD_ENDS: Record<HeadEnd, true> = {
+  overtaken: true,
+  detached: true,
+  'session lost': true,
+  'given up': true,
+};
 
 /** Each in some hundred seeds. */
 export const EVENTS: readonly string[] = [
-  ...Object.keys(HEAD_EVENTS).map((event) => `head: ${event}`),
+  ...Object.entries(HEAD_EVENTS).flatMap(([event, isReached]) =>
+    isReached ? [`head: ${event}`] : [],
+  ),
   ...Object.keys(HEAD_ENDS).map((end) => `head ended: ${end}`),
   ...FAULTS.map(({ name }) => `fault: ${name}`),
   'unflushed lost',
+  'loss accepted',
   'ghost',
   'head lost while it makes members equal',
   'answer write error',

@@ -70,6 +70,14 @@ export class Expectations {
     }
   }
 
+  /** A loss was accepted: the volume holds these values, durably. */
+  beginAnew(values: Iterable<number>): void {
+    let block = 0;
+    for (const value of values) {
+      this.#blocks[block++] = [{ changeId: 0, value, isPending: false, replacedAt: Infinity }];
+    }
+  }
+
   /** `flushedAt`: were a flush issued then to succeed. */
   mayBeDurable(block: number, value: number, flushedAt = 0): boolean {
     return this.#blocks[block]!.some(

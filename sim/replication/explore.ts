@@ -98,6 +98,7 @@ export async function runHistory(choices: Choices, options: Scope & Tracing): Pr
     hotPercent: 0,
     flushPercent: 0,
     thinkUs: 5,
+    stallLimitMs: 600_000,
     script: SCRIPT,
   });
   const left = { ...options };

@@ -1,20 +1,9 @@
 /** What goes wrong, drawn from the seed: processes, machines, links, the store, drives, and people who move the volume. */
 
 import type { Cluster } from './cluster.ts';
+import { DRIVE_FAULTS } from './drive-faults.ts';
+import { type Fault, type Mood, draw, isolate, later, moveFrom, soon, stutter } from './fault.ts';
 import type { SimEngine } from './sim-engine.ts';
-
-/** What a history is about: everything; replicas that come and go; heads that do. */
-export type Mood = 'any' | 'churn' | 'takeover';
-
-type Fault = {
-  readonly name: string;
-  readonly weight: number;
-  /** In place of the weight. */
-  readonly moods?: Partial<Record<Mood, number>>;
-  /** It makes sense only while a head serves. */
-  readonly needsService?: true;
-  readonly happen: (cluster: Cluster) => void;
-};
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -195,52 +184,32 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'a drive is slow',
-    weight: 5,
+    name: 'all machines but one lose power, and the loss is accepted',
+    weight: 3,
     happen: (cluster) => {
-      const { health } = draw(cluster);
-      health.slow = true;
-      later(cluster, 1_500_000, () => {
-        health.slow = false;
-      });
+      const { engines, options, world } = cluster;
+      const left = world.prng.pick(engines.slice(0, options.replicaCount));
+      for (const engine of engines) {
+        if (engine === left) cluster.kill(engine);
+        else {
+          cluster.losePower(engine);
+          later(cluster, 2_500_000, () => engine.startProcess());
+        }
+      }
+      cluster.wantedNode = left.node;
+      cluster.acceptLoss(left);
+      later(cluster, 15_000, () => left.startProcess());
     },
   },
   {
-    name: 'a drive stutters',
-    weight: 8,
-    happen: (cluster) => {
-      stutter(cluster, draw(cluster));
-    },
-  },
-  {
-    name: 'a drive hangs',
-    weight: 5,
-    happen: (cluster) => {
-      const engine = draw(cluster);
-      engine.health.hung = true;
-      later(cluster, 3_000_000, () => {
-        engine.health.hung = false;
-        engine.content?.resume();
-      });
-    },
-  },
-  {
-    name: 'a drive fails',
-    weight: 5,
-    happen: (cluster) => {
-      draw(cluster).health.failing = true;
-    },
-  },
-  {
-    name: 'a drive is full',
-    weight: 5,
-    happen: (cluster) => {
-      const { health } = draw(cluster);
-      health.full = true;
-      later(cluster, 1_000_000, () => {
-        health.full = false;
-      });
-    },
+    name: 'the volume is scrubbed',
+    weight: 6,
+    needsService: true,
+    happen: ({ serving, world }) =>
+      serving?.head?.startScrub({
+        offsetBytes: 0,
+        bytesPerSecond: world.prng.chance(50) ? 1e9 : 10e6,
+      }),
   },
   {
     name: 'the volume is moved by force',
@@ -268,6 +237,7 @@ export const FAULTS: readonly Fault[] = [
       serving.ask((head) => head.detach());
     },
   },
+  ...DRIVE_FAULTS,
 ];
 
 /** One at random, now. */
@@ -303,6 +273,8 @@ export function mend(cluster: Cluster): void {
   cluster.store.isAway = false;
   cluster.store.unknownPercent = 0;
   for (const engine of cluster.engines) {
+    // What is bad on the only member is lost: somebody brings it back.
+    if (cluster.store.record.members.size === 1) engine.media.rotten.clear();
     engine.health.slow = false;
     engine.health.stuttering = false;
     engine.health.full = false;
@@ -314,44 +286,4 @@ export function mend(cluster: Cluster): void {
     }
     if (engine.isPaused) engine.resume();
   }
-}
-
-/** Nodes with a replica more often than others. */
-function draw(cluster: Cluster): SimEngine {
-  const { prng } = cluster.world;
-  if (prng.chance(25)) return prng.pick(cluster.engines);
-  return cluster.engines[prng.below(cluster.options.replicaCount)]!;
-}
-
-function isolate(cluster: Cluster, { node }: SimEngine): void {
-  for (const other of cluster.engines) {
-    cluster.network.cut(node, other.node);
-    cluster.network.cut(other.node, node);
-  }
-}
-
-function stutter(cluster: Cluster, { health }: SimEngine): void {
-  health.stuttering = true;
-  later(cluster, 2_500_000, () => {
-    health.stuttering = false;
-  });
-}
-
-/** Elsewhere, and rather where no replica is. */
-function moveFrom(cluster: Cluster, engine: SimEngine): SimEngine {
-  const { engines, options, world } = cluster;
-  const others = engines.filter((each) => each !== engine);
-  const bare = others.filter(({ node }) => node >= options.replicaCount);
-  const next = world.prng.pick(bare.length > 0 && world.prng.chance(70) ? bare : others);
-  cluster.wantedNode = next.node;
-  return next;
-}
-
-/** More often than not within some milliseconds. */
-function soon(cluster: Cluster, limitUs: number, run: () => void): void {
-  later(cluster, cluster.world.prng.chance(60) ? 15_000 : limitUs, run);
-}
-
-function later(cluster: Cluster, limitUs: number, run: () => void): void {
-  cluster.world.schedule(cluster.world.prng.below(limitUs) + 100, run);
 }

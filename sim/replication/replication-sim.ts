@@ -2,7 +2,8 @@
 
 import { World } from '../world.ts';
 import { Cluster } from './cluster.ts';
-import { type Mood, inject, loseOpening, mend } from './faults.ts';
+import type { Mood } from './fault.ts';
+import { inject, loseOpening, mend } from './faults.ts';
 
 export type SeedReport = {
   readonly counts: ReadonlyMap<string, number>;
@@ -35,6 +36,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     hotPercent: prng.pick([0, 30, 70]),
     flushPercent: prng.pick([3, 10, 40]),
     thinkUs: prng.pick([5, 5, 5, 4000]),
+    stallLimitMs: prng.pick([1600, 600_000, 600_000]),
   });
   cluster.network.slowPercent = 10;
   const mood = prng.pick<Mood>(['any', 'any', 'churn', 'takeover']);
@@ -60,6 +62,13 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     await world.run(() => cluster.requestsLeft === 0, 'the requests are asked', 600_000_000);
     mend(cluster);
     await world.run(() => cluster.isWhole, 'all replicas are members again', END_LIMIT_US);
+    cluster.serving!.head!.startScrub({ offsetBytes: 0, bytesPerSecond: 1e9 });
+    await world.run(
+      () => cluster.serving?.head?.scrub?.isDone === true,
+      'the volume is scrubbed',
+      END_LIMIT_US,
+    );
+    cluster.checks.onScrubbed();
   } catch (error) {
     for (const line of cluster.describe()) world.trace(line);
     throw error;

@@ -1,7 +1,7 @@
 /** The content of a replica as one process sees it: requests take time, fail and hang; their effect comes at some moment before their answer. */
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
-import { ENOSPC } from '../../src/model/errno.ts';
+import { EIO, ENOSPC } from '../../src/model/errno.ts';
 import type { Digest, Mark, Request, SurveyEntry } from '../../src/replication/messages.ts';
 import type { ReplicaContent, ReplicaState } from '../../src/replication/replica.ts';
 import { SURVEY_EXTENTS } from '../../src/replication/rebuild.ts';
@@ -59,6 +59,7 @@ export class SimContent implements ReplicaContent {
     const count = request.lengthBytes / BLOCK_BYTES;
     const { address } = request;
     this.#work(token, () => {
+      if (this.#isRotten(first, count)) return EIO;
       for (let index = 0; index < count; index++) {
         const value = this.#media.taken.blocks[first + index] ?? 0;
         this.#host.memory.set(address + index * BLOCK_BYTES, value);
@@ -118,6 +119,7 @@ export class SimContent implements ReplicaContent {
 
   digest(token: number, extent: number, onDigest: (digest: Digest) => void): void {
     this.#work(token, () => {
+      if (this.#isRotten(extent * EXTENT_BLOCKS, EXTENT_BLOCKS)) return EIO;
       const { blocks, stamps } = this.#media.taken;
       const words: [number, number, number, number] = [17, 0, 0, 0];
       let dataMask = 0;
@@ -181,6 +183,12 @@ export class SimContent implements ReplicaContent {
       if (health.hung) this.#held.push(come);
       else come();
     });
+  }
+
+  #isRotten(first: number, count: number): boolean {
+    for (const block of this.#media.rotten)
+      if (block >= first && block < first + count) return true;
+    return false;
   }
 
   #allocates(piece: Piece): boolean {

@@ -118,7 +118,10 @@ export class SimEngine {
   }
 
   /** Runs the head of the volume here. */
-  startHead(record: Record, clientLives: boolean): Head {
+  startHead(
+    record: Record,
+    { clientLives, stallLimitMs }: { readonly clientLives: boolean; readonly stallLimitMs: number },
+  ): Head {
     const id: HeadId = { engine: `e${this.node}`, start: this.start, attempt: ++this.#attempts };
     const own = this.start;
     const { world, memory, store } = this.#host;
@@ -129,6 +132,7 @@ export class SimEngine {
       record,
       local: replicaOf(this.node),
       clientLives,
+      stallLimitMs,
       host: {
         now: () => world.nowUs / 1000,
         send: (replica, request) => this.#send(nodeOf(replica), request),

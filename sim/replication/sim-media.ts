@@ -73,6 +73,8 @@ export class SimMedia {
   readonly #volatile: Piece[] = [];
   state: ReplicaState = { seen: undefined, base: undefined };
   life = 1;
+  /** Blocks that the drive cannot read any more, until they are written to. */
+  readonly rotten = new Set<number>();
   /** Durable as soon as it is answered. */
   sizeBlocks: number;
 
@@ -87,6 +89,11 @@ export class SimMedia {
   take(piece: Piece): void {
     this.taken.apply(piece);
     this.#volatile.push(piece);
+    if (this.rotten.size === 0) return;
+    for (let index = 0; index < EXTENT_BLOCKS; index++) {
+      if ((piece.mask & (1 << index)) !== 0)
+        this.rotten.delete(piece.extent * EXTENT_BLOCKS + index);
+    }
   }
 
   /** A fdatasync: what was taken is durable. */

@@ -3,9 +3,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { World } from '../world.ts';
-import { Cluster } from './cluster.ts';
+import { Cluster, type ClusterOptions } from './cluster.ts';
 
 const SEEDS = 4;
+
+const OPTIONS: ClusterOptions = {
+  nodeCount: 3,
+  replicaCount: 3,
+  blockCount: 200,
+  sizeBlocks: 200,
+  requestCount: Infinity,
+  depth: 4,
+  hotPercent: 0,
+  flushPercent: 10,
+  thinkUs: 5,
+  stallLimitMs: 600_000,
+};
 
 type Case = {
   readonly name: string;
@@ -98,17 +111,7 @@ for (const { name, limitMs, happen, isOver } of CASES) {
     let worstMs = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
       const world = new World(seed);
-      const cluster = new Cluster(world, {
-        nodeCount: 3,
-        replicaCount: 3,
-        blockCount: 200,
-        sizeBlocks: 200,
-        requestCount: Infinity,
-        depth: 4,
-        hotPercent: 0,
-        flushPercent: 10,
-        thinkUs: 5,
-      });
+      const cluster = new Cluster(world, OPTIONS);
       await world.run(() => cluster.serving !== undefined, 'the volume is served');
       await world.sleep(1_000_000);
       cluster.longestGapUs = 0;
@@ -122,3 +125,21 @@ for (const { name, limitMs, happen, isOver } of CASES) {
     context.diagnostic(`longest of ${SEEDS} seeds: ${worstMs.toFixed(0)} ms`);
   });
 }
+
+test('a session that stands still for its limit ends: all its requests fail, and the next one serves', async () => {
+  const world = new World(1);
+  const cluster = new Cluster(world, { ...OPTIONS, stallLimitMs: 3000 });
+  await world.run(() => cluster.serving !== undefined, 'the volume is served');
+  await world.sleep(500_000);
+  const { client, store } = cluster;
+  const attachId = store.record.attachment?.attachId;
+  for (const node of [1, 2]) cutOff(cluster, node);
+  await world.sleep(2_900_000);
+  assert.equal(client?.isOver, false);
+  await world.sleep(1_800_000);
+  assert.equal(client?.isOver, true);
+  assert.equal(cluster.counts.get('head ended: given up'), 1);
+  cluster.network.heal();
+  await world.run(() => cluster.serving !== undefined && cluster.client !== client, 'it serves');
+  assert.notEqual(store.record.attachment?.attachId, attachId);
+});

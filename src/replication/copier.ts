@@ -1,11 +1,13 @@
 /**
- * Makes extents equal: asks for digests, and gives the content of one replica to those that differ, as a change that leaves marks like
- * any other. Whoever calls it holds the range, so that no other change comes in between (F17).
+ * Makes extents equal: asks for digests, and gives the content of one replica to those that differ or cannot be read, as a change that
+ * leaves marks like any other. Whoever calls it holds the range, so that no other change comes in between (F17).
  */
 
-import type { Member } from './member.ts';
-import { type Digest, EXTENT_BYTES } from './messages.ts';
-import type { WritePath } from './write-path.ts';
+import { ECONNRESET, EIO } from '../model/errno.ts';
+import type { Head } from './head.ts';
+import { type Member, seatsIn } from './member.ts';
+import { type Digest, EXTENT_BYTES, type SurveyEntry } from './messages.ts';
+import { readFrom } from './read-apart.ts';
 
 /** Extents under way at once: also the buffers that it needs. */
 export const COPIES_MAX = 8;
@@ -19,26 +21,37 @@ export type CopyBuffers = {
 };
 
 export type CopyPlan = {
-  /** The seat of the replica that is right. */
-  readonly source: number;
+  /** Seats of the replicas that may be right, at least one: the first of them that can be read is, and those before it are made equal to it too. */
+  readonly sources: readonly number[];
   /** Those that are made equal to it. */
   readonly seats: number;
   readonly sizeBytes: number;
   /** Only this much is held, and made equal, whatever the digests say of the rest. */
   readonly only?: { readonly offsetBytes: number; readonly lengthBytes: number };
+  /** The copy in `seat` can be read, and is another: called before it is made equal. */
+  readonly onDifferent?: (seat: number, extent: number) => void;
 };
 
-export class Copier {
-  readonly #path: WritePath;
-  readonly #buffers: CopyBuffers;
+/** What is copied: as one replica has it, or put together from several. */
+type Right = Pick<Digest, 'dataMask' | 'stamp'> & { readonly from: readonly number[] };
 
-  constructor(path: WritePath, buffers: CopyBuffers) {
-    this.#path = path;
-    this.#buffers = buffers;
+export class Copier {
+  readonly #head: Head;
+  /** Extents that no source could read all of, when it was tried last. */
+  readonly unreadable = new Set<number>();
+  /** Copies of extents that could not be read, and were written anew. */
+  repairedCount = 0;
+
+  constructor(head: Head) {
+    this.#head = head;
   }
 
   /** Ends in `onDone(errno)`: 0, or that of the first failure, when nothing of it is under way any more. */
   equalise(extents: readonly number[], plan: CopyPlan, onDone: (errno: number) => void): void {
+    if (plan.seats === 0) {
+      onDone(0);
+      return;
+    }
     let next = 0;
     let underWay = 0;
     let failure = 0;
@@ -46,7 +59,7 @@ export class Copier {
       while (failure === 0 && next < extents.length && underWay < COPIES_MAX) {
         const extent = extents[next++]!;
         underWay++;
-        this.#equaliseOne(extent, plan, (errno) => {
+        this.#equaliseOne(extent, { plan, at: 0 }, (errno) => {
           underWay--;
           if (failure === 0) failure = errno;
           advance();
@@ -60,61 +73,163 @@ export class Copier {
     advance();
   }
 
-  #equaliseOne(extent: number, plan: CopyPlan, onDone: (errno: number) => void): void {
+  /**
+   * One extent, under a hold of its range, as far as `sizeBytes` reaches. Who is right is asked for once it is held; without a source it
+   * ends in ECONNRESET.
+   */
+  equaliseHeld(
+    extent: number,
+    {
+      sizeBytes,
+      plan,
+    }: { readonly sizeBytes: number; readonly plan: () => Omit<CopyPlan, 'sizeBytes'> },
+    onDone: (errno: number) => void,
+  ): void {
+    const offsetBytes = extent * EXTENT_BYTES;
+    const range = { offsetBytes, lengthBytes: Math.min(EXTENT_BYTES, sizeBytes - offsetBytes) };
+    const { path } = this.#head;
+    let hold = -1;
+    let isOver = false;
+    const end = (errno: number): void => {
+      isOver = true;
+      if (hold >= 0) path.letGo(hold);
+      onDone(errno);
+    };
+    hold = path.hold(range, (errno) => {
+      const planned = plan();
+      if (errno !== 0 || planned.sources.length === 0) end(errno === 0 ? ECONNRESET : errno);
+      else this.equalise([extent], { ...planned, sizeBytes }, end);
+    });
+    // It may have been over before its id was known.
+    if (isOver) path.letGo(hold);
+  }
+
+  /** `at`: which of the sources is asked. */
+  #equaliseOne(
+    extent: number,
+    { plan, at }: { readonly plan: CopyPlan; readonly at: number },
+    onDone: (errno: number) => void,
+  ): void {
+    const { sources, seats, only, onDifferent } = plan;
+    const source = sources[at]!;
     const digests = new Map<number, Digest>();
-    this.#path.ask({
+    this.#head.path.ask({
       kind: 'digest',
-      seats: plan.seats | plan.source,
+      seats: seats | source,
       number: extent,
       onAnswer: (member: Member, { digest }) => {
         if (digest !== undefined) digests.set(member.seat, digest);
       },
       onDone: (errno) => {
-        const right = digests.get(plan.source);
-        if (errno !== 0 || right === undefined) {
+        if (errno === ECONNRESET) {
           onDone(errno);
           return;
         }
-        let differing = 0;
-        for (const [seat, digest] of digests) {
-          const isSame = plan.only === undefined ? isEqual(digest, right) : seat === plan.source;
-          if (!isSame) differing |= seat;
+        const right = digests.get(source);
+        if (right === undefined) {
+          const wider = { ...plan, seats: seats | source };
+          if (at + 1 === sources.length) this.#assemble(extent, wider, onDone);
+          else this.#equaliseOne(extent, { plan: wider, at: at + 1 }, onDone);
+          return;
         }
-        if (differing === 0) onDone(0);
-        else this.#copy(extent, { ...plan, seats: differing, digest: right }, onDone);
+        let differing = 0;
+        let unreadable = 0;
+        for (const seat of seatsIn(seats & ~source)) {
+          const digest = digests.get(seat);
+          if (only !== undefined) differing |= seat;
+          else if (digest === undefined) unreadable |= seat;
+          else if (!isEqual(digest, right)) {
+            differing |= seat;
+            onDifferent?.(seat, extent);
+          }
+        }
+        if ((differing | unreadable) === 0) onDone(0);
+        else {
+          this.#copy(
+            extent,
+            { ...plan, seats: differing | unreadable },
+            {
+              right: { ...right, from: [source] },
+              onDone: (failure) => this.#end(extent, { errno: failure, unreadable }, onDone),
+            },
+          );
+        }
       },
     });
   }
 
-  #copy(
+  /** No replica can read all of it: each block from one that can. What is a hole is taken from the first. */
+  #assemble(extent: number, plan: CopyPlan, onDone: (errno: number) => void): void {
+    const { sources, seats } = plan;
+    let found: SurveyEntry | undefined;
+    this.#head.path.ask({
+      kind: 'survey',
+      seats: sources[0]!,
+      number: extent,
+      onAnswer: (_member, { survey }) => {
+        found = survey.find((entry) => entry.extent === extent);
+      },
+      onDone: (errno) => {
+        if (errno !== 0 || found === undefined) {
+          onDone(errno === 0 ? EIO : errno);
+          return;
+        }
+        const { dataMask, stamp } = found;
+        this.#copy(extent, plan, {
+          right: { dataMask, stamp, from: sources },
+          onDone: (failure) => {
+            if (failure === EIO) this.#lost(extent);
+            this.#end(extent, { errno: failure, unreadable: seats }, onDone);
+          },
+        });
+      },
+    });
+  }
+
+  /** Told once, however often it is tried. */
+  #lost(extent: number): void {
+    if (this.unreadable.has(extent)) return;
+    this.unreadable.add(extent);
+    this.#head.host.onEvent('no readable copy', { extent });
+  }
+
+  #end(
     extent: number,
-    plan: CopyPlan & { readonly digest: Digest },
+    { errno, unreadable }: { readonly errno: number; readonly unreadable: number },
     onDone: (errno: number) => void,
   ): void {
+    const { host, members } = this.#head;
+    if (errno === 0) this.unreadable.delete(extent);
+    for (const seat of errno === 0 ? seatsIn(unreadable) : []) {
+      this.repairedCount++;
+      host.onEvent('copy repaired', { replica: members.at(seat).replica, extent });
+    }
+    onDone(errno);
+  }
+
+  #copy(
+    extent: number,
+    { only, sizeBytes, seats }: CopyPlan,
+    { right, onDone }: { readonly right: Right; readonly onDone: (errno: number) => void },
+  ): void {
     const start = extent * EXTENT_BYTES;
-    const { only, sizeBytes, seats, source } = plan;
     const offsetBytes = Math.max(start, only?.offsetBytes ?? 0);
     const endBytes = Math.min(
       start + EXTENT_BYTES,
       only === undefined ? sizeBytes : only.offsetBytes + only.lengthBytes,
     );
-    const { dataMask, stamp } = plan.digest;
-    this.#buffers.borrow((address) => {
+    const { dataMask, stamp, from } = right;
+    const { path, host } = this.#head;
+    host.borrow((address) => {
       const range = { offsetBytes, lengthBytes: endBytes - offsetBytes, address };
       const end = (errno: number): void => {
-        if (errno === 0) this.#buffers.giveBack(address);
-        else this.#buffers.abandon(address);
+        if (errno === 0) host.giveBack(address);
+        else host.abandon(address);
         onDone(errno);
       };
-      this.#path.ask({
-        kind: 'read',
-        seats: source,
-        ...range,
-        onDone: (errno) => {
-          if (errno === 0)
-            this.#path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
-          else end(errno);
-        },
+      readFrom(path, { seats: from, ...range }, (errno) => {
+        if (errno === 0) path.ask({ kind: 'copy', seats, dataMask, stamp, ...range, onDone: end });
+        else end(errno);
       });
     });
   }

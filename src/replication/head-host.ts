@@ -17,15 +17,25 @@ export type HeadEvent =
   | 'rebuild begun'
   | 'rebuild given up'
   | 'member joined'
+  | 'member replaced'
   | 'failed member leaves'
   | 'refusal copied to all'
+  | 'copy repaired'
+  | 'copies differed'
+  | 'no readable copy'
+  | 'scrub begun'
+  | 'scrub done'
   | 'stalled'
+  | 'stall given up'
   | 'grown'
   | 'outcome unknown'
   | 'refused by a replica';
 
-/** Why a head ended: another one or another attachment is there; it was detached; or what was acknowledged may be lost. */
-export type HeadEnd = 'overtaken' | 'detached' | 'session lost';
+/** What an event is about: a replica, a piece of the volume. */
+export type EventAbout = { readonly replica?: ReplicaId; readonly extent?: number };
+
+/** Why a head ended: another one or another attachment is there; it was detached; what was acknowledged may be lost; or it stood still for too long. */
+export type HeadEnd = 'overtaken' | 'detached' | 'session lost' | 'given up';
 
 export type HeadHost = CopyBuffers & {
   /** CLOCK_BOOTTIME, ms. */
@@ -40,7 +50,7 @@ export type HeadHost = CopyBuffers & {
   /** From now on requests are answered. Called again after the members were made equal anew. */
   onServing(record: Record): void;
   onEnd(end: HeadEnd): void;
-  onEvent(event: HeadEvent): void;
+  onEvent(event: HeadEvent, about?: EventAbout): void;
 };
 
 export type HeadOptions = {
@@ -51,5 +61,7 @@ export type HeadOptions = {
   readonly local: ReplicaId | undefined;
   /** The client of the attachment is there; false: it is new, or died with its machine. */
   readonly clientLives: boolean;
+  /** A client's session ends when none of its requests was answered for so long. */
+  readonly stallLimitMs: number;
   readonly host: HeadHost;
 };

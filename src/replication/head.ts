@@ -12,26 +12,23 @@ import { Copier } from './copier.ts';
 import { advanceDetach } from './detach.ts';
 import type { Member } from './member.ts';
 import type { HeadEnd, HeadHost, HeadOptions } from './head-host.ts';
+import { Growth } from './growth.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import { Members } from './members.ts';
 import type { Answer } from './messages.ts';
 import { Opening } from './opening.ts';
+import { readApart } from './read-apart.ts';
 import { Rebuild } from './rebuild.ts';
-import {
-  type HeadId,
-  type Record,
-  type ReplicaId,
-  claimed,
-  detached,
-  isNewer,
-  resized,
-  withMembers,
-} from './record.ts';
+import { type HeadId, type Record, type ReplicaId, claimed, detached, isNewer } from './record.ts';
+import { reviewMembers } from './review.ts';
+import { Repairs } from './repairs.ts';
+import { Scrub, type ScrubOptions } from './scrub.ts';
 import { settle } from './settle.ts';
 import { SetChanger, type TransactionOutcome } from './set-changer.ts';
+import { StallLimit, findSilent } from './stalls.ts';
 import { WritePath } from './write-path.ts';
 
-export type HeadState = 'claiming' | 'opening' | 'serving' | 'detaching' | 'ended';
+export type HeadState = 'claiming' | 'opening' | 'serving' | 'detaching' | 'giving up' | 'ended';
 
 export class Head {
   /** Takes the requests of the client, also before the head serves. */
@@ -52,11 +49,15 @@ export class Head {
   /** Members of earlier sets that are needed until the present one has its record. */
   readonly #earlier = new Set<ReplicaId>();
   readonly #marks: MarkKeeper;
-  #growth: { readonly sizeBytes: number; readonly onDone: () => void } | undefined;
+  readonly #growth: Growth;
+  readonly #stallLimit: StallLimit;
+  readonly repairs: Repairs;
+  /** The walk that was asked for last. */
+  scrub: Scrub | undefined;
   /** Why I/O stands still, for people. */
   stalled: string | undefined;
 
-  constructor({ id, record, local, clientLives, host }: HeadOptions) {
+  constructor({ id, record, local, clientLives, stallLimitMs, host }: HeadOptions) {
     this.id = id;
     this.host = host;
     this.local = local;
@@ -73,13 +74,17 @@ export class Head {
       local,
       onDone: (token, errno) => host.onDone(token, errno),
       onFlushed: (operation) => this.#marks.onFlushed(operation),
+      onUnreadable: (read) => {
+        this.repairs.add(read);
+        if (read.isSettling) readApart(this.path, read);
+      },
       onTargetFailed: (member) => {
         member.failed = true;
         this.members.close(member);
       },
       onDisagreement: (operation, seats) => settle(this, operation, seats),
     });
-    this.copier = new Copier(this.path, host);
+    this.copier = new Copier(this);
     this.changer = new SetChanger(record, {
       now: () => host.now(),
       transact: (expected, next) => host.transact(expected, next),
@@ -88,6 +93,9 @@ export class Head {
     });
     this.#opening = new Opening(this);
     this.#marks = new MarkKeeper(this);
+    this.#growth = new Growth(this);
+    this.repairs = new Repairs(this);
+    this.#stallLimit = new StallLimit(this, stallLimitMs);
   }
 
   /** Claims the volume. */
@@ -114,16 +122,21 @@ export class Head {
 
   /** Grows the volume; `onDone` when the store knows its size, and the client may. A later call takes the place of an unfinished one. */
   grow(sizeBytes: number, onDone: () => void): void {
-    this.#growth = { sizeBytes, onDone };
-    this.#advanceGrowth();
+    this.#growth.ask(sizeBytes, onDone);
   }
 
-  /** Starts to make `replica`, which is not in S, equal and a member. */
-  rebuild(replica: ReplicaId): void {
+  /** Compares all that the members have, in place of the walk there may be. It goes on whenever this head serves. */
+  startScrub(options: ScrubOptions): void {
+    this.scrub = new Scrub(this, options);
+    this.scrub.advance();
+  }
+
+  /** Starts to make `replica`, which is not in S, equal and a member: in place of `replaced`, if that is one then. */
+  rebuild(replica: ReplicaId, replaced?: ReplicaId): void {
     if (this.state !== 'serving' || this.changer.known.members.has(replica)) return;
     if (this.#rebuilds.some((each) => each.replica === replica)) return;
     this.host.onEvent('rebuild begun');
-    this.#rebuilds.push(new Rebuild(this, this.members.add(replica)));
+    this.#rebuilds.push(new Rebuild(this, this.members.add(replica), replaced));
   }
 
   get rebuilding(): readonly Rebuild[] {
@@ -131,18 +144,18 @@ export class Head {
   }
 
   onConnected(replica: ReplicaId): void {
-    if (this.state !== 'ended') this.members.onConnected(replica, this.changer.known);
+    if (!this.isOver) this.members.onConnected(replica, this.changer.known);
   }
 
   /** `refused`: no process listens there. */
   onUnreachable(replica: ReplicaId, refused: boolean): void {
-    if (this.state === 'ended') return;
+    if (this.isOver) return;
     this.members.onUnreachable(replica, refused);
     this.review();
   }
 
   onAnswer(answer: Answer): void {
-    if (this.state === 'ended') return;
+    if (this.isOver) return;
     const member = this.members.find(answer.replica);
     if (member?.session !== answer.session) return;
     if (answer.kind === 'open' && answer.errno !== 0) {
@@ -175,14 +188,20 @@ export class Head {
     if (this.state === 'ended') return;
     this.path.operations.recycle();
     this.changer.tick();
+    this.#stallLimit.tick();
+    if (this.isOver) {
+      this.#endSession('given up');
+      return;
+    }
     this.members.tick();
-    const silent = this.path.findSilent();
+    const silent = findSilent(this);
     if (silent !== undefined) this.members.suspect(silent);
     this.path.review();
     this.review();
     for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
     this.#marks.tick();
-    this.#advanceGrowth();
+    this.#growth.advance();
+    this.scrub?.advance();
     advanceDetach(this, this.#marks);
   }
 
@@ -196,18 +215,38 @@ export class Head {
   /** Nothing of this head takes effect any more. */
   end(reason: HeadEnd): void {
     if (this.state === 'ended') return;
-    this.state = 'ended';
-    for (const rebuild of this.#rebuilds) rebuild.abort();
-    this.path.stop();
+    this.#stop('ended');
     this.host.onEnd(reason);
+  }
+
+  /** Clients are not served any more. */
+  get isOver(): boolean {
+    return this.state === 'giving up' || this.state === 'ended';
+  }
+
+  /** I/O stood still for too long: the client's requests fail now, and its attachment goes as soon as the store can be asked. */
+  giveUp(): void {
+    if (this.isOver) return;
+    this.#stop('giving up');
+    this.host.onEvent('stall given up');
+    this.#endSession('given up');
   }
 
   /** The client's session is over, because what it wrote may be lost: the next attachment is a new one. */
   loseSession(): void {
-    if (this.changer.pending !== undefined) return;
-    this.transact(detached(this.changer.known, this.host.newWriter()), () =>
-      this.end('session lost'),
-    );
+    this.#endSession('session lost');
+  }
+
+  #stop(state: 'giving up' | 'ended'): void {
+    this.state = state;
+    for (const rebuild of this.#rebuilds.splice(0)) rebuild.abort();
+    this.path.stop();
+  }
+
+  #endSession(reason: HeadEnd): void {
+    const { known, pending } = this.changer;
+    if (pending !== undefined || this.state === 'ended') return;
+    this.transact(detached(known, this.host.newWriter()), () => this.end(reason));
   }
 
   /** Sessions with all members anew, and everything that depends on them. */
@@ -247,20 +286,6 @@ export class Head {
     }
     this.path.neededSeats = seats;
     this.path.targetSeats = targets;
-  }
-
-  /** The store first: a replica that does not hear of it does when it is opened. The client last. */
-  #advanceGrowth(): void {
-    const { known, pending } = this.changer;
-    const growth = this.#growth;
-    if (growth === undefined || this.state !== 'serving' || pending !== undefined) return;
-    if (known.sizeBytes < growth.sizeBytes) {
-      this.host.onEvent('grown');
-      this.transact(resized(known, growth.sizeBytes, this.host.newWriter()), () => undefined);
-    } else if (this.members.all().every((each) => !each.isOpen || each.keptEpoch >= known.epoch)) {
-      this.#growth = undefined;
-      growth.onDone();
-    }
   }
 
   get isRecorded(): boolean {
@@ -332,6 +357,7 @@ export class Head {
 
   /** A member has the record durably, or there is a new one. */
   #onRecorded(): void {
+    if (this.isOver) return;
     if (this.isRecorded) {
       this.#earlier.clear();
       for (const member of this.members.all()) {
@@ -349,30 +375,8 @@ export class Head {
 
   /** Whether S can stay as it is; called whenever that may have changed. */
   review(): void {
-    if (this.state !== 'serving' && this.state !== 'detaching') {
-      if (this.state === 'opening') this.#opening.advance();
-      return;
-    }
-    if (!this.path.isServing || this.changer.pending !== undefined) return;
-    const { known } = this.changer;
-    const now = this.host.now();
-    const sound: ReplicaId[] = [];
-    let lost = 0;
-    let damaged = 0;
-    for (const replica of known.members.keys()) {
-      const member = this.members.find(replica);
-      if (member?.damaged === true) damaged++;
-      else if (member === undefined || member.failed || member.isGone(now)) lost++;
-      else sound.push(replica);
-    }
-    if (lost + damaged > 0 && sound.length < known.minimum && damaged === 0) {
-      this.stall(`${sound.length} of at least ${known.minimum} in-sync replicas are reached`);
-      return;
-    }
-    this.stalled = undefined;
-    if (lost + damaged === 0) return;
-    if (sound.length >= known.minimum) this.#shrinkTo(sound);
-    else this.reopen();
+    if (this.state === 'opening') this.#opening.advance();
+    else if (this.path.isServing && this.changer.pending === undefined) reviewMembers(this);
   }
 
   /** I/O stands still. */
@@ -381,13 +385,11 @@ export class Head {
     this.stalled = reason;
   }
 
-  #shrinkTo(replicas: readonly ReplicaId[]): void {
-    const { known } = this.changer;
-    this.transact(withMembers(known, replicas, { writer: this.host.newWriter() }), () => {
-      this.host.onEvent('member lost');
-      for (const replica of known.members.keys()) this.#earlier.add(replica);
-      for (const replica of replicas) this.#earlier.delete(replica);
-      this.updateNeeded();
-    });
+  /** A set change is committed: who was in S before it is needed until the new one has its record. */
+  outgrow(members: Iterable<ReplicaId>): void {
+    for (const replica of members) {
+      if (!this.changer.known.members.has(replica)) this.#earlier.add(replica);
+    }
+    this.updateNeeded();
   }
 }

@@ -86,3 +86,10 @@ export class Member {
     this.renewSentAtMs = undefined;
   }
 }
+
+/** The single seats of several. */
+export function seatsIn(seats: number): number[] {
+  const single: number[] = [];
+  for (let rest = seats; rest !== 0; rest &= rest - 1) single.push(rest & -rest);
+  return single;
+}

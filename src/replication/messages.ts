@@ -11,6 +11,13 @@ export const EXTENT_BYTES: number = 16 * BLOCK_BYTES;
 
 export type ChangeKind = 'write' | 'zero' | 'trim' | 'copy';
 
+/** The extents that a range touches, in order. */
+export function extentsOf({ offsetBytes, lengthBytes }: RequestBody): number[] {
+  const first = Math.floor(offsetBytes / EXTENT_BYTES);
+  const end = Math.ceil((offsetBytes + lengthBytes) / EXTENT_BYTES);
+  return Array.from({ length: end - first }, (_, index) => first + index);
+}
+
 /** What a client asks to be changed. */
 export type Change = {
   readonly kind: ChangeKind;

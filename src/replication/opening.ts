@@ -3,9 +3,10 @@
  * registered (docs/replication.md, "Takeover, and every start of a head"). Whatever goes wrong on the way begins it anew.
  */
 
+import { EIO } from '../model/errno.ts';
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
-import { type Life, type ReplicaId, withMembers } from './record.ts';
+import { type Life, type ReplicaId, fewest, withMembers } from './record.ts';
 
 /** After a failure it begins anew so much later. */
 const RETRY_MS = 50;
@@ -27,7 +28,8 @@ export class Opening {
   /** Callbacks of earlier ones are dropped. */
   #round = 0;
   #sinceMs = 0;
-  #source: Member | undefined;
+  /** Seats of members that are right, the first before the others. */
+  #sources: number[] = [];
 
   constructor(head: Head) {
     this.#head = head;
@@ -75,8 +77,9 @@ export class Opening {
     const reached = all.filter((member) => member.isOpen);
     const isComplete = reached.length === all.length;
     if (!isComplete && head.host.now() - this.#sinceMs < REACH_MS) return;
-    if (reached.length < known.minimum) {
-      head.stall(`${reached.length} of at least ${known.minimum} in-sync replicas are reached`);
+    const least = fewest(known);
+    if (reached.length < least) {
+      head.stall(`${reached.length} of at least ${least} in-sync replicas are reached`);
       return;
     }
     const intact = reached.filter((member) => member.life === known.members.get(member.replica));
@@ -87,7 +90,9 @@ export class Opening {
       return;
     }
     const candidates = intact.length > 0 ? intact : reached;
-    this.#source = candidates.find((member) => member.replica === head.local) ?? candidates[0];
+    this.#sources = candidates
+      .toSorted((a, b) => Number(b.replica === head.local) - Number(a.replica === head.local))
+      .map((member) => member.seat);
     if (isComplete) {
       this.#record();
       return;
@@ -134,12 +139,12 @@ export class Opening {
   #equalise(extents: readonly number[]): void {
     const { path, copier, changer, host } = this.#head;
     if (extents.length > 0) host.onEvent('extents made equal');
-    const source = this.#source?.seat ?? 0;
-    const seats = path.neededSeats & ~source;
+    const sources = this.#sources;
+    const seats = path.neededSeats & ~(sources[0] ?? 0);
     const { sizeBytes } = changer.known;
     copier.equalise(
       extents,
-      { source, seats, sizeBytes },
+      { sources, seats, sizeBytes },
       this.#then(() => this.#flush()),
     );
   }
@@ -185,8 +190,17 @@ export class Opening {
     const round = this.#round;
     return (errno) => {
       if (round !== this.#round) return;
-      if (errno === 0) next();
-      else this.#fail();
+      if (errno === 0) {
+        next();
+        return;
+      }
+      this.#fail();
+      const [extent] = this.#head.copier.unreadable;
+      if (errno === EIO && extent !== undefined) {
+        this.#head.stall(
+          `extent ${extent}, in which members may differ, has a block that none of them can read`,
+        );
+      }
     };
   }
 }

@@ -3,7 +3,6 @@
  * the start; what it missed is copied under a hold of its range.
  */
 
-import { ECONNRESET } from '../model/errno.ts';
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
 import { EXTENT_BYTES, type SurveyEntry } from './messages.ts';
@@ -36,10 +35,14 @@ export class Rebuild {
   #nextExtent = 0;
   #flushedSeats = 0;
 
-  constructor(head: Head, member: Member) {
+  readonly #replaced: ReplicaId | undefined;
+
+  /** `replaced`: a member that leaves S in the transaction in which the other one joins. */
+  constructor(head: Head, member: Member, replaced?: ReplicaId) {
     this.replica = member.replica;
     this.#head = head;
     this.#member = member;
+    this.#replaced = replaced;
     member.isTarget = true;
     head.updateNeeded();
     head.members.reach(member, head.changer.known);
@@ -82,14 +85,14 @@ export class Rebuild {
   }
 
   #survey(): void {
-    const { path, members } = this.#head;
+    const { path } = this.#head;
     const firstExtent = this.#nextExtent;
     if (firstExtent * EXTENT_BYTES >= this.#sizeBytes) {
       this.#catchUp();
       return;
     }
     this.#nextExtent += SURVEY_EXTENTS;
-    const source = this.#source();
+    const [source] = path.readSeats;
     if (source === undefined) {
       this.abort();
       return;
@@ -97,26 +100,18 @@ export class Rebuild {
     const surveys = new Map<number, readonly SurveyEntry[]>();
     path.ask({
       kind: 'survey',
-      seats: source.seat | this.#member.seat,
+      seats: source | this.#member.seat,
       number: firstExtent,
       onAnswer: (member, { survey }) => surveys.set(member.seat, survey),
       onDone: (errno) => {
         if (this.#phase !== 'copying') return;
-        if (errno !== 0 || members.find(source.replica) !== source) this.abort();
+        if (errno !== 0 || (source & path.memberSeats) === 0) this.abort();
         else {
-          const ours = surveys.get(source.seat) ?? [];
+          const ours = surveys.get(source) ?? [];
           this.#copy(this.#missed(ours, surveys.get(this.#member.seat) ?? []));
         }
       },
     });
-  }
-
-  #source(): Member | undefined {
-    const { members, path, local } = this.#head;
-    const usable = members
-      .all()
-      .filter((member) => member.isOpen && (member.seat & path.memberSeats) !== 0);
-    return usable.find((member) => member.replica === local) ?? usable[0];
   }
 
   /** Extents in which the target may differ from S. */
@@ -167,26 +162,8 @@ export class Rebuild {
 
   #copyOne(extent: number, onDone: (errno: number) => void): void {
     const { path, copier } = this.#head;
-    const sizeBytes = this.#sizeBytes;
-    const offsetBytes = extent * EXTENT_BYTES;
-    const range = { offsetBytes, lengthBytes: Math.min(EXTENT_BYTES, sizeBytes - offsetBytes) };
-    let hold = -1;
-    let isOver = false;
-    const end = (errno: number): void => {
-      isOver = true;
-      if (hold >= 0) path.letGo(hold);
-      onDone(errno);
-    };
-    hold = path.hold(range, (errno) => {
-      const source = this.#source();
-      if (errno !== 0 || source === undefined) {
-        end(errno === 0 ? ECONNRESET : errno);
-        return;
-      }
-      copier.equalise([extent], { source: source.seat, seats: this.#member.seat, sizeBytes }, end);
-    });
-    // It may have been over before its id was known.
-    if (isOver) path.letGo(hold);
+    const plan = () => ({ sources: path.readSeats, seats: this.#member.seat });
+    copier.equaliseHeld(extent, { sizeBytes: this.#sizeBytes, plan }, onDone);
   }
 
   /** From here on nothing is acknowledged without the target; what was is awaited, or the flush would not cover it there. */
@@ -222,18 +199,15 @@ export class Rebuild {
     const head = this.#head;
     const { known } = head.changer;
     const lives = new Map([[this.replica, this.#member.life]]);
+    const stay = [...known.members.keys()].filter((replica) => replica !== this.#replaced);
+    const writer = head.host.newWriter();
     this.#phase = 'submitted';
-    head.transact(
-      withMembers(known, [...known.members.keys(), this.replica], {
-        writer: head.host.newWriter(),
-        lives,
-      }),
-      () => {
-        this.#phase = 'over';
-        head.host.onEvent('member joined');
-        this.#member.isJoining = false;
-        head.removeRebuild(this);
-      },
-    );
+    head.transact(withMembers(known, [...stay, this.replica], { writer, lives }), () => {
+      this.#phase = 'over';
+      head.host.onEvent(stay.length < known.members.size ? 'member replaced' : 'member joined');
+      this.#member.isJoining = false;
+      head.removeRebuild(this);
+      head.outgrow(known.members.keys());
+    });
   }
 }

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Record, defaultMinimum, detached, isNewer, isSame, withMembers } from './record.ts';
+import {
+  type Record,
+  defaultMinimum,
+  detached,
+  fewest,
+  isNewer,
+  isSame,
+  lossAccepted,
+  withMembers,
+} from './record.ts';
 
 const RECORD: Record = {
   lineage: 1,
@@ -53,4 +62,18 @@ test('a lineage comes before an epoch, and a writer tells records of one epoch a
   assert.ok(!isNewer(RECORD, later));
   assert.ok(!isNewer(RECORD, RECORD));
   assert.ok(!isSame(RECORD, { ...RECORD, writer: 'other' }));
+});
+
+test('a loss that is accepted leaves one member in a higher lineage, and S grows up to its minimum again', () => {
+  const next = lossAccepted(RECORD, { replica: 'r9', life: 4, lineage: 12, writer: 'operator' });
+  assert.deepEqual([...next.members], [['r9', 4]]);
+  assert.deepEqual([next.lineage, next.head, next.attachment], [12, undefined, undefined]);
+  assert.ok(isNewer(next, { ...RECORD, epoch: 99 }));
+  assert.equal(fewest(next), 1);
+  const lives = new Map([['r0', 1]]);
+  const joined = withMembers(next, ['r9', 'r0'], { writer: 'join', lives });
+  assert.equal(fewest(joined), 2);
+  assert.throws(() => withMembers(joined, ['r9'], { writer: 'shrink' }), /keeps its minimum/);
+  const same = { replica: 'r9', life: 4, lineage: RECORD.lineage, writer: 'operator' };
+  assert.throws(() => lossAccepted(RECORD, same), /lineage/);
 });

@@ -37,7 +37,7 @@ export type Record = {
   readonly attachment: Attachment | undefined;
   /** S, the in-sync set: the life in which each member was last known to lack nothing. */
   readonly members: ReadonlyMap<ReplicaId, Life>;
-  /** The fewest members that S may be left with. */
+  /** The fewest members that S may be left with; only an accepted loss leaves fewer. See {@link fewest}. */
   readonly minimum: number;
   readonly sizeBytes: number;
 };
@@ -48,6 +48,11 @@ export type Base = { readonly lineage: number; readonly epoch: number };
 /** Half of the replicas, rounded up. */
 export function defaultMinimum(replicaCount: number): number {
   return Math.ceil(replicaCount / 2);
+}
+
+/** How many members the next S must have: the minimum, or as many as there are where a loss was accepted. */
+export function fewest({ minimum, members }: Record): number {
+  return Math.min(minimum, members.size);
 }
 
 /** `head` takes the volume that `record` says is attached. */
@@ -68,7 +73,7 @@ export function withMembers(
     assert(life !== undefined, 'a replica joins with the life in which it was made equal');
     set.set(replica, life);
   }
-  assert(set.size >= record.minimum, 'S keeps its minimum');
+  assert(set.size >= fewest(record), 'S keeps its minimum');
   return { ...next(record, writer), members: set };
 }
 
@@ -80,6 +85,30 @@ export function resized(record: Record, sizeBytes: number, writer: string): Reco
 /** The volume is attached anew, or by force elsewhere: whoever is its head finds another attachment and stops. */
 export function attached(record: Record, attachment: Attachment, writer: string): Record {
   return { ...next(record, writer), head: undefined, attachment };
+}
+
+/**
+ * An operator brings the volume up from one replica as it is, whatever that lacks (`--accept-loss`, L13): S is this replica alone, in a
+ * new lineage, so that all others are rebuilt in full. Nobody is attached; a head that may still be somewhere is the operator's to
+ * exclude. `record`: the newest of those that the store and the replica know. `lineage`: higher than that of `record`, and in part random,
+ * so that two operators who accept two losses do not make one lineage.
+ */
+export function lossAccepted(
+  record: Record,
+  {
+    replica,
+    life,
+    lineage,
+    writer,
+  }: {
+    readonly replica: ReplicaId;
+    readonly life: Life;
+    readonly lineage: number;
+    readonly writer: string;
+  },
+): Record {
+  assert(lineage > record.lineage, 'a new lineage is higher');
+  return { ...detached(record, writer), lineage, members: new Map([[replica, life]]) };
 }
 
 /** The session of the client is over, by a detach or because what it wrote may be lost. */

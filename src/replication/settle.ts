@@ -2,8 +2,10 @@
 
 import { ENOSPC } from '../model/errno.ts';
 import type { Head } from './head.ts';
-import { EXTENT_BYTES } from './messages.ts';
+import { seatsIn } from './member.ts';
+import { extentsOf } from './messages.ts';
 import type { Operation } from './operations.ts';
+import { fewest } from './record.ts';
 
 /** The members in `failedSeats` leave S if enough are left; else the range is made as it is on one of them, and the error is true of all. */
 export function settle(head: Head, operation: Operation, failedSeats: number): void {
@@ -11,17 +13,17 @@ export function settle(head: Head, operation: Operation, failedSeats: number): v
   const { neededSeats } = path;
   const { id, errno } = operation;
   const rest = head.members.all().filter(({ seat }) => (seat & neededSeats & ~failedSeats) !== 0);
-  if (rest.length > 0 && rest.length >= changer.known.minimum) {
+  if (rest.length > 0 && rest.length >= fewest(changer.known)) {
     for (const member of head.members) if ((member.seat & failedSeats) !== 0) member.failed = true;
     operation.isSettling = false;
     head.host.onEvent('failed member leaves');
     head.review();
   } else if (errno === ENOSPC && operation.isChange) {
     head.host.onEvent('refusal copied to all');
-    const source = failedSeats & -failedSeats;
-    const others = (neededSeats | (operation.tookSeats & head.members.openSeats)) & ~source;
+    const sources = seatsIn(failedSeats);
+    const others = (neededSeats | (operation.tookSeats & head.members.openSeats)) & ~sources[0]!;
     const only = { offsetBytes: operation.offsetBytes, lengthBytes: operation.lengthBytes };
-    const plan = { source, seats: others, sizeBytes: changer.known.sizeBytes, only };
+    const plan = { sources, seats: others, sizeBytes: changer.known.sizeBytes, only };
     copier.equalise(extentsOf(operation), plan, (failure) => {
       const present = path.operations.find(id);
       if (present?.isSettling !== true) return;
@@ -33,10 +35,4 @@ export function settle(head: Head, operation: Operation, failedSeats: number): v
     // A drive that fails has a new life, or none: that is for a new opening to find out.
     head.reopen();
   }
-}
-
-function extentsOf({ offsetBytes, lengthBytes }: Operation): number[] {
-  const first = Math.floor(offsetBytes / EXTENT_BYTES);
-  const end = Math.ceil((offsetBytes + lengthBytes) / EXTENT_BYTES);
-  return Array.from({ length: end - first }, (_, index) => first + index);
 }

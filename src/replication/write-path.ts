@@ -9,7 +9,7 @@
  */
 
 import { ECONNRESET, EIO, ENOSPC, ESHUTDOWN } from '../model/errno.ts';
-import { type Member, SUSPECT_MS } from './member.ts';
+import { type Member, seatsIn } from './member.ts';
 import type { Members } from './members.ts';
 import type { Answer, Change } from './messages.ts';
 import { type Operation, Operations, type Question, type Range } from './operations.ts';
@@ -22,6 +22,8 @@ export type WritePathHost = {
   onDone(token: number, errno: number): void;
   /** Every needed member made durable what it took before. */
   onFlushed(operation: Operation): void;
+  /** Some members could not read all of it, or none could: then it waits for {@link WritePath.readAgain}. */
+  onUnreadable(operation: Operation): void;
   /** A replica outside S could not do a change. */
   onTargetFailed(member: Member): void;
   /** All of `seats` refused or failed a request that others did, or all failed; the range is still held. See {@link WritePath.settled}. */
@@ -39,6 +41,8 @@ export class WritePath {
   /** Seats that get changes besides: of replicas that are being made equal. */
   targetSeats = 0;
   isServing = false;
+  /** Of clients, since the head began. */
+  answerCount = 0;
   readonly #members: Members;
   readonly #host: WritePathHost;
   #nextNumber = 1;
@@ -58,6 +62,15 @@ export class WritePath {
 
   get nextNumber(): number {
     return this.#nextNumber;
+  }
+
+  /** Seats that can be read: of S, that of the replica beside the head first. */
+  get readSeats(): number[] {
+    const isLocal = (seat: number): number =>
+      Number(this.#members.at(seat).replica === this.#host.local);
+    return seatsIn(this.memberSeats & this.#members.openSeats).toSorted(
+      (a, b) => isLocal(b) - isLocal(a),
+    );
   }
 
   change(token: number, change: Change): void {
@@ -183,20 +196,6 @@ export class WritePath {
     }
   }
 
-  /** The member whose oldest request is unanswered for too long, if there is one. */
-  findSilent(): Member | undefined {
-    const before = this.#host.now() - SUSPECT_MS;
-    for (const operation of this.operations) {
-      if (!operation.started || operation.sentAtMs > before) continue;
-      const silent =
-        operation.sentSeats &
-        ~(operation.tookSeats | operation.failedSeats) &
-        this.#members.openSeats;
-      for (const member of this.#members) if ((member.seat & silent) !== 0) return member;
-    }
-    return undefined;
-  }
-
   /** Clients' requests start from now on, those that came before first. */
   serve(): void {
     this.isServing = true;
@@ -234,6 +233,16 @@ export class WritePath {
   settled(operation: Operation, errno: number): void {
     operation.isSettling = false;
     this.#end(operation, errno);
+  }
+
+  /** What no member could read as a whole was put together (0), could not be (EIO), or is asked anew. */
+  readAgain(operation: Operation, errno: number): void {
+    operation.isSettling = false;
+    operation.sentSeats = 0;
+    operation.failedSeats = 0;
+    if (errno === 0) operation.tookSeats = this.memberSeats;
+    if (errno === EIO) this.#end(operation, errno);
+    else this.#advance(operation);
   }
 
   #startIfFree(operation: Operation): void {
@@ -304,14 +313,16 @@ export class WritePath {
 
   #advanceRead(operation: Operation): void {
     if (operation.tookSeats !== 0) {
-      if (this.#isGranted()) this.#end(operation, 0);
+      if (!this.#isGranted()) return;
+      if (operation.failedSeats !== 0) this.#host.onUnreadable(operation);
+      this.#end(operation, 0);
       return;
     }
     if ((operation.sentSeats & ~operation.failedSeats) !== 0) return;
-    const readable = this.memberSeats;
-    if ((operation.failedSeats & readable) === readable && this.#isGranted())
-      this.#end(operation, EIO);
-    else this.#sendRead(operation);
+    if ((this.memberSeats & ~operation.failedSeats) === 0) {
+      operation.isSettling = true;
+      this.#host.onUnreadable(operation);
+    } else this.#sendRead(operation);
   }
 
   #isGranted(): boolean {
@@ -357,7 +368,7 @@ export class WritePath {
     operation.onDone = undefined;
     if (operation.kind === 'flush') this.#host.onFlushed(operation);
     if (onDone !== undefined) onDone(0);
-    if (token >= 0) this.#host.onDone(token, 0);
+    if (token >= 0) this.#answer(token, 0);
   }
 
   #end(operation: Operation, errno: number): void {
@@ -370,7 +381,12 @@ export class WritePath {
     if (told) return;
     if (question !== undefined) question.onDone(errno);
     else if (onDone !== undefined) onDone(errno);
-    if (token >= 0) this.#host.onDone(token, errno);
+    if (token >= 0) this.#answer(token, errno);
+  }
+
+  #answer(token: number, errno: number): void {
+    this.answerCount++;
+    this.#host.onDone(token, errno);
   }
 
   #remove(operation: Operation): void {

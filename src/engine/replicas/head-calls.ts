@@ -16,6 +16,9 @@ import {
 import type { Call } from '../control-server.ts';
 import type { Heads } from './heads.ts';
 
+/** A client waits for so long before its session ends, unless `head.start` says otherwise: about as long as a missing replica is waited for. */
+const STALL_LIMIT_MS = 600_000;
+
 /** By name. A volume is `uuid`, a replica `replica`: 32 hex digits, with or without dashes. */
 export function headCalls(heads: Heads): { readonly [name: string]: Call } {
   return {
@@ -31,6 +34,7 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
         local: args['local'] === undefined ? undefined : volumeUuid({ uuid: args['local'] }),
         clientLives: flagOf(args, 'clientLives'),
         places: placesOf(args),
+        stallLimitMs: numberOf(args, 'stallLimitMs', STALL_LIMIT_MS),
       })),
     }),
     'head.next': async () => {
@@ -54,7 +58,16 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
     },
     'head.rebuild': (args) => {
       const node = args['node'] === undefined ? undefined : textOf(args, 'node');
-      heads.rebuild(volumeUuid(args), replicaOf(args), node);
+      const replaced =
+        args['replaced'] === undefined ? undefined : volumeUuid({ uuid: args['replaced'] });
+      heads.rebuild(volumeUuid(args), replicaOf(args), { node, replaced });
+      return {};
+    },
+    'head.scrub': (args) => {
+      const bytesPerSecond = numberOf(args, 'bytesPerSecond');
+      const offsetBytes = numberOf(args, 'offsetBytes', 0);
+      if (bytesPerSecond === 0) throw invalid('"bytesPerSecond" is more than 0');
+      heads.scrub(volumeUuid(args), { bytesPerSecond, offsetBytes });
       return {};
     },
     'head.grow': async (args) => {
@@ -99,6 +112,14 @@ function outcomeOf(args: JsonObject): TransactionOutcome {
   if (kind !== 'conflict') throw invalid('"kind" is "committed", "conflict" or "unknown"');
   const record = args['record'] === undefined ? undefined : recordOf(args, 'record');
   return { kind, record };
+}
+
+function numberOf(args: JsonObject, name: string, otherwise?: number): number {
+  const value = args[name] ?? otherwise;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+    throw invalid(`"${name}" is a whole number`);
+  }
+  return value;
 }
 
 function textOf(args: JsonObject, name: string): string {

@@ -14,6 +14,7 @@ import type { Log } from '../../model/log.ts';
 import type { HeadEnd, HeadEvent } from '../../replication/head-host.ts';
 import { EXTENT_BYTES } from '../../replication/messages.ts';
 import type { HeadId, Record, ReplicaId } from '../../replication/record.ts';
+import type { ScrubOptions } from '../../replication/scrub.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { formatUuid } from '../call-arguments.ts';
@@ -23,6 +24,7 @@ import type { Peers } from '../peers/peers.ts';
 import type { Attachment } from '../nbd/attachment.ts';
 import { ATTACHMENT_COUNT_MAX, type NbdFrontend } from '../nbd/frontend.ts';
 import { ExtentBuffers } from './extent-buffers.ts';
+import { aboutJson, headJson } from './head-json.ts';
 import { type Link, type LinkHost, LocalLink } from './local-link.ts';
 import { MemoryUses } from './memory-uses.ts';
 import { ReplicatedVolume } from './replicated-volume.ts';
@@ -63,6 +65,8 @@ export type HeadStart = {
   readonly clientLives: boolean;
   /** The nodes of replicas. Of those that it does not name, and of this node's, the head expects that they are on a drive here. */
   readonly places: ReadonlyMap<ReplicaId, string>;
+  /** A client whose requests stand still for so long has its session ended. */
+  readonly stallLimitMs: number;
 };
 
 export type HeadsOptions = {
@@ -213,12 +217,14 @@ export class Heads {
 
   #makeVolume(how: HeadStart, onEnd: (end: HeadEnd) => void): ReplicatedVolume {
     const env = this.#env;
-    const { volume: uuid, attachId, record, head, local, clientLives, places } = how;
+    const { volume: uuid, attachId, record, head, local, places } = how;
+    const { clientLives, stallLimitMs } = how;
     return new ReplicatedVolume({
       id: head,
       record,
       local,
       clientLives,
+      stallLimitMs,
       buffers: this.#buffers,
       memory: this.#memory,
       replicas: this.#replicas,
@@ -237,7 +243,7 @@ export class Heads {
           onEnd(end);
           this.#news();
         },
-        onEvent: (event) => this.#log(uuid, event, {}),
+        onEvent: (event, about) => this.#log(uuid, event, aboutJson(about)),
         defer: (step) => this.#defer(step),
       },
     });
@@ -291,14 +297,26 @@ export class Heads {
     this.#served.get(volume)?.volume.onOutcome(writer, outcome);
   }
 
-  /** Makes a replica that is not in S equal and a member. `node`: where it is, if not where it was. */
-  rebuild(uuid: string, replica: ReplicaId, node: string | undefined): void {
+  /** Makes a replica that is not in S equal and a member, in place of `replaced`. `node`: where it is, if not where it was. */
+  rebuild(
+    uuid: string,
+    replica: ReplicaId,
+    {
+      node,
+      replaced,
+    }: { readonly node: string | undefined; readonly replaced: ReplicaId | undefined },
+  ): void {
     const { volume, places } = this.#find(uuid);
     if (node !== undefined && places.get(replica) !== node) {
       places.set(replica, node);
       volume.forgetLink(replica);
     }
-    volume.head.rebuild(replica);
+    volume.head.rebuild(replica, replaced);
+  }
+
+  /** Compares all that the members of a volume have, and repairs it; in place of the walk there may be. */
+  scrub(volume: string, options: ScrubOptions): void {
+    this.#find(volume).volume.head.startScrub(options);
   }
 
   /** Grows the volume; resolves when clients may use its new size. */
@@ -332,21 +350,7 @@ export class Heads {
   /** How its head is, and its replicas. */
   status(uuid: string): JsonObject {
     const { volume, attachId } = this.#find(uuid);
-    const { state, stalled, changer, members, rebuilding } = volume.head;
-    return {
-      uuid: formatUuid(uuid),
-      attachId,
-      state,
-      stalled: stalled ?? null,
-      epoch: changer.known.epoch,
-      sizeBytes: changer.known.sizeBytes,
-      replicas: members.all().map((member) => ({
-        replica: formatUuid(member.replica),
-        isInSync: changer.known.members.has(member.replica),
-        isRebuilding: rebuilding.some(({ replica }) => replica === member.replica),
-        isConnected: member.isOpen,
-      })),
-    };
+    return { uuid: formatUuid(uuid), attachId, ...headJson(volume.head) };
   }
 
   /**

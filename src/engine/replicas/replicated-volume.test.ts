@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { EIO } from '../../model/errno.ts';
 import { ReplicasRig, VOLUME_BYTES, replicaOf } from '../../../sim/replicas-rig.ts';
 
 const BLOCK = 4096;
@@ -94,4 +95,46 @@ test('a request to a head that has ended is answered', async () => {
   await rig.world.run(() => rig.end === 'detached', 'it lets go');
   assert.notEqual(await rig.write(0, filled(BLOCK, 1)), 0);
   assert.equal(rig.record.attachment, undefined);
+});
+
+/** Fills the first extent with the numbers of its blocks, from 1 on, each on all drives. */
+async function writtenExtent(rig: ReplicasRig): Promise<void> {
+  const bytes = new Uint8Array(16 * BLOCK);
+  for (let block = 0; block < 16; block++)
+    bytes.fill(block + 1, block * BLOCK, (block + 1) * BLOCK);
+  assert.equal(await rig.write(0, bytes, true), 0);
+}
+
+test('a bad block is read from another drive, and mended; blocks that are bad on different ones too', async () => {
+  const rig = await begun(9);
+  await writtenExtent(rig);
+  assert.ok(rig.rot(0, 3) > 0 && rig.rot(1, 4) > 0 && rig.rot(2, 5) > 0);
+  const read = await rig.read(0, 8 * BLOCK);
+  for (let block = 0; block < 8; block++) assert.equal(read[block * BLOCK], block + 1);
+  await rig.world.run(() => rig.volume.head.copier.repairedCount === 3, 'all three are mended');
+  const content = await areEqual(rig);
+  for (let block = 0; block < 16; block++) assert.equal(content[block * BLOCK + 9], block + 1);
+});
+
+test('a block that is bad everywhere is an error, and the others are not', async () => {
+  const rig = await begun(10);
+  await writtenExtent(rig);
+  for (const index of [0, 1, 2]) assert.ok(rig.rot(index, 3) > 0);
+  assert.equal((await rig.read(3 * BLOCK, BLOCK))[0], 4);
+  assert.equal(await rig.tryToRead(0, 4 * BLOCK), EIO);
+  await rig.world.run(() => rig.events.includes('no readable copy'), 'it is told');
+  assert.equal(await rig.write(2 * BLOCK, filled(BLOCK, 7)), 0);
+  await areEqual(rig);
+});
+
+test('a scrub mends what nobody reads', async () => {
+  const rig = await begun(11);
+  await writtenExtent(rig);
+  assert.ok(rig.rot(2, 3) > 0);
+  const { head } = rig.volume;
+  rig.inTurn(() => head.startScrub({ offsetBytes: 0, bytesPerSecond: 1e9 }));
+  await rig.world.run(() => head.scrub?.isDone === true, 'it is through');
+  assert.deepEqual([head.copier.repairedCount, head.repairs.differedCount], [1, 0]);
+  assert.equal(head.scrub?.offsetBytes, VOLUME_BYTES);
+  await areEqual(rig);
 });

@@ -6,7 +6,7 @@
 import { ESHUTDOWN } from '../../model/errno.ts';
 import { BLOCK_BYTES, type BlockTarget, type OnDone } from '../../model/block-target.ts';
 import { Head } from '../../replication/head.ts';
-import type { HeadEnd, HeadEvent, HeadOptions } from '../../replication/head-host.ts';
+import type { EventAbout, HeadEnd, HeadEvent, HeadOptions } from '../../replication/head-host.ts';
 import { type Change, EXTENT_BYTES } from '../../replication/messages.ts';
 import { SURVEY_EXTENTS } from '../../replication/rebuild.ts';
 import type { Record, ReplicaId } from '../../replication/record.ts';
@@ -29,14 +29,14 @@ export type ReplicatedVolumeHost = {
   transact(expected: Record, next: Record): void;
   onServing(record: Record): void;
   onEnd(end: HeadEnd): void;
-  onEvent(event: HeadEvent): void;
+  onEvent(event: HeadEvent, about?: EventAbout): void;
   /** Runs `step` soon, outside of what is on the stack. */
   defer(step: () => void): void;
 };
 
 export type ReplicatedVolumeOptions = Pick<
   HeadOptions,
-  'id' | 'record' | 'local' | 'clientLives'
+  'id' | 'record' | 'local' | 'clientLives' | 'stallLimitMs'
 > & {
   readonly buffers: ExtentBuffers;
   readonly memory: MemoryUses;
@@ -58,13 +58,14 @@ export class ReplicatedVolume {
 
   constructor(options: ReplicatedVolumeOptions) {
     this.#options = options;
-    const { id, record, local, clientLives, host, buffers, memory } = options;
+    const { id, record, local, clientLives, stallLimitMs, host, buffers, memory } = options;
     this.#sizeBytes = record.sizeBytes;
     this.#head = new Head({
       id,
       record,
       local,
       clientLives,
+      stallLimitMs,
       host: {
         now: () => host.now(),
         send: (replica, request) => this.#links.get(replica)?.send(request),
@@ -80,7 +81,7 @@ export class ReplicatedVolume {
           for (const link of this.#links.values()) link.close();
           host.onEnd(end);
         },
-        onEvent: (event) => host.onEvent(event),
+        onEvent: (event, about) => host.onEvent(event, about),
         borrow: (use) => buffers.borrow(use),
         giveBack: (address) => memory.whenFree(address, () => buffers.giveBack(address)),
         abandon: (address) => memory.whenFree(address, () => buffers.giveBack(address)),
@@ -161,7 +162,7 @@ export class ReplicatedVolume {
     token: number,
     { address, run }: { readonly address: number; readonly run: (own: number) => void },
   ): void {
-    if (this.#isStopped || this.#head.state === 'ended') {
+    if (this.#isStopped || this.#head.isOver) {
       this.#options.host.defer(() => onDone(token, ESHUTDOWN));
       return;
     }

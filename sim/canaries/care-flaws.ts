@@ -1,0 +1,75 @@
+import { type Flaw, patch } from './flaw.ts';
+
+/** Bad blocks, scrubs, stalls given up, accepted losses. */
+export const CARE_FLAWS: readonly Flaw[] = [
+  {
+    name: 'a copy that cannot be read is not made equal',
+    patches: [
+      patch(
+        'copier.ts',
+        'else if (digest === undefined) unreadable |= seat;',
+        'else if (digest === undefined) continue;',
+      ),
+    ],
+  },
+  {
+    name: 'a bad block is an error though another member has it',
+    patches: [
+      patch(
+        'write-path.ts',
+        '      operation.isSettling = true;\n      this.#host.onUnreadable(operation);\n    } else this.#sendRead(operation);',
+        '      this.#end(operation, EIO);\n    } else this.#sendRead(operation);',
+      ),
+    ],
+  },
+  {
+    name: 'a repair overwrites what is newer',
+    patches: [
+      patch(
+        'repairs.ts',
+        'copier.equaliseHeld(extent, { sizeBytes, plan }, onDone);',
+        'copier.equalise([extent], { ...plan(), sizeBytes }, onDone);',
+      ),
+    ],
+  },
+  {
+    name: 'a member that is not intact stands in for a source that cannot be read',
+    patches: [
+      patch(
+        'opening.ts',
+        '    this.#sources = candidates',
+        '    this.#sources = [...candidates, ...reached]',
+      ),
+    ],
+  },
+  {
+    name: 'a stall is given up, and the session goes on',
+    patches: [
+      patch(
+        'stalls.ts',
+        'this.#head.giveUp();',
+        'for (const operation of path.operations.all()) if (operation.token >= 0) path.settled(operation, 110);',
+      ),
+    ],
+  },
+  {
+    name: 'a loss is accepted, and all stay members',
+    patches: [
+      patch(
+        'record.ts',
+        'members: new Map([[replica, life]])',
+        'members: new Map([...record.members, [replica, life]])',
+      ),
+    ],
+  },
+  {
+    name: 'what a replica held in another lineage counts',
+    patches: [
+      patch(
+        'rebuild.ts',
+        'base?.lineage === this.#head.changer.known.lineage ? base.epoch : undefined',
+        'base?.epoch',
+      ),
+    ],
+  },
+];

@@ -1,0 +1,83 @@
+/** What goes wrong with a drive. */
+
+import type { Cluster } from './cluster.ts';
+import { type Fault, draw, stutter, later } from './fault.ts';
+import { EXTENT_BLOCKS } from './sim-media.ts';
+
+export const DRIVE_FAULTS: readonly Fault[] = [
+  {
+    name: 'a drive is slow',
+    weight: 5,
+    happen: (cluster) => {
+      const { health } = draw(cluster);
+      health.slow = true;
+      later(cluster, 1_500_000, () => {
+        health.slow = false;
+      });
+    },
+  },
+  {
+    name: 'a drive stutters',
+    weight: 8,
+    happen: (cluster) => {
+      stutter(cluster, draw(cluster));
+    },
+  },
+  {
+    name: 'a drive hangs',
+    weight: 5,
+    happen: (cluster) => {
+      const engine = draw(cluster);
+      engine.health.hung = true;
+      later(cluster, 3_000_000, () => {
+        engine.health.hung = false;
+        engine.content?.resume();
+      });
+    },
+  },
+  {
+    name: 'a drive fails',
+    weight: 5,
+    happen: (cluster) => {
+      draw(cluster).health.failing = true;
+    },
+  },
+  {
+    name: 'a drive is full',
+    weight: 5,
+    happen: (cluster) => {
+      const { health } = draw(cluster);
+      health.full = true;
+      later(cluster, 1_000_000, () => {
+        health.full = false;
+      });
+    },
+  },
+  {
+    name: 'a block rots',
+    weight: 12,
+    happen: rot,
+  },
+];
+
+/** On one member, and never the last copy of it; rather where members may differ, or where another one has a bad block too. */
+function rot(cluster: Cluster): void {
+  const { engines, options, store, world } = cluster;
+  const { prng } = world;
+  const replicas = [...store.record.members.keys()];
+  if (replicas.length < 2) return;
+  const { media } = cluster.engineOf(prng.pick(replicas));
+  const others = engines.slice(0, options.replicaCount).map((engine) => engine.media.rotten);
+  const marked = [...media.taken.marks.keys()];
+  for (const rotten of others)
+    for (const block of rotten) marked.push(Math.floor(block / EXTENT_BLOCKS));
+  for (let tries = 0; tries < 8; tries++) {
+    const block =
+      marked.length > 0 && prng.chance(70)
+        ? prng.pick(marked) * EXTENT_BLOCKS + prng.below(EXTENT_BLOCKS)
+        : prng.below(media.sizeBlocks);
+    if (others.some((rotten) => rotten.has(block)) || !media.taken.blocks[block]) continue;
+    media.rotten.add(block);
+    return;
+  }
+}
