@@ -4,6 +4,7 @@
  */
 
 import { recordJson, recordOfJson } from '../../peer/record-json.ts';
+import type { HeadEnd } from '../../replication/head-host.ts';
 import { type HeadId, attached, detached, isSame, resized } from '../../replication/record.ts';
 import type { Record as SetRecord } from '../../replication/record.ts';
 import { Fault, Refusal } from '../../model/errors.ts';
@@ -22,7 +23,15 @@ const REBUILD_LOOK_MS = 1000;
 const SETTLE_MS = 100;
 
 type Asked = { readonly uuid: string; readonly expected: JsonObject; readonly next: JsonObject };
-type Ended = { readonly uuid: string; readonly attachId: string; readonly end: string };
+type Ended = { readonly uuid: string; readonly attachId: string; readonly end: HeadEnd };
+
+/** Why a volume is no longer served, for people. */
+const CAUSES: { readonly [end in Exclude<HeadEnd, 'detached'>]: string } = {
+  overtaken: 'it was attached elsewhere',
+  'session lost':
+    'none of its replicas is known to hold all that its client wrote: the session was ended',
+  'given up': 'its requests stood still for too long, and failed: the session was ended',
+};
 
 export class HeadKeeper {
   readonly #parts: ControlParts;
@@ -192,10 +201,7 @@ export class HeadKeeper {
     const volume = volumes.find(({ id }) => id === uuid);
     const subject = `volume/${volume?.name ?? uuid}` as const;
     const what = `Volume "${volume?.name ?? uuid}" is no longer served by node "${this.#node.name}"`;
-    const cause =
-      end === 'overtaken'
-        ? 'it was attached elsewhere'
-        : 'none of its replicas is known to hold all that its client wrote: the session was ended';
+    const cause = CAUSES[end];
     await tell(this.#parts, 'volume.head_ended', { subject, what, cause });
     this.#parts.askReconcile();
   }
