@@ -111,7 +111,7 @@ test('a watch tells nothing more once its token was rotated', async () => {
   });
   request.on('error', () => undefined);
   await until(() => text.includes('watching'));
-  const tell = (what: string): Promise<void> =>
+  const tell = (what: string): Promise<number> =>
     double.records.change({
       puts: [{ key: `event/${what}`, record: { id: what, atMs: 1, what } }],
     });

@@ -158,7 +158,7 @@ test('a request whose process died before its answer waits for its operation', a
     endedAtMs: undefined,
     error: undefined,
   };
-  const put = (state: OperationRecord['state']): Promise<void> =>
+  const put = (state: OperationRecord['state']): Promise<number> =>
     double.records.change({
       puts: [{ key: `operation/${operation.id}`, record: { ...operation, state } }],
     });

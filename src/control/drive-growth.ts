@@ -9,6 +9,7 @@ import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { isPassing } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+import type { Kept } from './records-store.ts';
 
 /** Left free on the file system that a file drive is on. */
 export const KEEP_FREE_BYTES: number = 1024 ** 3;
@@ -64,8 +65,11 @@ function isAsLarge(device: string, sizeBytes: number): boolean {
   }
 }
 
-/** Drives a drive to the size that its record wants; may be called again after a crash at any point. */
-export async function settleGrowth(parts: ControlParts, record: DriveRecord): Promise<void> {
+/** Drives a drive to the size that its record wants; may be called again after a crash at any point. Throws STORE_CONFLICT. */
+export async function settleGrowth(
+  parts: ControlParts,
+  { record, version }: Kept<DriveRecord>,
+): Promise<void> {
   const { engine, records, onStep, progress } = parts;
   const { id: driveId, growToBytes: sizeBytes, sparse } = record;
   const key = `drive/${record.name}`;
@@ -83,9 +87,9 @@ export async function settleGrowth(parts: ControlParts, record: DriveRecord): Pr
       },
     );
   } catch (error) {
-    if (!isPassing(error)) await records.change({ puts: [{ key, record: atRest }] });
+    if (!isPassing(error)) await records.putDrive(atRest, version);
     throw error;
   }
   onStep('drive.grow: grown');
-  await records.change({ puts: [{ key, record: { ...atRest, sizeBytes } }] });
+  await records.putDrive({ ...atRest, sizeBytes }, version);
 }

@@ -8,14 +8,15 @@ import { checkName } from '../model/ids.ts';
 import type { DriveRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
 import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { decideAgain } from './conflicts.ts';
 import { deleteDriveFile, recordsInode } from './drive-file.ts';
 import { FORMAT_SILENCE_MS, FORMAT_WAIT_MS, needsGrowth, settleGrowth } from './drive-growth.ts';
 import { checkSpace } from './drive-space.ts';
-import { replaceFile } from './installation.ts';
+import { writeEngineList } from './engine-list.ts';
 import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
-import { pathFrom } from './record-paths.ts';
+import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 
 export type DriveWish = {
@@ -35,8 +36,12 @@ export class Drives {
   }
 
   async get(name: string): Promise<DriveRecord> {
+    return (await this.#kept(name)).record;
+  }
+
+  async #kept(name: string): Promise<Kept<DriveRecord>> {
     const kept = await this.#parts.records.drive(name);
-    if (kept !== undefined) return this.#here(kept.record);
+    if (kept !== undefined) return { ...kept, record: this.#here(kept.record) };
     const names = (await this.#parts.records.drives()).map((drive) => drive.name);
     throw new Refusal('DRIVE_NOT_FOUND', { drive: name, hint: similar(name, names) });
   }
@@ -51,7 +56,7 @@ export class Drives {
   /** Adds a drive: formats its file or device and opens it. The same wish again is the same drive. */
   add(wish: DriveWish): Promise<DriveRecord> {
     const name = checkName(wish.name);
-    return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+    return this.#inTurn(name, async () => {
       await this.#atRest(name);
       const drives = await this.#parts.records.drives();
       const at = path.resolve(
@@ -77,7 +82,7 @@ export class Drives {
         createdAtMs: this.#parts.wallMs(),
         ...(this.#parts.node === undefined ? {} : { node: this.#parts.node }),
       };
-      const operation = await this.#want('drive.add', record, 0);
+      const operation = await this.#want('drive.add', { record, version: 0 });
       await runOperation(this.#parts, operation, () => this.settle(name));
       return this.get(name);
     });
@@ -106,14 +111,13 @@ export class Drives {
 
   /** Makes a drive larger; what waits for room on it is then tried again. One that has the size already stays as it is. */
   grow(name: string, sizeBytes: number): Promise<DriveRecord> {
-    return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+    return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.get(name);
+      const { record, version } = await this.#kept(name);
       const statuses = byId(await this.#parts.engine.call('drive.list', {}));
       if (!needsGrowth(record, statuses.get(record.id), sizeBytes)) return record;
-      const version = (await this.#parts.records.drive(name))?.version ?? 0;
       const wanted = { ...record, growToBytes: sizeBytes };
-      const operation = await this.#want('drive.grow', wanted, version);
+      const operation = await this.#want('drive.grow', { record: wanted, version });
       await runOperation(this.#parts, operation, () => this.settle(name));
       this.#parts.askReconcile();
       return this.get(name);
@@ -122,7 +126,7 @@ export class Drives {
 
   /** Removes a drive that holds no volume: a file that Holdfast made is deleted, anything else is left as it is. */
   remove(name: string): Promise<boolean> {
-    return this.#parts.turnstile.enter(`drive/${name}`, async () => {
+    return this.#inTurn(name, async () => {
       await this.#atRest(name);
       // No volume is placed between the look and the record of the removal.
       const { turnstile } = this.#parts;
@@ -151,7 +155,8 @@ export class Drives {
       const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
       throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: names.join(', ') + rest });
     }
-    return this.#want('drive.remove', { ...kept.record, state: 'removing' }, kept.version);
+    const { record, version } = kept;
+    return this.#want('drive.remove', { record: { ...record, state: 'removing' }, version });
   }
 
   /** The drive to place a volume on: the one named, or the one with the most space. */
@@ -253,7 +258,11 @@ export class Drives {
     return byId(answer);
   }
 
-  async #want(kind: string, record: DriveRecord, version: number): Promise<OperationRecord> {
+  #inTurn<T>(name: string, task: () => Promise<T>): Promise<T> {
+    return this.#parts.turnstile.enter(`drive/${name}`, () => decideAgain(task));
+  }
+
+  async #want(kind: string, { record, version }: Kept<DriveRecord>): Promise<OperationRecord> {
     const key = `drive/${record.name}`;
     const { growToBytes: sizeBytes } = record;
     const operation: OperationRecord = {
@@ -269,19 +278,22 @@ export class Drives {
 
   /** Drives a drive's record to what it says is wanted; may be called again after a crash at any point. */
   async settle(name: string): Promise<void> {
-    const kept = await this.#parts.records.drive(name);
-    if (kept?.record.node !== this.#parts.node) return;
     try {
-      if (kept?.record.state === 'adding') await this.#add(kept.record);
-      else if (kept?.record.state === 'removing') await this.#remove(kept.record);
-      else if (kept?.record.growToBytes !== undefined) await settleGrowth(this.#parts, kept.record);
+      await decideAgain(async () => {
+        const kept = await this.#parts.records.drive(name);
+        if (kept?.record.node !== this.#parts.node) return;
+        if (kept?.record.state === 'adding') await this.#add(kept);
+        else if (kept?.record.state === 'removing') await this.#remove(kept);
+        else if (kept?.record.growToBytes !== undefined) await settleGrowth(this.#parts, kept);
+      });
     } finally {
       this.#parts.progress.clear(`drive/${name}`);
     }
   }
 
-  async #add(record: DriveRecord): Promise<void> {
+  async #add(kept: Kept<DriveRecord>): Promise<void> {
     const { engine, records, onStep, progress } = this.#parts;
+    const { record, version } = kept;
     const target = `drive/${record.name}`;
     try {
       progress.show(target, 'formatting it');
@@ -305,34 +317,34 @@ export class Drives {
       progress.show(target, 'opening it');
       await engine.call('drive.open', { driveId: record.id, path: record.path });
     } catch (error) {
-      if (!isPassing(error)) await this.#undoAdd(record);
+      if (!isPassing(error)) await this.#undoAdd(kept);
       throw error;
     }
     onStep('drive.add: opened');
-    await records.change({ puts: [{ key: target, record: { ...record, state: 'ready' } }] });
+    await records.putDrive({ ...record, state: 'ready' }, version);
     await this.writeList();
   }
 
   /** Nothing of a drive that could not be added is left: no file that Holdfast made, nothing open. */
-  async #undoAdd(record: DriveRecord): Promise<void> {
+  async #undoAdd({ record, version }: Kept<DriveRecord>): Promise<void> {
     const { engine, records, installation, onStep } = this.#parts;
+    const key = `drive/${record.name}`;
     await engine.call('drive.close', { driveId: record.id });
     onStep('drive.add: closed again');
     if (record.made) deleteDriveFile(installation.directory, record);
-    await records.change({ deletes: [`drive/${record.name}`] });
+    await records.change({ conditions: [{ key, version }], deletes: [key] });
   }
 
-  async #remove(record: DriveRecord): Promise<void> {
+  async #remove({ record, version }: Kept<DriveRecord>): Promise<void> {
     const { engine, records, onStep, progress } = this.#parts;
+    const key = `drive/${record.name}`;
     await this.writeList();
     try {
-      progress.show(`drive/${record.name}`, 'closing it');
+      progress.show(key, 'closing it');
       await engine.call('drive.close', { driveId: record.id });
     } catch (error) {
       if (!isPassing(error)) {
-        await records.change({
-          puts: [{ key: `drive/${record.name}`, record: { ...record, state: 'ready' } }],
-        });
+        await records.putDrive({ ...record, state: 'ready' }, version);
         await this.writeList();
       }
       throw error;
@@ -340,7 +352,7 @@ export class Drives {
     onStep('drive.remove: closed');
     if (record.made) await this.#deleteFile(record);
     onStep('drive.remove: deleted');
-    await records.change({ deletes: [`drive/${record.name}`] });
+    await records.change({ conditions: [{ key, version }], deletes: [key] });
   }
 
   async #deleteFile(record: DriveRecord): Promise<void> {
@@ -368,18 +380,10 @@ export class Drives {
     }
   }
 
-  /** Writes engine.json, where it is another: the drives that the engine opens by itself at its start. */
+  /** Has engine.json name the drives that are ready. */
   async writeList(): Promise<void> {
-    const { directory } = this.#parts.installation;
-    const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
-    const list = {
-      version: 1,
-      records: recordsInode(directory),
-      drives: drives.map(({ id, path: at }) => ({ driveId: id, path: pathFrom(directory, at) })),
-    };
-    const file = path.join(directory, 'engine.json');
-    const text = `${JSON.stringify(list, undefined, 2)}\n`;
-    if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text) replaceFile(file, text);
+    const drives = (await this.#parts.records.drives()).filter(({ state }) => state === 'ready');
+    writeEngineList(this.#parts.installation.directory, drives);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { Refusal } from '../model/errors.ts';
 import type { MountRecord, VolumeRecord } from '../model/records.ts';
+import { decideAgain } from './conflicts.ts';
 import type { ControlParts } from './parts.ts';
 
 export type MountWish = {
@@ -106,12 +107,17 @@ export function withoutHolder(
  * those that it starts again. What nobody else holds is wanted unmounted.
  */
 export async function dropEarlierHolders({ records, bootId, node }: ControlParts): Promise<void> {
-  for (const volume of await records.volumes()) {
-    if (volume.attachment?.node !== node) continue;
-    const { mount } = volume;
-    if (mount?.holders === undefined || mount.bootId === bootId) continue;
-    const holders = mount.holders.filter((holder) => holder === API_HOLDER);
-    const state = holders.length > 0 ? mount.state : 'unmounting';
-    await records.putVolume({ ...volume, mount: { ...mount, holders, bootId, state } });
+  for (const { name, attachment, mount: known } of await records.volumes()) {
+    if (attachment?.node !== node) continue;
+    if (known?.holders === undefined || known.bootId === bootId) continue;
+    await decideAgain(async () => {
+      const kept = await records.volume(name);
+      const mount = kept?.record.mount;
+      if (kept === undefined || mount?.holders === undefined || mount.bootId === bootId) return;
+      const holders = mount.holders.filter((holder) => holder === API_HOLDER);
+      const state = holders.length > 0 ? mount.state : 'unmounting';
+      const dropped = { ...kept.record, mount: { ...mount, holders, bootId, state } };
+      await records.putVolume(dropped, kept.version);
+    });
   }
 }

@@ -14,10 +14,12 @@ import {
   settlerOf,
 } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
+import { decideAgain } from './conflicts.ts';
 import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
+import type { Kept } from './records-store.ts';
 import type { ReleasedView } from './schemas.ts';
 import type { Trash } from './trash.ts';
 import { tellUnclean } from './volume-settler.ts';
@@ -112,7 +114,7 @@ export class Reconciler {
     }
     const lost = await this.#lostDevices();
     for (const { name } of await this.#ownVolumes()) {
-      await attempt(`volume/${name}`, () => this.#settleVolume(name, lost));
+      await attempt(`volume/${name}`, () => decideAgain(() => this.#settleVolume(name, lost)));
     }
     await this.#trash.resumeEmptying();
     for (const { volume } of await records.trash()) {
@@ -172,13 +174,11 @@ export class Reconciler {
     const kept = await this.#parts.records.volume(name);
     const attachment = kept?.record.attachment;
     if (kept !== undefined && attachment !== undefined && lost?.has(attachment.attachId) === true) {
-      await this.#attachAgain(kept.record);
+      await this.#attachAgain(kept);
     } else if (kept !== undefined && isMountLost(kept.record)) {
       const { mount } = kept.record;
-      await this.#parts.records.putVolume({
-        ...kept.record,
-        mount: { ...mount, state: 'remounting' },
-      });
+      const remounting = { ...kept.record, mount: { ...mount, state: 'remounting' as const } };
+      await this.#parts.records.putVolume(remounting, kept.version);
     }
     const isBack = kept !== undefined && isLost(kept.record);
     await this.#volumes.settler.settle(name, 'all');
@@ -199,14 +199,9 @@ export class Reconciler {
   }
 
   /** The device is gone with its attacher: attach again, check the file system, mount it where it was, and tell. */
-  async #attachAgain(volume: VolumeRecord): Promise<void> {
-    const { attachment, mount } = volume;
-    if (attachment === undefined) return;
-    await this.#parts.records.putVolume({
-      ...volume,
-      attachment: { ...attachment, state: 'reattaching', device: undefined },
-      mount: toRemount(mount),
-    });
+  async #attachAgain({ record: volume, version }: Kept<VolumeRecord>): Promise<void> {
+    const { mount } = volume;
+    await this.#parts.records.putVolume(toReattach(volume), version);
     await this.#volumes.settler.settle(volume.name, 'all');
     const check = this.#volumes.settler.checks.get(volume.name);
     const mounted =
@@ -234,14 +229,12 @@ export class Reconciler {
   }
 
   async #releaseAll(): Promise<ReleasedView> {
-    const { records, turnstile } = this.#parts;
+    const { turnstile } = this.#parts;
     const released: ReleasedView = { problems: [], stopped: [] };
     for (const { name } of await this.#ownVolumes()) {
       await turnstile.enter(`volume/${name}`, async () => {
-        const kept = await records.volume(name);
-        if (kept?.record.attachment?.device === undefined) return;
         try {
-          const stopped = await this.#releaseVolume(kept.record);
+          const stopped = await decideAgain(() => this.#releaseVolume(name));
           if (stopped !== undefined) released.stopped.push(inWords(stopped));
         } catch (error) {
           const problem = error instanceof Error ? error.message : String(error);
@@ -253,33 +246,37 @@ export class Reconciler {
   }
 
   /** Resolves with what is to be told of its file system, if that had stopped writing. */
-  async #releaseVolume(volume: VolumeRecord): Promise<Fault | undefined> {
-    const { attachment, mount } = volume;
-    const device = attachment?.device ?? '';
+  async #releaseVolume(name: string): Promise<Fault | undefined> {
+    const kept = await this.#parts.records.volume(name);
+    if (kept?.record.attachment?.device === undefined) return undefined;
+    const { record: volume, version } = kept;
+    const { attachId, device } = kept.record.attachment;
+    const { mount } = volume;
     let stopped: Fault | undefined;
     if (mount?.state === 'mounted') {
       const { made } = this.#parts;
-      const target = { volume: volume.name, device };
+      const target = { volume: name, device };
       const end = await unmountFileSystem(target, { path: mount.path, made });
       if (end === 'unclean') stopped = await tellUnclean(this.#parts, volume);
       this.#parts.onStep('release: unmounted');
     }
-    await this.#parts.attacher.call('detach', { attachId: attachment?.attachId }, { waitMs: 2000 });
+    await this.#parts.attacher.call('detach', { attachId }, { waitMs: 2000 });
     this.#parts.onStep('release: detached');
     // Wanted still, and no longer there: the next start attaches and mounts it without a word.
-    if (attachment !== undefined) {
-      await this.#parts.records.putVolume({
-        ...volume,
-        attachment: { ...attachment, state: 'reattaching', device: undefined },
-        mount: toRemount(mount),
-      });
-    }
+    await this.#parts.records.putVolume(toReattach(volume), version);
     return stopped;
   }
 }
 
-const toRemount = (mount: MountRecord | undefined): MountRecord | undefined =>
-  mount?.state === 'mounted' ? { ...mount, state: 'remounting' } : mount;
+/** The volume without its device, which is wanted still, and so is the mount on it. */
+function toReattach(volume: VolumeRecord): VolumeRecord {
+  const { attachment, mount } = volume;
+  return {
+    ...volume,
+    attachment: attachment && { ...attachment, state: 'reattaching', device: undefined },
+    mount: mount?.state === 'mounted' ? { ...mount, state: 'remounting' } : mount,
+  };
+}
 
 /** What went wrong, with the way out. */
 function inWords(error: unknown): string {

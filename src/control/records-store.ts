@@ -211,7 +211,10 @@ export class RecordsStore {
       .flatMap((item) => (item === undefined ? [] : [item.record]));
   }
 
-  /** Puts or deletes records in one transaction. Throws STORE_CONFLICT when one of `conditions` does not hold. */
+  /**
+   * Puts or deletes records in one transaction. Resolves with its revision: the version of what was put. Throws STORE_CONFLICT when one of
+   * `conditions` does not hold.
+   */
   async change(change: {
     readonly conditions?: Transaction['conditions'];
     readonly puts?: readonly {
@@ -220,7 +223,7 @@ export class RecordsStore {
       readonly leaseId?: string;
     }[];
     readonly deletes?: readonly string[];
-  }): Promise<void> {
+  }): Promise<number> {
     const puts = (change.puts ?? []).map(({ key, record, leaseId }) => {
       // Undefined fields are absent in JSON, and absent fields are undefined: the types say the same of both.
       const value: JsonValue = JSON.parse(JSON.stringify(this.#paths.toKept(key, record)));
@@ -242,6 +245,7 @@ export class RecordsStore {
     await this.#usages.committed(result, { puts, deletes });
     await this.#replicas.committed(result, { puts, deletes });
     await this.#sets.committed(result, { puts, deletes });
+    return result.revision;
   }
 
   /** Puts and deletes records that do not depend on each other, in as many transactions as they take. */
@@ -256,8 +260,19 @@ export class RecordsStore {
     }
   }
 
-  putVolume(record: VolumeRecord): Promise<void> {
-    return this.change({ puts: [{ key: `volume/${record.name}`, record }] });
+  /** Puts a volume in the place of the one that was read in `version`. Throws STORE_CONFLICT where that is another by now. */
+  putVolume(record: VolumeRecord, version: number): Promise<Kept<VolumeRecord>> {
+    return this.#putOn(`volume/${record.name}`, { record, version });
+  }
+
+  /** The same of a drive. */
+  putDrive(record: DriveRecord, version: number): Promise<Kept<DriveRecord>> {
+    return this.#putOn(`drive/${record.name}`, { record, version });
+  }
+
+  async #putOn<R extends object>(key: string, { record, version }: Kept<R>): Promise<Kept<R>> {
+    const conditions = [{ key, version }];
+    return { record, version: await this.change({ conditions, puts: [{ key, record }] }) };
   }
 
   /** Puts an operation that has ended, and now and then drops the oldest. */

@@ -4,6 +4,7 @@ import { TRANSACTION_KEYS_MAX } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
 import type { TrashRecord, VolumeRecord } from '../model/records.ts';
+import { decideAgain } from './conflicts.ts';
 import { similar } from './names.ts';
 import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
@@ -67,7 +68,7 @@ export class Trash {
    */
   restore(id: string, wishedName: string | undefined): Promise<VolumeRecord> {
     const { records, turnstile } = this.#parts;
-    return turnstile.enter(`trash/${id}`, async () => {
+    return this.#inTurn(id, async () => {
       const kept = await records.trashed(id);
       if (kept?.record.state !== 'kept' || (await this.#isEmptied(kept.record))) {
         return this.#restored(id);
@@ -103,7 +104,7 @@ export class Trash {
 
   /** Removes one from the trash with all that it holds. One that is not there is removed already: false then. */
   purge(id: string): Promise<boolean> {
-    return this.#parts.turnstile.enter(`trash/${id}`, async () => {
+    return this.#inTurn(id, async () => {
       const kept = await this.#parts.records.trashed(id);
       if (kept === undefined) return false;
       const key = `trash/${id}`;
@@ -131,7 +132,7 @@ export class Trash {
    * takes: each is told which operation it waits for, and the record of that takes all of them at once.
    */
   empty(): Promise<number> {
-    return this.#parts.turnstile.enter(WHOLE_TRASH, async () => {
+    return this.#inTurn('all', async () => {
       const trash = await this.#parts.records.keptTrash();
       if (trash.length === 0) return 0;
       const count = trash.length;
@@ -160,19 +161,19 @@ export class Trash {
   }
 
   async #markEmptied(operationId: string): Promise<void> {
-    for (;;) {
+    // One may be restored in the moment in which the operation was recorded: the others stay with it.
+    await decideAgain(async () => {
       const trash = await this.#parts.records.keptTrash();
       const waiting = trash.filter(
         ({ record }) => record.emptying === operationId && record.state === 'kept',
       );
-      try {
-        await this.#putEach(waiting, (record) => ({ ...record, state: 'purging' }));
-        return;
-      } catch (error) {
-        // One was restored in the moment in which the operation was recorded: the others stay with it.
-        if (!(error instanceof Refusal && error.code === 'STORE_CONFLICT')) throw error;
-      }
-    }
+      await this.#putEach(waiting, (record) => ({ ...record, state: 'purging' }));
+    });
+  }
+
+  /** `id`: of a volume, or `all`. */
+  #inTurn<T>(id: string, task: () => Promise<T>): Promise<T> {
+    return this.#parts.turnstile.enter(`trash/${id}`, () => decideAgain(task));
   }
 
   async #putEach(
@@ -194,13 +195,13 @@ export class Trash {
 
   /** What cannot be removed holds up no other; the first error is thrown in the end. */
   async #settleAll(volumes: readonly VolumeRecord[]): Promise<void> {
-    const { progress, turnstile } = this.#parts;
+    const { progress } = this.#parts;
     const total = volumes.length;
     const failures: unknown[] = [];
     for (const [done, { id, name }] of volumes.entries()) {
       progress.show(WHOLE_TRASH, `removing "${name}"`, { done, total, unit: 'volumes' });
       try {
-        await turnstile.enter(`trash/${id}`, () => this.settle(id));
+        await this.#inTurn(id, () => this.settle(id));
       } catch (error) {
         if (isPassing(error)) throw error;
         failures.push(error);
@@ -210,12 +211,19 @@ export class Trash {
   }
 
   /** Ends a purge that was begun; may be called again after a crash at any point. The caller holds the turn `trash/ID`. */
-  async settle(id: string): Promise<void> {
+  settle(id: string): Promise<void> {
+    return decideAgain(() => this.#purge(id));
+  }
+
+  async #purge(id: string): Promise<void> {
     const { records, onStep } = this.#parts;
     const kept = await records.trashed(id);
     if (kept?.record.state !== 'purging') return;
     await this.#dataOf(kept.record.volume).remove(kept.record.volume);
     onStep('trash.purge: gone');
-    await records.change({ deletes: [`trash/${id}`, `usage/${id}`] });
+    await records.change({
+      conditions: [{ key: `trash/${id}`, version: kept.version }],
+      deletes: [`trash/${id}`, `usage/${id}`],
+    });
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Drives one volume's record to what it says is wanted. Each round does one step, which may be repeated safely, and records it; so
- * it can be called again after a crash at any point. A step that is refused is undone as far as it went, and its error thrown.
+ * it can be called again after a crash at any point. A step that is refused is undone as far as it went, and its error thrown. Where the record
+ * has changed meanwhile, the step is decided anew.
  */
 
 import path from 'node:path';
@@ -10,6 +11,7 @@ import { Fault } from '../model/errors.ts';
 import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
 import { formatSize } from '../model/sizes.ts';
 import { FULL_BYTES } from './conditions.ts';
+import { decideAgain } from './conflicts.ts';
 import { waitForLeftPrograms } from './left-programs.ts';
 import {
   checkFileSystem,
@@ -24,6 +26,7 @@ import {
 import { isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import type { Amount } from './progress.ts';
+import type { Kept } from './records-store.ts';
 import { described } from './volume-change.ts';
 import { type VolumeData, driveStatus, textOf } from './volume-data.ts';
 
@@ -46,17 +49,20 @@ export class VolumeSettler {
   /** Returns when nothing is wanted any more. The caller holds the volume's turn. */
   async settle(name: string, restore: Restore = 'nothing'): Promise<void> {
     try {
-      for (;;) {
-        const kept = await this.#parts.records.volume(name);
-        if (kept === undefined) return;
-        const step = this.#next(kept.record, restore);
-        if (step === undefined) return;
-        await step();
-        this.#parts.onStep(`volume "${name}"`);
-      }
+      await decideAgain(async () => {
+        while (await this.#step(name, restore)) this.#parts.onStep(`volume "${name}"`);
+      });
     } finally {
       this.#parts.progress.clear(`volume/${name}`);
     }
+  }
+
+  /** False when nothing is wanted of the volume. */
+  async #step(name: string, restore: Restore): Promise<boolean> {
+    const kept = await this.#parts.records.volume(name);
+    const step = kept && this.#next(kept, restore);
+    await step?.();
+    return step !== undefined;
   }
 
   #show({ name }: VolumeRecord, phase: string, amount?: Amount): void {
@@ -64,53 +70,69 @@ export class VolumeSettler {
   }
 
   /** The step that the record asks for, or undefined when it is at rest. */
-  #next(volume: VolumeRecord, restore: Restore): (() => Promise<void>) | undefined {
+  #next(kept: Kept<VolumeRecord>, restore: Restore): (() => Promise<void>) | undefined {
+    const { record: volume } = kept;
     const { attachment, mount } = volume;
-    if (volume.state === 'creating') return () => this.#create(volume);
-    if (volume.state === 'removing') return () => this.#remove(volume);
-    if (mount?.state === 'unmounting') return () => this.#unmount(volume, mount);
-    if (attachment?.state === 'detaching') return () => this.#detach(volume, attachment);
+    if (volume.state === 'creating') return () => this.#create(kept);
+    if (volume.state === 'removing') return () => this.#remove(kept);
+    if (mount?.state === 'unmounting') return () => this.#unmount(kept, mount);
+    if (attachment?.state === 'detaching') return () => this.#detach(kept, attachment);
     const isLost = attachment?.state === 'reattaching';
     const isWantedBack = isLost && (restore !== 'nothing' || mount?.state === 'mounting');
     if (attachment?.state === 'attaching' || (attachment !== undefined && isWantedBack)) {
-      return () => this.#attach(volume, attachment);
+      return () => this.#attach(kept, attachment);
     }
     if (mount?.state === 'mounting' || (mount?.state === 'remounting' && restore === 'all')) {
-      return () => this.#mount(volume, mount);
+      return () => this.#mount(kept, mount);
     }
     const { resizeToBytes } = volume;
-    if (resizeToBytes !== undefined) return () => this.#resize(volume, resizeToBytes);
+    if (resizeToBytes !== undefined) return () => this.#resize(kept, resizeToBytes);
     return undefined;
   }
 
-  #put(record: VolumeRecord): Promise<void> {
-    return this.#parts.records.putVolume(record);
+  /** Changes what was read, or put last. Resolves with what is kept then. */
+  #put(
+    { record, version }: Kept<VolumeRecord>,
+    change: Partial<VolumeRecord>,
+  ): Promise<Kept<VolumeRecord>> {
+    return this.#parts.records.putVolume({ ...record, ...change }, version);
   }
 
-  async #create(volume: VolumeRecord): Promise<void> {
+  #forget(
+    { record, version }: Kept<VolumeRecord>,
+    deletes: readonly string[] = [],
+  ): Promise<number> {
+    const key = `volume/${record.name}`;
+    return this.#parts.records.change({
+      conditions: [{ key, version }],
+      deletes: [key, ...deletes],
+    });
+  }
+
+  async #create(kept: Kept<VolumeRecord>): Promise<void> {
+    const { record: volume } = kept;
     this.#show(volume, 'creating it');
     try {
       await this.#dataOf(volume).create(volume);
     } catch (error) {
-      if (!isPassing(error))
-        await this.#parts.records.change({ deletes: [`volume/${volume.name}`] });
+      if (!isPassing(error)) await this.#forget(kept);
       throw error;
     }
     this.#parts.onStep('volume.create: made');
-    await this.#put({ ...volume, state: 'ready' });
+    await this.#put(kept, { state: 'ready' });
   }
 
-  async #remove(volume: VolumeRecord): Promise<void> {
+  async #remove(kept: Kept<VolumeRecord>): Promise<void> {
+    const { record: volume } = kept;
     this.#show(volume, 'removing it');
     await this.#dataOf(volume).remove(volume);
     this.#parts.onStep('volume.delete: gone');
-    await this.#parts.records.change({
-      deletes: [`volume/${volume.name}`, `usage/${volume.id}`],
-    });
+    await this.#forget(kept, [`usage/${volume.id}`]);
   }
 
-  async #attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
+  async #attach(kept: Kept<VolumeRecord>, attachment: AttachmentRecord): Promise<void> {
     const { attacher, onStep } = this.#parts;
+    const { record: volume } = kept;
     const { attachId } = attachment;
     this.#show(volume, 'attaching it');
     try {
@@ -125,8 +147,7 @@ export class VolumeSettler {
         );
         onStep('volume.attach: device');
       }
-      await this.#put({
-        ...volume,
+      await this.#put(kept, {
         attachment: { ...attachment, state: 'attached', socketPath, device },
         // An attachment of a mount counts once that is mounted.
         ...(volume.mount?.attached === true ? {} : { lastAttachedAtMs: this.#parts.wallMs() }),
@@ -134,8 +155,7 @@ export class VolumeSettler {
     } catch (error) {
       // What was there before stays wanted.
       if (!isPassing(error) && attachment.state !== 'reattaching') {
-        await this.#put({
-          ...volume,
+        await this.#put(kept, {
           attachment: { ...attachment, state: 'detaching' },
           mount: undefined,
         });
@@ -145,8 +165,9 @@ export class VolumeSettler {
     }
   }
 
-  async #detach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
+  async #detach(kept: Kept<VolumeRecord>, attachment: AttachmentRecord): Promise<void> {
     const { attacher, onStep } = this.#parts;
+    const { record: volume } = kept;
     const { attachId } = attachment;
     // One that is undone never came so far.
     const wasAttached = attachment.socketPath !== undefined;
@@ -156,8 +177,7 @@ export class VolumeSettler {
       onStep('volume.detach: device');
       await this.#dataOf(volume).detach(volume, attachment);
       onStep('volume.detach: gone');
-      await this.#put({
-        ...volume,
+      await this.#put(kept, {
         attachment: undefined,
         ...(wasAttached ? { lastAttachedAtMs: this.#parts.wallMs() } : {}),
       });
@@ -165,14 +185,16 @@ export class VolumeSettler {
       if (!isPassing(error) && wasAttached) {
         const isGone = attachment.wanted === 'device' && attachment.device === undefined;
         const state = isGone ? 'reattaching' : 'attached';
-        await this.#put({ ...volume, attachment: { ...attachment, state } });
+        await this.#put(kept, { attachment: { ...attachment, state } });
       }
       throw error;
     }
   }
 
-  async #mount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
+  async #mount(read: Kept<VolumeRecord>, mount: MountRecord): Promise<void> {
     const { made, installation, onStep } = this.#parts;
+    let kept = read;
+    const { record: volume } = read;
     const device = volume.attachment?.device ?? '';
     const target = { volume: volume.name, device };
     const { fsType } = mount;
@@ -183,10 +205,15 @@ export class VolumeSettler {
         this.#show(volume, `waiting for ${program}, which an earlier control started`),
       );
       this.#show(volume, `looking for its ${fsType}, or making it`);
-      const was = isMounted ? 'mounted' : await this.#ensureFileSystem(volume, mount);
+      const onMake = async (): Promise<void> => {
+        // What a crash leaves half made is no longer blank.
+        kept = await this.#put(kept, { mount: { ...mount, force: true } });
+        onStep('volume.mount: file system wanted');
+      };
+      const was = isMounted ? 'mounted' : await this.#ensureFileSystem(volume, mount, onMake);
       onStep(`volume.mount: file system ${was}`);
       // A retry must not make the file system once more over what was written since.
-      if (was === 'made') await this.#put({ ...volume, mount: { ...mount, force: false } });
+      if (was === 'made') kept = await this.#put(kept, { mount: { ...mount, force: false } });
       if (was === 'found') {
         const scratchDir = path.join(installation.runDirectory, 'scratch');
         this.#show(volume, `checking its ${fsType}`);
@@ -209,8 +236,7 @@ export class VolumeSettler {
       onStep('volume.mount: mounted');
       await clearLostAndFound(at);
       const growsAtNextMount = (await growFileSystem(target, { fsType, path: at })) === 'later';
-      await this.#put({
-        ...volume,
+      await this.#put(kept, {
         fsType,
         wasMounted: true,
         ...(mount.attached ? { lastAttachedAtMs: this.#parts.wallMs() } : {}),
@@ -219,27 +245,22 @@ export class VolumeSettler {
     } catch (error) {
       const told = await this.#withRoom(volume, error);
       // What was there before stays wanted.
-      if (!isPassing(error) && mount.state !== 'remounting') await this.#undoMount(volume, mount);
+      if (!isPassing(error) && mount.state !== 'remounting') await this.#undoMount(kept, mount);
       throw told;
     }
   }
 
-  async #ensureFileSystem(volume: VolumeRecord, mount: MountRecord): Promise<'made' | 'found'> {
-    const { onStep } = this.#parts;
+  async #ensureFileSystem(
+    volume: VolumeRecord,
+    mount: MountRecord,
+    onMake: () => Promise<void>,
+  ): Promise<'made' | 'found'> {
     const { name, attachment } = volume;
     const { path: at, fsType, force } = mount;
     const target = { volume: name, device: attachment?.device ?? '' };
     await refuseMountPoint(at, target);
-    return ensureFileSystem(target, {
-      fsType,
-      force,
-      isBlank: await this.#dataOf(volume).isBlank(volume),
-      // What a crash leaves half made is no longer blank.
-      onMake: async () => {
-        await this.#put({ ...volume, mount: { ...mount, force: true } });
-        onStep('volume.mount: file system wanted');
-      },
-    });
+    const isBlank = await this.#dataOf(volume).isBlank(volume);
+    return ensureFileSystem(target, { fsType, force, isBlank, onMake });
   }
 
   /** A program's "Input/output error" on a full drive means that. */
@@ -259,12 +280,11 @@ export class VolumeSettler {
     return Number((await driveStatus(this.#parts, volume.drive))?.['freeBytes'] ?? 0);
   }
 
-  async #undoMount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
-    const { attachment } = volume;
+  async #undoMount(kept: Kept<VolumeRecord>, mount: MountRecord): Promise<void> {
+    const { name, attachment } = kept.record;
     const there = mountAt(mount.path);
     const isMounted = there !== undefined && there.source === attachment?.device;
-    await this.#put({
-      ...volume,
+    await this.#put(kept, {
       // What was attached for it alone was used by nobody.
       attachment:
         attachment === undefined || isMounted || !mount.attached
@@ -272,11 +292,12 @@ export class VolumeSettler {
           : { ...attachment, socketPath: undefined },
       mount: { ...mount, state: 'unmounting' },
     });
-    await this.settle(volume.name);
+    await this.settle(name);
   }
 
-  async #unmount(volume: VolumeRecord, mount: MountRecord): Promise<void> {
+  async #unmount(kept: Kept<VolumeRecord>, mount: MountRecord): Promise<void> {
     const { made, onStep } = this.#parts;
+    const { record: volume } = kept;
     const { attachment } = volume;
     this.#show(volume, 'unmounting it');
     let end: 'clean' | 'unclean' = 'clean';
@@ -290,9 +311,9 @@ export class VolumeSettler {
         mount.attached && attachment !== undefined
           ? { ...attachment, state: 'detaching' as const }
           : attachment;
-      await this.#put({ ...volume, mount: undefined, attachment: detaching });
+      await this.#put(kept, { mount: undefined, attachment: detaching });
     } catch (error) {
-      await this.#put({ ...volume, mount: { ...mount, state: 'mounted' } });
+      await this.#put(kept, { mount: { ...mount, state: 'mounted' } });
       throw error;
     }
     if (end === 'clean') return;
@@ -301,8 +322,9 @@ export class VolumeSettler {
     throw await tellUnclean(this.#parts, volume);
   }
 
-  async #resize(volume: VolumeRecord, sizeBytes: number): Promise<void> {
+  async #resize(kept: Kept<VolumeRecord>, sizeBytes: number): Promise<void> {
     const { attacher, onStep } = this.#parts;
+    const { record: volume } = kept;
     const { attachment, mount } = volume;
     let resized = volume;
     this.#show(volume, 'growing it');
@@ -322,9 +344,9 @@ export class VolumeSettler {
           resized = { ...resized, mount: { ...mount, growsAtNextMount } };
         }
       }
-      await this.#put({ ...resized, ...RESIZE_ENDED });
+      await this.#put(kept, { ...resized, ...RESIZE_ENDED });
     } catch (error) {
-      if (!isPassing(error)) await this.#put({ ...resized, ...RESIZE_ENDED });
+      if (!isPassing(error)) await this.#put(kept, { ...resized, ...RESIZE_ENDED });
       throw error;
     }
   }

@@ -15,6 +15,7 @@ import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { ReplicatedData, replicatedStatuses } from './cluster/replicated-data.ts';
+import { decideAgain } from './conflicts.ts';
 import { type Drives, placingOn } from './drives.ts';
 import { trimMounted } from './file-systems.ts';
 import {
@@ -29,6 +30,7 @@ import { refuseMountPoint } from './mounts.ts';
 import { similar } from './names.ts';
 import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
+import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
 import { type VolumeChange, described, descriptionIn } from './volume-change.ts';
@@ -60,8 +62,12 @@ export class Volumes {
 
   /** The volume of this name. Throws VOLUME_NOT_FOUND, with a name that is like it. */
   async get(name: string): Promise<VolumeRecord> {
+    return (await this.#kept(name)).record;
+  }
+
+  async #kept(name: string): Promise<Kept<VolumeRecord>> {
     const kept = await this.#parts.records.volume(name);
-    if (kept !== undefined) return kept.record;
+    if (kept !== undefined) return kept;
     const names = (await this.#parts.records.volumes()).map((volume) => volume.name);
     throw new Refusal('VOLUME_NOT_FOUND', { volume: name, hint: similar(name, names) });
   }
@@ -92,7 +98,7 @@ export class Volumes {
         ...(wish.plugin === undefined ? {} : { plugin: wish.plugin }),
         ...(wish.fsType === undefined ? {} : { fsType: wish.fsType }),
       };
-      await this.#want('volume.create', described(record, describeAs), { isNew: true });
+      await this.#want('volume.create', { record: described(record, describeAs), version: 0 });
       return this.get(name);
     });
   }
@@ -126,7 +132,7 @@ export class Volumes {
       await this.#atRest(name);
       const kept = await this.#parts.records.volume(name);
       if (kept === undefined) return { removed: false };
-      const { record } = kept;
+      const { record, version } = kept;
       this.#cluster?.refuseElsewhere(record, 'remove');
       refuseHeld(record, 'remove');
       if (record.mount !== undefined || record.attachment !== undefined) {
@@ -136,7 +142,7 @@ export class Volumes {
       if (!now && trashRetentionMs > 0) {
         return { removed: true, trashed: await throwAway(this.#parts, kept, trashRetentionMs) };
       }
-      await this.#want('volume.remove', { ...record, state: 'removing' });
+      await this.#want('volume.remove', { record: { ...record, state: 'removing' }, version });
       return { removed: true };
     });
   }
@@ -148,13 +154,16 @@ export class Volumes {
   change(name: string, wish: VolumeChange): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.#mine(name, 'change');
+      const { record, version } = await this.#mine(name, 'change');
       const sizeBytes = wish.sizeBytes ?? record.sizeBytes;
       const describeAs = descriptionIn(wish, sizeBytes);
       if (await this.#needsResize(record, wish.sizeBytes)) {
-        await this.#want('volume.resize', { ...record, resizeToBytes: sizeBytes, describeAs });
+        const resized = { ...record, resizeToBytes: sizeBytes, describeAs };
+        await this.#want('volume.resize', { record: resized, version });
       } else if (describeAs !== undefined) {
-        await this.#putAtOnce('volume.describe', described(record, describeAs));
+        const ended = endedOperation(this.#parts, 'volume.describe', `volume/${name}`);
+        await this.#record({ record: described(record, describeAs), version }, ended);
+        this.#parts.onStep('volume.describe: done');
       }
       return this.get(name);
     });
@@ -184,17 +193,18 @@ export class Volumes {
   attach(name: string, { as: wanted, force = false }: AttachWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const present = await this.get(name);
+      const { record: present, version } = await this.#kept(name);
       const isTaken = force && present.attachment?.node !== this.#parts.node;
       if (!isTaken) this.#cluster?.refuseElsewhere(present, 'attach');
       const record = isTaken ? { ...present, attachment: undefined, mount: undefined } : present;
       if (record.attachment !== undefined) {
         if (record.attachment.wanted !== wanted) throw attachedOtherwise(record, wanted);
         if (record.attachment.state !== 'reattaching') return record;
-        await this.#want('volume.attach', record, { restore: 'attachment' });
+        await this.#want('volume.attach', { record, version }, 'attachment');
         return this.get(name);
       }
-      await this.#want('volume.attach', await this.#attaching(record, wanted));
+      const attaching = await this.#attaching(record, wanted);
+      await this.#want('volume.attach', { record: attaching, version });
       return this.get(name);
     });
   }
@@ -220,14 +230,14 @@ export class Volumes {
   detach(name: string): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.#mine(name, 'detach');
+      const { record, version } = await this.#mine(name, 'detach');
       refuseHeld(record, 'detach');
       if (record.mount !== undefined) {
         throw new Refusal('VOLUME_MOUNTED', { volume: name, path: record.mount.path });
       }
       if (record.attachment === undefined) return record;
       const attachment = { ...record.attachment, state: 'detaching' as const };
-      await this.#want('volume.detach', { ...record, attachment });
+      await this.#want('volume.detach', { record: { ...record, attachment }, version });
       return this.get(name);
     });
   }
@@ -239,7 +249,8 @@ export class Volumes {
   mount(name: string, wish: MountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.#mine(name, 'mount');
+      const kept = await this.#mine(name, 'mount');
+      const { record, version } = kept;
       const at = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
       if (!path.isAbsolute(at)) {
         throw new Refusal('PATH_INVALID', { path: at, problem: 'it must begin with "/"' });
@@ -248,17 +259,18 @@ export class Volumes {
       const { attachment, mount: known } = record;
       if (known !== undefined) {
         const held = withHolder(record, known, { ...wish, bootId });
-        if (known.state !== 'remounting') return this.#putMount(record, held);
-        await this.#want('volume.mount', record, { restore: 'all' });
-        const again = await this.get(name);
-        return this.#putMount(again, withHolder(again, again.mount ?? held, { ...wish, bootId }));
+        if (known.state !== 'remounting') return this.#putMount(kept, held);
+        await this.#want('volume.mount', kept, 'all');
+        const again = await this.#kept(name);
+        const there = again.record.mount ?? held;
+        return this.#putMount(again, withHolder(again.record, there, { ...wish, bootId }));
       }
       if (attachment !== undefined && attachment.wanted !== 'device')
         throw attachedOtherwise(record, 'device');
       await refuseMountPoint(at, { volume: name, device: attachment?.device ?? '' });
       const attaching = attachment === undefined ? await this.#attaching(record, 'device') : record;
       const mount = newMount(record, { ...wish, path: at, bootId });
-      await this.#want('volume.mount', { ...attaching, mount });
+      await this.#want('volume.mount', { record: { ...attaching, mount }, version });
       return this.get(name);
     });
   }
@@ -267,12 +279,13 @@ export class Volumes {
   unmount(name: string, wish: UnmountWish): Promise<VolumeRecord> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const record = await this.#mine(name, 'unmount');
+      const kept = await this.#mine(name, 'unmount');
+      const { record, version } = kept;
       const { mount: known } = record;
       if (known === undefined) return record;
       const mount = withoutHolder(record, known, wish);
-      if (mount.state !== 'unmounting') return this.#putMount(record, mount);
-      await this.#want('volume.unmount', { ...record, mount });
+      if (mount.state !== 'unmounting') return this.#putMount(kept, mount);
+      await this.#want('volume.unmount', { record: { ...record, mount }, version });
       return this.get(name);
     });
   }
@@ -281,7 +294,7 @@ export class Volumes {
   trim(name: string): Promise<void> {
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const { mount } = await this.#mine(name, 'trim');
+      const { mount } = (await this.#mine(name, 'trim')).record;
       if (mount === undefined) throw new Refusal('VOLUME_NOT_MOUNTED', { volume: name });
       const operation = newOperation(this.#parts, 'volume.trim', `volume/${name}`);
       await this.#parts.records.change({ puts: operationPuts(operation) });
@@ -291,12 +304,14 @@ export class Volumes {
   }
 
   /** Records who holds a mount, where that has changed. */
-  async #putMount(record: VolumeRecord, mount: MountRecord): Promise<VolumeRecord> {
-    const { mount: known } = record;
-    if (known?.holders?.join() === mount.holders?.join()) return record;
-    await this.#parts.records.putVolume({ ...record, mount });
+  async #putMount(
+    { record, version }: Kept<VolumeRecord>,
+    mount: MountRecord,
+  ): Promise<VolumeRecord> {
+    if (record.mount?.holders?.join() === mount.holders?.join()) return record;
+    const put = await this.#parts.records.putVolume({ ...record, mount }, version);
     this.#parts.onStep('volume.mount: held');
-    return this.get(record.name);
+    return put.record;
   }
 
   /** What the engine says of one volume; undefined while it is away. */
@@ -312,21 +327,21 @@ export class Volumes {
   }
 
   /** A volume that no other node has attached. Throws VOLUME_NOT_FOUND, VOLUME_ELSEWHERE. */
-  async #mine(name: string, action: string): Promise<VolumeRecord> {
-    const record = await this.get(name);
-    this.#cluster?.refuseElsewhere(record, action);
-    return record;
+  async #mine(name: string, action: string): Promise<Kept<VolumeRecord>> {
+    const kept = await this.#kept(name);
+    this.#cluster?.refuseElsewhere(kept.record, action);
+    return kept;
   }
 
   #inTurn<T>(name: string, task: () => Promise<T>): Promise<T> {
-    return this.#parts.turnstile.enter(`volume/${name}`, task);
+    return this.#parts.turnstile.enter(`volume/${name}`, () => decideAgain(task));
   }
 
-  /** Records the wanted state with its operation, and settles. */
+  /** Records the wanted state of a volume that was read in `version`, 0 of a new one, with its operation, and settles. */
   async #want(
     kind: string,
-    wanted: VolumeRecord,
-    options: { readonly isNew?: boolean; readonly restore?: Restore } = {},
+    { record: wanted, version }: Kept<VolumeRecord>,
+    restore?: Restore,
   ): Promise<void> {
     const { node } = this.#parts;
     const record = node === undefined ? wanted : { ...wanted, settledBy: node };
@@ -336,25 +351,15 @@ export class Volumes {
       ...newOperation(this.#parts, kind, key),
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
     };
-    if (options.isNew === true) await this.#place(record, operation);
-    else {
-      const kept = await this.#parts.records.volume(record.name);
-      await this.#parts.records.change({
-        conditions: [{ key, version: kept?.version ?? 0 }],
-        puts: [{ key, record }, ...operationPuts(operation)],
-      });
-    }
-    await runOperation(this.#parts, operation, () =>
-      this.settler.settle(record.name, options.restore),
-    );
+    if (version === 0) await this.#place(record, operation);
+    else await this.#record({ record, version }, operation);
+    await runOperation(this.#parts, operation, () => this.settler.settle(record.name, restore));
   }
 
-  /** Records a change that needs no settling, with its operation. */
-  async #putAtOnce(kind: string, record: VolumeRecord): Promise<void> {
-    const key = `volume/${record.name}`;
-    const ended = endedOperation(this.#parts, kind, key);
-    await this.#parts.records.change({ puts: [{ key, record }, ...operationPuts(ended)] });
-    this.#parts.onStep(`${kind}: done`);
+  #record({ record, version }: Kept<VolumeRecord>, operation: OperationRecord): Promise<unknown> {
+    const { target: key } = operation;
+    const puts = [{ key, record }, ...operationPuts(operation)];
+    return this.#parts.records.change({ conditions: [{ key, version }], puts });
   }
 
   #place(record: VolumeRecord, operation: OperationRecord): Promise<void> {

@@ -4,7 +4,7 @@ import { Refusal } from '../../model/errors.ts';
 import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { ControlParts } from '../parts.ts';
-import { isConflict } from './conflict.ts';
+import { isConflict } from '../conflicts.ts';
 import { HeadKeeper } from './head-keeper.ts';
 import { Nodes } from './nodes.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';

@@ -12,7 +12,7 @@ import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { type ControlParts, tell } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
-import { isConflict } from './conflict.ts';
+import { isConflict } from '../conflicts.ts';
 import { clearOvertaken } from './overtaken.ts';
 import type { ThisNode } from './this-node.ts';
 

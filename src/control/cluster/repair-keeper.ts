@@ -7,7 +7,7 @@ import type { ReplicaRecord } from '../../model/records.ts';
 import { type Change, GRACE_MS, type Repairs, decideRepairs } from '../../placement/repairs.ts';
 import type { ControlParts } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
-import { isConflict } from './conflict.ts';
+import { isConflict } from '../conflicts.ts';
 import type { Nodes } from './nodes.ts';
 import { clusterOf } from './placing.ts';
 import type { RecordWatch } from './record-watch.ts';

@@ -3,7 +3,7 @@
 import type { ReplicaRecord } from '../../model/records.ts';
 import { isPassing } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
-import { isConflict } from './conflict.ts';
+import { isConflict } from '../conflicts.ts';
 
 export class ReplicaKeeper {
   readonly #parts: ControlParts;

@@ -8,7 +8,7 @@ import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
 import { type VolumeData, engineStatuses, textOf } from '../volume-data.ts';
 import type { Cluster } from './cluster.ts';
-import { isConflict } from './conflict.ts';
+import { isConflict } from '../conflicts.ts';
 
 /** A node that does not make a replica in this time is taken for one that cannot. */
 const MAKE_MS_MAX = 15_000;

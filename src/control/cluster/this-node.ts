@@ -3,7 +3,7 @@
 import type { NodeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { ControlParts } from '../parts.ts';
-import { isConflict } from './conflict.ts';
+import { isConflict } from '../conflicts.ts';
 
 export class ThisNode {
   readonly #parts: ControlParts;
