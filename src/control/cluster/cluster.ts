@@ -9,6 +9,7 @@ import { HeadKeeper } from './head-keeper.ts';
 import { Nodes } from './nodes.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
 import { RecordWatch } from './record-watch.ts';
+import { Rebuilds } from './rebuilds.ts';
 import { RepairKeeper } from './repair-keeper.ts';
 import { ReplicaKeeper } from './replica-keeper.ts';
 import { ThisNode } from './this-node.ts';
@@ -23,6 +24,7 @@ export class Cluster {
   readonly heads: HeadKeeper;
   readonly nodes: Nodes;
   readonly #repairs: RepairKeeper;
+  readonly #rebuilds: Rebuilds;
   readonly #replicas: ReplicaKeeper;
   #retry: NodeJS.Timeout | undefined;
 
@@ -30,11 +32,12 @@ export class Cluster {
     this.#parts = parts;
     this.node = new ThisNode(parts, identity);
     this.watch = new RecordWatch(parts.records, parts.log);
-    this.heads = new HeadKeeper(parts, this.node);
+    this.heads = new HeadKeeper(parts, this.node, () => this.#rebuilds.lookSoon());
     this.#replicas = new ReplicaKeeper(parts, this.node.name);
     const mine = { node: this.node.name, watch: this.watch };
     this.nodes = new Nodes(parts, mine);
-    this.#repairs = new RepairKeeper(parts, { ...mine, nodes: this.nodes });
+    this.#rebuilds = new Rebuilds(parts, { heads: this.heads, nodes: this.nodes });
+    this.#repairs = new RepairKeeper(parts, { nodes: this.nodes, watch: this.watch });
     this.watch.onChange((key) => this.#onChange(key));
   }
 
@@ -51,6 +54,7 @@ export class Cluster {
     clearTimeout(this.#retry);
     this.heads.stop();
     await this.#repairs.stop();
+    await this.#rebuilds.stop();
     await this.nodes.stop();
     await this.watch.stop();
   }
@@ -61,28 +65,38 @@ export class Cluster {
       await this.node.meetEngine();
       await this.#replicas.settleAll();
       await this.#serveAttached();
-      this.heads.lookForRebuilds();
+      this.#rebuilds.lookSoon();
     });
   }
 
   /** Heads of volumes that are attached here start again, under the attachments that they had. */
   async #serveAttached(): Promise<void> {
     const { records, turnstile } = this.#parts;
+    const failures: unknown[] = [];
     for (const { name } of await records.volumes()) {
-      await turnstile.enter(`volume/${name}`, async () => {
-        const volume = (await records.volume(name))?.record;
-        const attachment = volume?.attachment;
-        if (volume === undefined || attachment?.state !== 'attached') return;
-        if (attachment.node === this.node.name) await this.heads.serve(volume, attachment);
-      });
+      await turnstile
+        .enter(`volume/${name}`, () => this.#serveAgain(name))
+        .catch((error: unknown) => failures.push(error));
     }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #serveAgain(name: string): Promise<void> {
+    const volume = (await this.#parts.records.volume(name))?.record;
+    const attachment = volume?.attachment;
+    if (volume === undefined || attachment?.state !== 'attached') return;
+    if (attachment.node !== this.node.name) return;
+    await this.heads.serve(volume, attachment).catch((error: unknown) => {
+      // Its user is told as soon as it is used, or asked about.
+      if (!(error instanceof Refusal) || error.code !== 'VOLUME_SESSION_OVER') throw error;
+    });
   }
 
   #onChange(key: string | undefined): void {
     if (key === undefined) void this.onEngine();
     else if (key.startsWith('replica/')) {
       void this.#trying(() => this.#replicas.settle(key.slice('replica/'.length)));
-      this.heads.lookForRebuilds();
+      this.#rebuilds.lookSoon();
     } else if (key.startsWith('node/')) void this.#trying(() => this.node.tellPeers());
   }
 

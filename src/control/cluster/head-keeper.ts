@@ -1,6 +1,6 @@
 /**
- * The heads of this node's engine: starts them, carries out the transactions that they ask for, has replicas rebuilt that are not in the set,
- * and clears away those that another head has overtaken.
+ * The heads of this node's engine: starts them, carries out the transactions that they ask for, and clears away those that another head has
+ * overtaken.
  */
 
 import { recordJson, recordOfJson } from '../../peer/record-json.ts';
@@ -18,9 +18,16 @@ import type { ThisNode } from './this-node.ts';
 
 /** While store or engine are away. */
 const RETRY_MS = 250;
-/** Between two looks at volumes that lack a replica, and after a change of one. */
-const REBUILD_LOOK_MS = 1000;
-const SETTLE_MS = 100;
+
+type Service = {
+  readonly attachId: string;
+  /** Whether it is still to be served so. */
+  readonly isWanted: (volume: VolumeRecord) => boolean;
+  /** It may not have been in the set yet; one that was, and is not, has been ended. */
+  readonly isNew: boolean;
+  /** Whether who uses it can have outlived the head before. */
+  readonly clientMayLive: boolean;
+};
 
 type Asked = { readonly uuid: string; readonly expected: JsonObject; readonly next: JsonObject };
 type Ended = { readonly uuid: string; readonly attachId: string; readonly end: HeadEnd };
@@ -37,11 +44,13 @@ export class HeadKeeper {
   readonly #parts: ControlParts;
   readonly #node: ThisNode;
   #isEnding = false;
-  #rebuildTimer: NodeJS.Timeout | undefined;
+  readonly #onSetChange: () => void;
 
-  constructor(parts: ControlParts, node: ThisNode) {
+  /** `onSetChange`: a head has changed which replicas a volume has in sync. */
+  constructor(parts: ControlParts, node: ThisNode, onSetChange: () => void) {
     this.#parts = parts;
     this.#node = node;
+    this.#onSetChange = onSetChange;
   }
 
   /** Carries out what heads ask for, until {@link stop}. */
@@ -51,7 +60,6 @@ export class HeadKeeper {
 
   stop(): void {
     this.#isEnding = true;
-    clearTimeout(this.#rebuildTimer);
   }
 
   // --- Attachments --------------------------------------------------------------------------------------------
@@ -60,26 +68,48 @@ export class HeadKeeper {
    * Has the engine serve a volume under an attachment of this node: a head before it is fenced by the set's record. Served already, it is so
    * still. Throws VOLUME_SESSION_OVER where the attachment was ended in the set, since what its client wrote may be lost.
    */
-  async serve(volume: VolumeRecord, attachment: AttachmentRecord): Promise<JsonObject> {
-    const { records, engine } = this.#parts;
-    const { attachId, socketPath } = attachment;
+  serve(
+    { name }: VolumeRecord,
+    { attachId, socketPath, state }: AttachmentRecord,
+  ): Promise<JsonObject> {
+    return this.#serve(name, {
+      attachId,
+      isWanted: (volume) => volume.attachment?.attachId === attachId,
+      isNew: socketPath === undefined,
+      clientMayLive: state === 'attached',
+    });
+  }
+
+  /** The same for nobody: a head that makes replicas equal while the volume is not attached. Whoever attaches it takes it over. */
+  tend(
+    { name }: VolumeRecord,
+    tending: { readonly attachId: string; readonly isNew: boolean },
+  ): Promise<JsonObject> {
+    return this.#serve(name, {
+      ...tending,
+      isWanted: (volume) => volume.attachment === undefined && volume.state === 'ready',
+      clientMayLive: false,
+    });
+  }
+
+  async #serve(name: string, how: Service): Promise<JsonObject> {
+    const { records, engine, bootId } = this.#parts;
+    const { attachId } = how;
     const start = await this.#node.meetEngine();
     for (;;) {
-      const wanted = await records.volume(volume.name);
+      const key = `volume/${name}`;
+      const wanted = await records.volume(name);
+      // Attached elsewhere by force since: that one's must not be taken away again.
+      if (wanted === undefined || !how.isWanted(wanted.record)) {
+        throw new Refusal('STORE_CONFLICT', { key });
+      }
+      const { record: volume, version } = wanted;
       const kept = await this.#set(volume);
       const { record } = kept;
       if (record.attachment?.attachId !== attachId) {
-        // It was there, and somebody ended it.
-        if (socketPath !== undefined)
-          throw new Refusal('VOLUME_SESSION_OVER', { volume: volume.name });
-        // Attached elsewhere by force since: that one's must not be taken away again.
-        if (wanted?.record.attachment?.attachId !== attachId) {
-          throw new Refusal('STORE_CONFLICT', { key: `volume/${volume.name}` });
-        }
-        const client = { attachId, boot: this.#parts.bootId };
-        const next = attached(record, client, this.#parts.newAttachId());
-        const { version } = wanted;
-        await this.#put(volume.id, kept, next, [{ key: `volume/${volume.name}`, version }]);
+        if (!how.isNew) throw new Refusal('VOLUME_SESSION_OVER', { volume: name });
+        const next = attached(record, { attachId, boot: bootId }, this.#parts.newAttachId());
+        await this.#put(volume.id, kept, next, [{ key, version }]);
         this.#parts.onStep('volume.attach: in the set');
         continue;
       }
@@ -93,14 +123,16 @@ export class HeadKeeper {
         head,
         ...(local === undefined ? {} : { local }),
         places: Object.fromEntries(replicas.map(({ id, node }) => [id, node])),
-        clientLives:
-          attachment.state === 'attached' && record.attachment.boot === this.#parts.bootId,
+        clientLives: how.clientMayLive && record.attachment.boot === bootId,
       });
     }
   }
 
   /** Ends an attachment: its clients' requests are over, and durable. */
-  async release(volume: VolumeRecord, { attachId }: AttachmentRecord): Promise<void> {
+  async release(
+    volume: VolumeRecord,
+    { attachId }: Pick<AttachmentRecord, 'attachId'>,
+  ): Promise<void> {
     await this.#parts.engine.call('head.detach', { uuid: volume.id, attachId });
     this.#parts.onStep('volume.detach: head ended');
     // There was no head: its engine has started anew, or never came so far.
@@ -119,8 +151,12 @@ export class HeadKeeper {
     }
     for (;;) {
       const kept = await this.#set(volume);
-      if (kept.record.sizeBytes >= sizeBytes) return;
-      const next = resized(kept.record, sizeBytes, this.#parts.newAttachId());
+      const { record } = kept;
+      if (record.sizeBytes >= sizeBytes) return;
+      const writer = this.#parts.newAttachId();
+      // One that tends it is overtaken.
+      const isTended = record.attachment !== undefined;
+      const next = isTended ? detached(record, writer) : resized(record, sizeBytes, writer);
       await this.#put(volume.id, kept, next);
     }
   }
@@ -163,7 +199,7 @@ export class HeadKeeper {
           ...transactions.map((asked) => this.#carryOut(asked)),
           ...ended.map((each) => this.#onEnded(each)),
         ]);
-        if (transactions.length > 0) this.lookForRebuilds();
+        if (transactions.length > 0) this.#onSetChange();
       } catch (error) {
         if (this.#isEnding) return;
         if (!(error instanceof Refusal || error instanceof Fault)) throw error;
@@ -204,41 +240,5 @@ export class HeadKeeper {
     const cause = CAUSES[end];
     await tell(this.#parts, 'volume.head_ended', { subject, what, cause });
     this.#parts.askReconcile();
-  }
-
-  // --- Rebuilds -----------------------------------------------------------------------------------------------
-
-  /** Looks soon, and then once a second, as long as a volume that is served here lacks one of its replicas. */
-  lookForRebuilds(inMs = SETTLE_MS): void {
-    if (this.#isEnding || this.#rebuildTimer !== undefined) return;
-    this.#rebuildTimer = setTimeout(() => {
-      void this.#rebuildMissing()
-        .catch(() => true)
-        .then((isLacking) => {
-          this.#rebuildTimer = undefined;
-          if (isLacking) this.lookForRebuilds(REBUILD_LOOK_MS);
-        });
-    }, inMs);
-  }
-
-  /** Has the replicas rebuilt whose turn it is, and that are not in the set of a volume that is served here. Resolves with whether one lacks still. */
-  async #rebuildMissing(): Promise<boolean> {
-    const { records, engine } = this.#parts;
-    const replicas = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
-    let isLacking = false;
-    for (const { id, attachment } of await records.volumes()) {
-      if (attachment?.node !== this.#node.name || attachment.state !== 'attached') continue;
-      const members = (await records.set(id))?.record.members;
-      if (members === undefined) continue;
-      for (const { id: replica, node, state, isDue } of replicas.get(id) ?? []) {
-        if (state !== 'ready' || members.has(replica)) continue;
-        isLacking = true;
-        if (isDue !== true) continue;
-        await engine.call('head.rebuild', { uuid: id, replica, node }).catch((error: unknown) => {
-          if (!(error instanceof Refusal || error instanceof Fault)) throw error;
-        });
-      }
-    }
-    return isLacking;
   }
 }

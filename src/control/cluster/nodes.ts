@@ -57,6 +57,12 @@ export class Nodes {
     return { kind: 'down', sinceMs: this.#downSince.get(node) ?? this.nowMs() };
   }
 
+  /** Whether what one node has to do for all is this one's to do: of those that live its name is the first. */
+  async isFirst(): Promise<boolean> {
+    const nodes = await this.#parts.records.nodes();
+    return nodes.find(({ name }) => this.#alive.has(name))?.name === this.#node;
+  }
+
   async #live(): Promise<void> {
     try {
       await this.#renew();

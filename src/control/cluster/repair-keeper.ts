@@ -22,18 +22,14 @@ const LOOK_EVERY_MS = 5000;
 export class RepairKeeper {
   readonly #parts: ControlParts;
   readonly #nodes: Nodes;
-  readonly #node: string;
   #timer: NodeJS.Timeout | undefined;
+  #dueMs = 0;
   #looking: Promise<void> = Promise.resolve();
   #isEnding = false;
 
-  constructor(
-    parts: ControlParts,
-    uses: { readonly nodes: Nodes; readonly watch: RecordWatch; readonly node: string },
-  ) {
+  constructor(parts: ControlParts, uses: { readonly nodes: Nodes; readonly watch: RecordWatch }) {
     this.#parts = parts;
     this.#nodes = uses.nodes;
-    this.#node = uses.node;
     uses.watch.onChange((key) => {
       if (key === undefined || /^(node|alive|drive|replica|set|volume)\//.test(key))
         this.#lookIn(SETTLE_MS);
@@ -51,9 +47,13 @@ export class RepairKeeper {
   }
 
   #lookIn(ms: number): void {
-    if (this.#isEnding) return;
+    const dueMs = performance.now() + ms;
+    // A look that comes sooner will see it.
+    if (this.#isEnding || (this.#timer !== undefined && this.#dueMs <= dueMs)) return;
     clearTimeout(this.#timer);
+    this.#dueMs = dueMs;
     this.#timer = setTimeout(() => {
+      this.#timer = undefined;
       this.#looking = this.#looking
         .then(() => this.look())
         .catch((error: unknown) => {
@@ -65,7 +65,7 @@ export class RepairKeeper {
 
   /** Decides, and does it, if it is this node's turn. */
   async look(): Promise<void> {
-    if (!(await this.#isMine())) return;
+    if (!(await this.#nodes.isFirst())) return;
     const cluster = await clusterOf(this.#parts.records, (node) => this.#nodes.liveness(node));
     const repairs = decideRepairs(cluster, {
       nowMs: this.#nodes.nowMs(),
@@ -81,12 +81,6 @@ export class RepairKeeper {
       }
     }
     await this.#admit(repairs);
-  }
-
-  async #isMine(): Promise<boolean> {
-    const nodes = await this.#parts.records.nodes();
-    const first = nodes.find(({ name }) => this.#nodes.liveness(name).kind === 'up');
-    return first?.name === this.#node;
   }
 
   async #apply(change: Change): Promise<void> {

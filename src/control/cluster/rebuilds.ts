@@ -1,0 +1,109 @@
+/** Has replicas made equal that are not in the set of their volume, when it is their turn: by the head, or by one for the purpose. */
+
+import { Fault, Refusal } from '../../model/errors.ts';
+import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
+import type { ControlParts } from '../parts.ts';
+import type { HeadKeeper } from './head-keeper.ts';
+import type { Nodes } from './nodes.ts';
+
+/** Between two looks at volumes that lack a replica, and after a change of one. */
+const LOOK_EVERY_MS = 1000;
+const SETTLE_MS = 100;
+
+export class Rebuilds {
+  readonly #parts: ControlParts;
+  readonly #heads: HeadKeeper;
+  readonly #nodes: Nodes;
+  /** Volumes that are not attached, by name: the attach id of the head that tends them here. */
+  readonly #tended = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  #isEnding = false;
+
+  constructor(parts: ControlParts, uses: { readonly heads: HeadKeeper; readonly nodes: Nodes }) {
+    this.#parts = parts;
+    this.#heads = uses.heads;
+    this.#nodes = uses.nodes;
+  }
+
+  async stop(): Promise<void> {
+    this.#isEnding = true;
+    clearTimeout(this.#timer);
+    await this.#looking;
+  }
+
+  /** Looks soon, and then once a second as long as a replica lacks something that is this node's to see to. */
+  lookSoon(inMs: number = SETTLE_MS): void {
+    if (this.#isEnding || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#looking = this.#look()
+        .catch((error: unknown) => {
+          this.#parts.log('cluster.put_off', { error: String(error) });
+          return true;
+        })
+        .then((isLacking) => {
+          this.#timer = undefined;
+          if (isLacking) this.lookSoon(LOOK_EVERY_MS);
+        });
+    }, inMs);
+  }
+
+  async #look(): Promise<boolean> {
+    const { records, node } = this.#parts;
+    const isFirst = await this.#nodes.isFirst();
+    const replicas = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
+    let isLacking = false;
+    for (const volume of await records.volumes()) {
+      const { id, attachment, replication } = volume;
+      if (replication === undefined) continue;
+      const isAttachedHere = attachment?.node === node && attachment?.state === 'attached';
+      if (!isAttachedHere && attachment !== undefined) {
+        this.#tended.delete(volume.name);
+        continue;
+      }
+      const members = await records.membersOf(id);
+      const lacking = (replicas.get(id) ?? []).filter(
+        (replica) => replica.state === 'ready' && !members.has(replica.id),
+      );
+      const isTended = this.#tended.has(volume.name);
+      if (lacking.length === 0 && !isTended) continue;
+      if (!isAttachedHere && !isTended && !isFirst) continue;
+      isLacking = true;
+      const due = lacking.filter(({ isDue }) => isDue === true);
+      if (!isAttachedHere) await this.#tend(volume, due);
+      for (const each of due) await this.#rebuild(id, each);
+    }
+    return isLacking;
+  }
+
+  async #rebuild(uuid: string, { id: replica, node }: ReplicaRecord): Promise<void> {
+    await this.#parts.engine
+      .call('head.rebuild', { uuid, replica, node })
+      .catch((error: unknown) => {
+        if (!(error instanceof Refusal || error instanceof Fault)) throw error;
+      });
+  }
+
+  /** Starts a head for a volume that nobody uses, keeps it, and ends it when it has nothing more to do. */
+  async #tend(volume: VolumeRecord, due: readonly ReplicaRecord[]): Promise<void> {
+    const { name } = volume;
+    const known = this.#tended.get(name);
+    if (due.length === 0 && known === undefined) return;
+    const attachId = known ?? this.#parts.newAttachId();
+    await this.#parts.turnstile.enter(`volume/${name}`, async () => {
+      try {
+        if (due.length === 0) {
+          this.#tended.delete(name);
+          await this.#heads.release(volume, { attachId });
+          return;
+        }
+        await this.#heads.tend(volume, { attachId, isNew: known === undefined });
+        this.#tended.set(name, attachId);
+      } catch (error) {
+        // Somebody has attached it.
+        this.#tended.delete(name);
+        if (!(error instanceof Refusal || error instanceof Fault)) throw error;
+      }
+    });
+  }
+}
