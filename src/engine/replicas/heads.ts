@@ -38,6 +38,8 @@ export const REPLICAS_MEMORY_BYTES: number = BUFFERS * EXTENT_BYTES + BLOCK_BYTE
 const TICK_MS = 25;
 /** A head that stands still keeps no engine from its end for longer. */
 const CLOSE_MS_MAX = 3000;
+/** Nor the next head of its volume. */
+const ABANDON_MS_MAX = 100;
 
 /** A transaction that a head waits for. */
 export type Transaction = {
@@ -172,16 +174,33 @@ export class Heads {
     const { volume: uuid, attachId } = how;
     return this.#turnstile.enter(uuid, async () => {
       const present = this.#served.get(uuid);
-      if (present !== undefined && present.attachId !== attachId) {
+      const isOther = present !== undefined && present.attachId !== attachId;
+      // The record that the store has since names another attachment: its head is overtaken, whether it has heard of it or not.
+      if (isOther && present.volume.head.changer.known.epoch < how.record.epoch) {
+        await this.#abandon(uuid, present);
+      } else if (isOther) {
         throw new Refusal('VOLUME_ATTACHED_OTHERWISE', {
           volume: formatUuid(uuid),
           wanted: `under attach id ${attachId}`,
           actual: `under attach id ${present.attachId}`,
         });
       }
-      const served = present ?? (await this.#serve(how));
+      const served = this.#served.get(uuid) ?? (await this.#serve(how));
       return { socketPath: served.attachment.socketPath, exportName: attachId };
     });
+  }
+
+  /** Ends a head that is none any more: what its clients still want fails, as far as it does not end within some seconds. */
+  async #abandon(uuid: string, { volume, attachment, onEnd }: Served): Promise<void> {
+    const closed = this.#options.frontend.close(attachment);
+    await Promise.race([closed, new IoAsync(this.#env.io).sleep(ABANDON_MS_MAX)]);
+    volume.stop();
+    await closed;
+    onEnd(undefined);
+    this.#served.delete(uuid);
+    for (const [writer, asked] of this.#transactions) {
+      if (asked.volume === uuid) this.#transactions.delete(writer);
+    }
   }
 
   async #serve(how: HeadStart): Promise<Served> {
