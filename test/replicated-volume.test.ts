@@ -83,13 +83,13 @@ async function keepRecord(): Promise<void> {
   }
 }
 
-async function serve(): Promise<NbdRawClient> {
+async function serve(attachId = ATTACH): Promise<NbdRawClient> {
   isAsking = true;
   keepRecord().catch(() => undefined);
   const head = { engine: 'ee'.repeat(16), start: ++starts, attempt: 1 };
-  const how = { uuid: VOLUME, attachId: ATTACH, record, head, local: REPLICAS[0] ?? '' };
+  const how = { uuid: VOLUME, attachId, record, head, local: REPLICAS[0] ?? '' };
   const { socketPath } = await engine.call('head.start', { ...how, clientLives: true });
-  return NbdRawClient.attach(String(socketPath), { name: ATTACH });
+  return NbdRawClient.attach(String(socketPath), { name: attachId });
 }
 
 type Status = {
@@ -146,7 +146,16 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   assert.equal(state, 'serving');
   assert.equal(replicas.filter(({ isInSync }) => isInSync).length, 1);
   client.destroy();
-  const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
+
+  // It is attached anew, while the head before still serves.
+  const attachId = 'a8'.repeat(16);
+  const attachment = { attachId, boot: 'bb'.repeat(16) };
+  const { head: _, ...unclaimed } = record;
+  record = { ...unclaimed, attachment, epoch: record.epoch + 1, writer: 'f2'.repeat(16) };
+  client = await serve(attachId);
+  assert.deepEqual(await client.read(4096, 4096), Buffer.alloc(4096, 2));
+  client.destroy();
+  const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId });
   assert.equal(end, 'detached');
   assert.equal(record['attachment'], undefined);
   // Control is still waiting for news.
