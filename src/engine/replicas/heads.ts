@@ -13,7 +13,7 @@ import { BLOCK_BYTES } from '../../model/block-target.ts';
 import type { Log } from '../../model/log.ts';
 import type { HeadEnd, HeadEvent } from '../../replication/head-host.ts';
 import { EXTENT_BYTES } from '../../replication/messages.ts';
-import type { HeadId, Record, ReplicaId } from '../../replication/record.ts';
+import type { ReplicaId } from '../../replication/record.ts';
 import type { ScrubOptions } from '../../replication/scrub.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
@@ -25,6 +25,7 @@ import type { Attachment } from '../nbd/attachment.ts';
 import { ATTACHMENT_COUNT_MAX, type NbdFrontend } from '../nbd/frontend.ts';
 import { ExtentBuffers } from './extent-buffers.ts';
 import { aboutJson, headJson } from './head-json.ts';
+import type { EndedHead, HeadStart, Transaction } from './head-news.ts';
 import { type Link, type LinkHost, LocalLink } from './local-link.ts';
 import { MemoryUses } from './memory-uses.ts';
 import { ReplicatedVolume } from './replicated-volume.ts';
@@ -40,36 +41,6 @@ const TICK_MS = 25;
 const CLOSE_MS_MAX = 3000;
 /** Nor the next head of its volume. */
 const ABANDON_MS_MAX = 100;
-
-/** A transaction that a head waits for. */
-export type Transaction = {
-  readonly volume: string;
-  readonly expected: Record;
-  readonly next: Record;
-};
-
-/** A head that ended by itself, for control to know of. */
-export type EndedHead = {
-  readonly volume: string;
-  readonly attachId: string;
-  readonly end: HeadEnd;
-};
-
-/** How a volume is to be served. */
-export type HeadStart = {
-  readonly volume: string;
-  readonly attachId: string;
-  /** As the store has it; its attachment is this one. */
-  readonly record: Record;
-  readonly head: HeadId;
-  /** The replica beside the head: undefined where this engine has none. */
-  readonly local: ReplicaId | undefined;
-  readonly clientLives: boolean;
-  /** The nodes of replicas. Of those that it does not name, and of this node's, the head expects that they are on a drive here. */
-  readonly places: ReadonlyMap<ReplicaId, string>;
-  /** A client whose requests stand still for so long has its session ended. */
-  readonly stallLimitMs: number;
-};
 
 export type HeadsOptions = {
   readonly arena: Arena;
@@ -190,13 +161,9 @@ export class Heads {
     });
   }
 
-  /** Ends a head that is none any more: what its clients still want fails, as far as it does not end within some seconds. */
-  async #abandon(uuid: string, { volume, attachment, onEnd }: Served): Promise<void> {
-    const closed = this.#options.frontend.close(attachment);
-    await Promise.race([closed, new IoAsync(this.#env.io).sleep(ABANDON_MS_MAX)]);
-    volume.stop();
-    await closed;
-    onEnd(undefined);
+  /** Ends a head that is none any more: what its clients still want fails. */
+  async #abandon(uuid: string, served: Served): Promise<void> {
+    await this.#end(served, ABANDON_MS_MAX);
     this.#served.delete(uuid);
     for (const [writer, asked] of this.#transactions) {
       if (asked.volume === uuid) this.#transactions.delete(writer);
@@ -379,18 +346,18 @@ export class Heads {
   async close(): Promise<void> {
     // Whoever waits for news has no more to wait for.
     this.#news();
-    await Promise.all(
-      [...this.#served.values()].map(async ({ volume, attachment, ended, onEnd }) => {
-        // One that is being detached is drained already, and its head may stand still.
-        const drained =
-          attachment.state === 'serving' ? this.#options.frontend.close(attachment) : ended;
-        await Promise.race([drained, new IoAsync(this.#env.io).sleep(CLOSE_MS_MAX)]);
-        volume.stop();
-        onEnd(undefined);
-        this.#env.io.yieldTurn();
-      }),
-    );
+    await Promise.all([...this.#served.values()].map((served) => this.#end(served, CLOSE_MS_MAX)));
     this.#served.clear();
+  }
+
+  async #end({ volume, attachment, ended, onEnd }: Served, msMax: number): Promise<void> {
+    // One that is being detached is drained already, and its head may stand still.
+    const drained =
+      attachment.state === 'serving' ? this.#options.frontend.close(attachment) : ended;
+    await Promise.race([drained, new IoAsync(this.#env.io).sleep(msMax)]);
+    volume.stop();
+    onEnd(undefined);
+    this.#env.io.yieldTurn();
   }
 
   #find(volume: string): Served {
