@@ -3,24 +3,16 @@
  * round, so that no side owns the quiet moments; the bars are judged by ratios within one round.
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
-import { fillTarget, fio, type Target } from './lib/fio.ts';
+import { fillTarget, type Target, warmUp } from './lib/fio.ts';
 import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
 import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
-import {
-  allMet,
-  formatReport,
-  judge,
-  type Report,
-  type RowSamples,
-  type SideFacts,
-} from './report.ts';
+import { allMet, judge, publish, type Report, type RowSamples, sideFacts } from './report.ts';
 import { ROWS, type Row } from './rows.ts';
 import { Holdfast } from './servers/holdfast.ts';
 import { QemuNbd } from './servers/qemu-nbd.ts';
@@ -98,7 +90,7 @@ async function main(): Promise<number> {
       rows,
       verdicts: judge(rows, roles),
     };
-    publish(report);
+    publish('bench', report);
     const met = allMet(plan.rows, report.verdicts);
     if (!met) process.stdout.write('A bar is missed, or a row was not judged\n');
     return plan.assert && !met ? 1 : 0;
@@ -196,12 +188,6 @@ async function startAll(plan: Plan, folder: RigFolder): Promise<Side[]> {
   return sides;
 }
 
-/** Runs every path of the server once: what is measured is its steady state, not the compilation of its code. */
-async function warmUp(target: Target): Promise<void> {
-  const args = ['--rw=randrw', '--bs=4k', '--iodepth=32', '--time_based', '--runtime=1'];
-  await fio(target, [...args, '--norandommap']);
-}
-
 async function measureAll(plan: Plan, sides: readonly Side[]): Promise<RowSamples[]> {
   const samples = new Map<string, Sample[]>();
   let remainingCount = measurementCount(plan);
@@ -259,24 +245,6 @@ function conditions(plan: Plan, cacheDropped: boolean): string[] {
     ...(plan.quick ? ['**Quick form: shows that it runs, proves nothing.**'] : []),
     'Noise: processor time of the machine that neither fio nor the server used, kernel threads included.',
   ];
-}
-
-async function sideFacts(server: Server): Promise<SideFacts> {
-  return {
-    name: server.name,
-    acknowledgedWhen: server.acknowledgedWhen,
-    version: await server.version(),
-  };
-}
-
-function publish(report: Report): void {
-  const folder = join(REPOSITORY, 'bench', 'results');
-  mkdirSync(folder, { recursive: true });
-  const stem = join(folder, `bench-${report.startedAt.replaceAll(/[:.]/gu, '-')}`);
-  const text = formatReport(report);
-  writeFileSync(`${stem}.json`, `${JSON.stringify(report, undefined, 2)}\n`);
-  writeFileSync(`${stem}.md`, text);
-  process.stdout.write(`\n${text}\nWritten to ${stem}.md and .json\n`);
 }
 
 function progress(line: string): void {

@@ -1,9 +1,14 @@
 /** The table and the verdicts of `npm run bench`. */
 
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { HostFacts } from './lib/host.ts';
+import type { Server } from './lib/server.ts';
 import { pairedRatios, summarize, type Summary } from './lib/statistics.ts';
 import type { Sample } from './measure.ts';
 import type { Row } from './rows.ts';
+
+const RESULTS = join(import.meta.dirname, 'results');
 
 export type SideSamples = { readonly side: string; readonly samples: readonly Sample[] };
 export type RowSamples = { readonly row: Row; readonly sides: readonly SideSamples[] };
@@ -85,7 +90,8 @@ export function judge(rows: readonly RowSamples[], roles: Roles): Verdict[] {
   return verdicts;
 }
 
-function atLeast(input: Omit<Verdict, 'kind'>): Verdict {
+/** A verdict on something that is to be at least its bar. */
+export function atLeast(input: Omit<Verdict, 'kind'>): Verdict {
   // NaN, from a side without a single usable round, is a miss.
   if (!(input.measured >= input.bar)) return { ...input, kind: 'MISSED' };
   const reached = input.aim !== undefined && input.measured >= input.aim;
@@ -100,6 +106,25 @@ export function allMet(rows: readonly Row[], verdicts: readonly Verdict[]): bool
     rows.every((row) => judged.has(row.id)) &&
     verdicts.every((each) => each.kind !== 'MISSED')
   );
+}
+
+/** What the report says of a side. */
+export async function sideFacts(server: Server): Promise<SideFacts> {
+  return {
+    name: server.name,
+    acknowledgedWhen: server.acknowledgedWhen,
+    version: await server.version(),
+  };
+}
+
+/** Prints the report and writes it to bench/results/NAME-TIME. */
+export function publish(name: string, report: Report): void {
+  mkdirSync(RESULTS, { recursive: true });
+  const stem = join(RESULTS, `${name}-${report.startedAt.replaceAll(/[:.]/gu, '-')}`);
+  const text = formatReport(report);
+  writeFileSync(`${stem}.json`, `${JSON.stringify(report, undefined, 2)}\n`);
+  writeFileSync(`${stem}.md`, text);
+  process.stdout.write(`\n${text}\nWritten to ${stem}.md and .json\n`);
 }
 
 /** The whole report as Markdown. */

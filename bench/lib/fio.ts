@@ -75,6 +75,12 @@ export async function fillTarget(target: Target): Promise<void> {
   ]);
 }
 
+/** Runs every path of the server once: what is measured is its steady state, not the compilation of its code. */
+export async function warmUp(target: Target): Promise<void> {
+  const args = ['--rw=randrw', '--bs=4k', '--iodepth=32', '--time_based', '--runtime=1'];
+  await fio(target, [...args, '--norandommap']);
+}
+
 /** Reads fio's JSON with --group_reporting. Throws if the group reports an error. */
 export function parseFio(text: string): FioResult {
   // fio may print warnings before the JSON.

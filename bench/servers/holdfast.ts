@@ -12,6 +12,12 @@ const DRIVE_VOLUMES = 6;
 const DRIVE_OVERHEAD_BYTES_MAX = 2 * 2 ** 30;
 const DRIVE_OVERHEAD_VOLUMES = 4;
 
+/** Of the drive that a volume of `sizeBytes` is measured on. */
+export function driveSizeBytes(sizeBytes: number): number {
+  const overhead = Math.min(DRIVE_OVERHEAD_BYTES_MAX, DRIVE_OVERHEAD_VOLUMES * sizeBytes);
+  return DRIVE_VOLUMES * sizeBytes + overhead;
+}
+
 export class Holdfast implements Server {
   readonly name = 'Holdfast';
   readonly acknowledgedWhen = "data and log record in the disk's cache (O_DIRECT), checksummed";
@@ -29,11 +35,7 @@ export class Holdfast implements Server {
   }
 
   async start(sizeBytes: number): Promise<Target> {
-    await this.installation.up({
-      driveSizeBytes:
-        DRIVE_VOLUMES * sizeBytes +
-        Math.min(DRIVE_OVERHEAD_BYTES_MAX, DRIVE_OVERHEAD_VOLUMES * sizeBytes),
-    });
+    await this.installation.up({ driveSizeBytes: driveSizeBytes(sizeBytes) });
     await this.installation.createVolume(VOLUME, sizeBytes);
     const uri = await this.installation.attachNbd(VOLUME);
     const status = await this.installation.status();

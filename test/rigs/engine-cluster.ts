@@ -19,8 +19,8 @@ export type ClusterOptions = {
   readonly isSparse: boolean;
   readonly volumeBytes: number;
   readonly folder?: string;
-  /** Of test/hooks, for each engine. */
-  readonly hooks?: string;
+  /** Of each engine, beside that of this process. */
+  readonly env?: NodeJS.ProcessEnv;
 };
 
 export type ClusterMember = {
@@ -42,7 +42,7 @@ export class EngineCluster {
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.members = NODES.map((node, index) => {
-      const engine = new EngineProcess(options.hooks === undefined ? {} : { hooks: options.hooks });
+      const engine = new EngineProcess({ env: options.env ?? {} });
       const path = join(options.folder ?? engine.folder, `${node}.img`);
       const replica = `${index + 1}${index + 1}`.repeat(16);
       return { node, replica, engine, drive: { driveId: `drive-${node}`, path }, life: 0 };

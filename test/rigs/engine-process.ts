@@ -10,23 +10,22 @@ import { LineClient } from '../../src/control/line-client.ts';
 import type { JsonObject } from '../../src/wire/line-protocol.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts');
-const HOOKS = join(import.meta.dirname, '../hooks/load.mjs');
 const READY_MS_MAX = 30_000;
 
 export class EngineProcess {
   readonly folder: string;
   readonly socketPath: string;
   readonly #readyMsMax: number;
-  readonly #hooks: string | undefined;
+  readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
   #client: LineClient | undefined;
   /** What its lives have logged. */
   log = '';
 
-  /** `hooks`: those of test/hooks that it loads. */
-  constructor(options: { readonly readyMsMax?: number; readonly hooks?: string } = {}) {
+  /** `env`: beside what this process has in its environment. */
+  constructor(options: { readonly readyMsMax?: number; readonly env?: NodeJS.ProcessEnv } = {}) {
     this.#readyMsMax = options.readyMsMax ?? READY_MS_MAX;
-    this.#hooks = options.hooks;
+    this.#env = options.env ?? {};
     this.folder = mkdtempSync(join(tmpdir(), 'hf-engine-'));
     this.socketPath = join(this.folder, 'run', 'engine.sock');
     mkdirSync(join(this.folder, 'run'));
@@ -38,11 +37,9 @@ export class EngineProcess {
 
   /** Starts it; resolves when it is ready. */
   async start(...flags: readonly string[]): Promise<void> {
-    const hooked = this.#hooks === undefined ? [] : [`--import=${HOOKS}`];
-    const args = [...hooked, MAIN, 'engine', '--data', this.folder, ...flags];
-    const child = spawn(process.execPath, args, {
+    const child = spawn(process.execPath, [MAIN, 'engine', '--data', this.folder, ...flags], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, HOLDFAST_TEST_HOOKS: this.#hooks ?? '' },
+      env: { ...process.env, ...this.#env },
     });
     this.#child = child;
     const ready = new Promise<void>((resolve, reject) => {

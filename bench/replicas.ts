@@ -1,0 +1,182 @@
+/**
+ * `npm run bench:replicas`: a volume with three replicas in three engines over TCP, one beside the head, against QEMU's quorum over three
+ * nbdkit and a volume with one replica, in turns in one run, all on one machine and disk. The bars are those of issue 4.
+ */
+
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
+import { fillTarget, type Target, warmUp } from './lib/fio.ts';
+import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import { RigFolder, runRig } from './lib/rig.ts';
+import type { Server } from './lib/server.ts';
+import { measureRow, type Sample } from './measure.ts';
+import { judgeReplicas, REPLICA_ROWS, runsOn, SIDES, type Side } from './replica-bars.ts';
+import { allMet, publish, sideFacts } from './report.ts';
+import type { Row } from './rows.ts';
+import { Holdfast } from './servers/holdfast.ts';
+import { Quorum } from './servers/quorum.ts';
+import { ThreeEngines } from './servers/three-engines.ts';
+
+const NAMES: readonly Side[] = ['clear', 'sealed', 'fua', 'quorum', 'quorumFua', 'one'];
+const HELP = `npm run bench:replicas -- [options]: measures three replicas in three engines against the peers
+
+  --quick           one round of 1 s a row on small volumes; not for claims
+  --rounds N        interleaved rounds (5)
+  --seconds N       seconds of each measurement (3)
+  --rows ID,ID      only these rows (${REPLICA_ROWS.map((row) => row.id).join(', ')})
+  --only NAME,NAME  only these sides: ${NAMES.join(', ')}
+  --dir FOLDER      where a folder for the data is made; one file system for all (.holdfast/bench)
+  --assert          exit status 1 when a bar is missed or a row has nothing to judge
+
+Example: npm run bench:replicas -- --rows randwrite-4k-32 --only clear,quorum --rounds 3
+`;
+
+const REPOSITORY = fileURLToPath(new URL('../', import.meta.url));
+const VOLUME_BYTES = 2 ** 30;
+const QUICK_VOLUME_BYTES = 256 * 2 ** 20;
+/** Three sides with three drives of eight volumes each, one with one, and six images. */
+const SPACE_VOLUMES = 90;
+
+type Plan = {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly volumeBytes: number;
+  readonly rows: readonly Row[];
+  readonly sides: readonly Side[];
+  readonly folder: string;
+  readonly assert: boolean;
+};
+
+type Started = { readonly side: Side; readonly server: Server; readonly target: Target };
+
+const SERVERS: { readonly [side in Side]: (folder: RigFolder) => Server } = {
+  clear: (folder) => new ThreeEngines(folder, { name: SIDES.clear, sealed: false, isFua: false }),
+  sealed: (folder) => new ThreeEngines(folder, { name: SIDES.sealed, sealed: true, isFua: false }),
+  fua: (folder) => new ThreeEngines(folder, { name: SIDES.fua, sealed: false, isFua: true }),
+  quorum: (folder) => new Quorum(folder, { isFua: false }),
+  quorumFua: (folder) => new Quorum(folder, { isFua: true }),
+  one: (folder) => new Holdfast(folder.path),
+};
+
+async function main(): Promise<number> {
+  const plan = parsePlan();
+  if (plan === undefined) return 0;
+  const folder = await RigFolder.open(plan.folder, 'replicas');
+  const startedAt = new Date().toISOString();
+  try {
+    requireFreeBytes(folder.path, SPACE_VOLUMES * plan.volumeBytes);
+    const started: Started[] = [];
+    for (const side of plan.sides) started.push(await start(plan, folder, side));
+    await dropPageCache();
+    const rows = await measureAll(plan, started);
+    const verdicts = judgeReplicas(rows);
+    publish('replicas', {
+      startedAt,
+      host: await hostFacts(plan.folder),
+      conditions: [
+        `${plan.rounds} interleaved rounds of ${plan.seconds} s, volumes of ${plan.volumeBytes / 2 ** 20} MiB written in full first; three copies share one disk and one machine.`,
+        'Noise: processor time of the machine that neither fio nor the server used, kernel threads included.',
+      ],
+      sides: await Promise.all(started.map(({ server }) => sideFacts(server))),
+      rows,
+      verdicts,
+    });
+    return plan.assert && !allMet(plan.rows, verdicts) ? 1 : 0;
+  } finally {
+    await folder.close();
+  }
+}
+
+function parsePlan(): Plan | undefined {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      rows: { type: 'string' },
+      only: { type: 'string' },
+      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'bench') },
+      assert: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return undefined;
+  }
+  const ids = values.rows?.split(',');
+  const only = values.only?.split(',');
+  const rows = ids?.map((id) =>
+    known(
+      REPLICA_ROWS.find((row) => row.id === id),
+      id,
+    ),
+  );
+  const sides = only?.map((name) =>
+    known(
+      NAMES.find((each) => each === name),
+      name,
+    ),
+  );
+  return {
+    rounds: countOption('rounds', values.rounds ?? (values.quick ? '1' : '5')),
+    seconds: positiveOption('seconds', values.seconds ?? (values.quick ? '1' : '3')),
+    volumeBytes: values.quick ? QUICK_VOLUME_BYTES : VOLUME_BYTES,
+    rows: rows ?? REPLICA_ROWS,
+    sides: sides ?? NAMES,
+    folder: values.dir,
+    assert: values.assert,
+  };
+}
+
+function known<T>(found: T | undefined, name: string): T {
+  if (found === undefined) throw new UsageError(`Unknown name "${name}"; see --help`);
+  return found;
+}
+
+async function start(plan: Plan, folder: RigFolder, side: Side): Promise<Started> {
+  const server = SERVERS[side](folder);
+  folder.onClose(async () => await server.stop());
+  progress(`Starting ${server.name} and writing its volume in full`);
+  const target = await server.start(plan.volumeBytes);
+  await fillTarget(target);
+  await warmUp(target);
+  return { side, server, target };
+}
+
+async function measureAll(plan: Plan, started: readonly Started[]) {
+  const samples = new Map<string, Sample[]>();
+  for (let round = 0; round < plan.rounds; round += 1) {
+    // Each round starts with another side.
+    const from = round % started.length;
+    const turn = [...started.slice(from), ...started.slice(0, from)];
+    for (const row of plan.rows) {
+      for (const { side, server, target } of turn.filter((each) => runsOn(row, each.side))) {
+        await settle();
+        const options = { target, serverPids: server.pids(), seconds: plan.seconds };
+        const sample = await measureRow(row, options);
+        const key = `${row.id} ${side}`;
+        samples.set(key, [...(samples.get(key) ?? []), sample]);
+        const cpu = sample.cpuUsPerIo.toFixed(1);
+        progress(
+          `round ${round + 1}/${plan.rounds}  ${row.id}  ${server.name}  ${Math.round(sample.iops)} IOPS, ${cpu} µs CPU`,
+        );
+      }
+    }
+  }
+  return plan.rows.map((row) => ({
+    row,
+    sides: started.flatMap(({ side, server }) => {
+      const found = samples.get(`${row.id} ${side}`);
+      return found === undefined ? [] : [{ side: server.name, samples: found }];
+    }),
+  }));
+}
+
+function progress(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+await runRig(main);

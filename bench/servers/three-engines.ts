@@ -1,0 +1,81 @@
+/** A volume with a replica on each of three engines over TCP, one beside the head, all on one machine and disk. */
+
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { EngineCluster } from '../../test/rigs/engine-cluster.ts';
+import { RecordKeeper } from '../../test/rigs/record-keeper.ts';
+import type { Target } from '../lib/fio.ts';
+import { field } from '../lib/json.ts';
+import type { RigFolder } from '../lib/rig.ts';
+import type { Server } from '../lib/server.ts';
+import { driveSizeBytes } from './holdfast.ts';
+
+const ALL_FUA = {
+  NODE_OPTIONS: `--import=${new URL('../../test/hooks/load.mjs', import.meta.url).href}`,
+  HOLDFAST_TEST_HOOKS: 'all-fua',
+};
+const VOLUME = { uuid: 'e0'.repeat(16), attachId: 'a7'.repeat(16) };
+
+export type ThreeEnginesOptions = {
+  readonly name: string;
+  readonly sealed: boolean;
+  /** Each write of fio, which cannot ask for it, has FUA. */
+  readonly isFua: boolean;
+};
+
+export class ThreeEngines implements Server {
+  readonly name: string;
+  readonly acknowledgedWhen: string;
+  readonly #folder: RigFolder;
+  readonly #options: ThreeEnginesOptions;
+  readonly #drives: string;
+  #cluster: EngineCluster | undefined;
+  #keeper: RecordKeeper | undefined;
+
+  constructor(folder: RigFolder, options: ThreeEnginesOptions) {
+    this.#folder = folder;
+    this.#options = options;
+    this.name = options.name;
+    this.acknowledgedWhen = options.isFua
+      ? 'durable on all three'
+      : "data and log record of all three in the disk's cache (O_DIRECT), checksummed";
+    this.#drives = join(folder.path, options.name.replaceAll(/\W+/gu, '-'));
+  }
+
+  async version(): Promise<string> {
+    const hello = await this.#cluster?.members[0]?.engine.call('hello', { protocol: 1 });
+    return `${String(field(hello, 'version'))}, ${String(field(hello, 'io.kind'))}`;
+  }
+
+  async start(sizeBytes: number): Promise<Target> {
+    mkdirSync(this.#drives);
+    const { sealed, isFua } = this.#options;
+    const cluster = new EngineCluster({
+      sealed,
+      driveBytes: driveSizeBytes(sizeBytes),
+      isSparse: false,
+      volumeBytes: sizeBytes,
+      folder: this.#drives,
+      ...(isFua ? { env: ALL_FUA } : {}),
+    });
+    this.#cluster = cluster;
+    await cluster.start();
+    for (const pid of this.pids()) this.#folder.recordProcess(pid);
+    this.#keeper = new RecordKeeper({ ...VOLUME, sizeBytes }, cluster.lives);
+    const [first] = cluster.members;
+    const socket = await this.#keeper.serve(first!.engine, first!.replica, cluster.places);
+    return { kind: 'nbd', uri: `nbd+unix:///${VOLUME.attachId}?socket=${socket}`, sizeBytes };
+  }
+
+  pids(): readonly number[] {
+    const members = this.#cluster?.members ?? [];
+    return members.flatMap(({ engine }) => (engine.pid === undefined ? [] : [engine.pid]));
+  }
+
+  async stop(): Promise<void> {
+    this.#keeper?.stop();
+    await this.#cluster?.remove();
+    this.#cluster = undefined;
+    rmSync(this.#drives, { recursive: true, force: true });
+  }
+}
