@@ -17,6 +17,7 @@ import { ROWS, type Row } from './rows.ts';
 import { Holdfast } from './servers/holdfast.ts';
 import { QemuNbd } from './servers/qemu-nbd.ts';
 import { RawFile } from './servers/raw-file.ts';
+import { Replicated } from './servers/replicated.ts';
 
 const HELP = `npm run bench -- [options]: measures Holdfast against the raw file and qemu-nbd
 
@@ -24,7 +25,8 @@ const HELP = `npm run bench -- [options]: measures Holdfast against the raw file
   --rounds N        interleaved rounds (7)
   --seconds N       seconds of each measurement (5)
   --rows ID,ID      only these rows (${ROWS.map((row) => row.id).join(', ')})
-  --only NAME,NAME  only these systems: holdfast, raw, qemu-nbd
+  --only NAME,NAME  only these systems: holdfast, raw, qemu-nbd; beside these, replicated: three replicas on
+                    drives of one engine
   --dir FOLDER      where a folder for the data is made; one file system for all (.holdfast/bench)
   --assert          exit status 1 when a bar is missed or a row has nothing to judge
 
@@ -65,8 +67,9 @@ const SERVERS = {
   raw: (folder: RigFolder): Server => new RawFile(folder.path),
   holdfast: (folder: RigFolder): Server => new Holdfast(folder.path),
   'qemu-nbd': (folder: RigFolder): Server => new QemuNbd(folder),
+  replicated: (folder: RigFolder): Server => new Replicated(folder),
 } as const;
-const SERVER_NAMES: readonly ServerName[] = ['raw', 'holdfast', 'qemu-nbd'];
+const SERVER_NAMES: readonly ServerName[] = ['raw', 'holdfast', 'qemu-nbd', 'replicated'];
 
 type Side = { readonly server: Server; readonly target: Target };
 

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 
 import { ExtentBuffers } from '../src/engine/replicas/extent-buffers.ts';
 import { LocalLink } from '../src/engine/replicas/local-link.ts';
-import { MemoryUses } from '../src/engine/replicas/memory-uses.ts';
+import { MemoryUses } from '../src/engine/memory-uses.ts';
 import { ReplicatedVolume } from '../src/engine/replicas/replicated-volume.ts';
 import { Replicas } from '../src/engine/replicas/replicas.ts';
 import { Arena } from '../src/lib/arena.ts';
@@ -47,6 +47,7 @@ export class ReplicasRig {
   /** What the cluster store has. */
   record: Record;
   arena: Arena;
+  memory!: MemoryUses;
   volume!: ReplicatedVolume;
   replicas!: Replicas;
   readonly stores: (DriveStore | undefined)[] = [];
@@ -113,7 +114,8 @@ export class ReplicasRig {
     const { world, arena } = this;
     const { io, env } = this.#process;
     const buffers = new ExtentBuffers(arena, BUFFERS);
-    const memory = new MemoryUses();
+    this.memory = new MemoryUses(arena.memory);
+    const { memory } = this;
     const now = (): number => env.clock.bootMs();
     const defer = (step: () => void): void => {
       world.schedule(0, () => this.inTurn(step));
@@ -151,12 +153,13 @@ export class ReplicasRig {
       },
     });
     this.volume = volume;
-    this.#target = volume.openTarget((token, errno) => {
+    const onDone = (token: number, errno: number): void => {
       this.#waiting.get(token)?.(errno);
       this.#waiting.delete(token);
       world.askToSettle();
-    });
-    this.#address = arena.reserve(4 * EXTENT_BYTES, 4096);
+    };
+    this.#target = volume.openTarget(onDone, () => (this.#address = this.#reserve()));
+    this.#address = this.#reserve();
     volume.start();
     const tick = (): void => {
       if (start !== this.#start) return;
@@ -224,6 +227,14 @@ export class ReplicasRig {
     return found.length;
   }
 
+  /** What this drive is asked from now on takes so much longer; undefined: no more. */
+  hang(index: number, delayUs: number | undefined): void {
+    const disk = this.machine.disks.get(pathOf(index));
+    assert(disk !== undefined);
+    if (delayUs === undefined) this.machine.delaysUs.delete(disk);
+    else this.machine.delaysUs.set(disk, delayUs);
+  }
+
   inTurn(step: () => void): void {
     this.#process.io.inTurn(step);
   }
@@ -233,21 +244,33 @@ export class ReplicasRig {
   }
 
   async write(offsetBytes: number, bytes: Uint8Array, fua = false): Promise<number> {
-    const at = this.#address + (offsetBytes % 4096);
+    const at = this.#ownMemory() + (offsetBytes % 4096);
     this.arena.u8.set(bytes, at);
     return await this.do((token) => this.#target.write(token, offsetBytes, bytes.length, at, fua));
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     assert.equal(await this.tryToRead(offsetBytes, lengthBytes), 0);
+    assert.ok(!this.memory.isUsed(this.#address), 'nobody writes to what was read');
     return this.arena.u8.slice(this.#address, this.#address + lengthBytes);
   }
 
   /** The errno of it. */
   tryToRead(offsetBytes: number, lengthBytes: number): Promise<number> {
+    const address = this.#ownMemory();
     return this.do((token) =>
-      this.#target.read(token, offsetBytes / 4096, lengthBytes / 4096, this.#address),
+      this.#target.read(token, offsetBytes / 4096, lengthBytes / 4096, address),
     );
+  }
+
+  /** Memory that no replica uses any more. */
+  #ownMemory(): number {
+    if (this.memory.isUsed(this.#address)) this.#address = this.#reserve();
+    return this.#address;
+  }
+
+  #reserve(): number {
+    return this.arena.reserve(4 * EXTENT_BYTES, 4096);
   }
 
   get target(): BlockTarget {

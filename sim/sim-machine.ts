@@ -22,6 +22,8 @@ export class SimMachine {
   readonly sockets: SimSockets = new SimSockets((path) => this.disks.has(path));
   readonly faults: FaultPlan = new FaultPlan();
   latency: Latency = LATENCY_CALM;
+  /** Drives that hang: what they are asked takes so much longer, us. */
+  readonly delaysUs: Map<SimDisk, number> = new Map<SimDisk, number>();
   /** Operations on drives that were started, ever. */
   operationCount = 0;
   /** Called as each operation on a drive starts. */
@@ -96,6 +98,8 @@ export class SimMachine {
     this.operationCount++;
     if (this.world.onTrace !== undefined) this.world.trace(`  ${operation.description}`);
     this.onOperation?.(operation);
+    const delayUs = this.delaysUs.get(operation.disk);
+    if (delayUs !== undefined) return { kind: 'slow', delayUs };
     const effect = this.faults.next(operation.kind, operation.positionBytes);
     if (effect !== undefined) this.world.trace(`  fault ${JSON.stringify(effect)}`);
     return effect;

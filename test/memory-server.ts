@@ -1,5 +1,6 @@
 /** A process that serves a volume in memory over NBD: `node test/memory-server.ts SOCKET SIZE [io_uring|node|auto]`. For benchmarks and clients' tests. */
 
+import { MemoryUses } from '../src/engine/memory-uses.ts';
 import { NbdFrontend, NBD_MEMORY_BYTES } from '../src/engine/nbd/frontend.ts';
 import { Meter } from '../src/engine/meter.ts';
 import { openEnv } from '../src/env/node/open-env.ts';
@@ -15,7 +16,8 @@ if (socketPath === undefined || size === undefined) {
 }
 const io = kind === 'io_uring' || kind === 'node' ? kind : 'auto';
 const env = openEnv({ io, memoryBytes: NBD_MEMORY_BYTES + 2 ** 20 });
-const frontend = new NbdFrontend(env, new Arena(env.io.memory));
+const { memory } = env.io;
+const frontend = new NbdFrontend(env, new Arena(memory), new MemoryUses(memory));
 const running = env.io.run();
 const attachment = await frontend.open({
   attachId: MEMORY_ATTACH_ID,

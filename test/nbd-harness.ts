@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 
 import { Meter } from '../src/engine/meter.ts';
+import { MemoryUses } from '../src/engine/memory-uses.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from '../src/engine/nbd/frontend.ts';
 import type { Attachment } from '../src/engine/nbd/attachment.ts';
 import { type EnvOptions, type NodeEnv, openEnv } from '../src/env/node/open-env.ts';
@@ -35,7 +36,8 @@ export class NbdHarness {
 
   constructor(io: EnvOptions['io']) {
     this.env = openEnv({ io, memoryBytes: NBD_MEMORY_BYTES + 65_536 });
-    this.frontend = new NbdFrontend(this.env, new Arena(this.env.io.memory));
+    const { memory } = this.env.io;
+    this.frontend = new NbdFrontend(this.env, new Arena(memory), new MemoryUses(memory));
     this.#running = this.env.io.run();
   }
 

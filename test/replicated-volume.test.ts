@@ -10,6 +10,7 @@ import type { JsonObject } from '../src/wire/line-protocol.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { until } from './rigs/attach-rig.ts';
 import { EngineProcess } from './rigs/engine-process.ts';
+import { RecordKeeper } from './rigs/record-keeper.ts';
 
 const MIB = 1024 * 1024;
 const SIZE = 16 * MIB;
@@ -17,21 +18,12 @@ const VOLUME = 'e0'.repeat(16);
 const ATTACH = 'a7'.repeat(16);
 const REPLICAS = ['11', '22', '33'].map((digits) => digits.repeat(16));
 
-type StoredRecord = JsonObject & {
-  readonly epoch: number;
-  readonly writer: string;
-  readonly members: readonly (readonly [string, number])[];
-};
-
 const engine = new EngineProcess();
 const drives = REPLICAS.map((_, index) => ({
   driveId: `drive-${index}`,
   path: join(engine.folder, `${index}.img`),
 }));
-let record: StoredRecord;
-let starts = 0;
-/** Whether there is an engine to ask. */
-let isAsking = false;
+let keeper: RecordKeeper;
 
 before(async () => {
   await engine.start();
@@ -49,47 +41,20 @@ before(async () => {
     members.push([REPLICAS[index] ?? '', Number(life)]);
   }
   engine.listDrives(drives);
-  record = {
-    lineage: 1,
-    epoch: 1,
-    writer: 'f0'.repeat(16),
-    attachment: { attachId: ATTACH, boot: 'bb'.repeat(16) },
-    members,
-    minimum: 1,
-    sizeBytes: SIZE,
-  };
+  keeper = new RecordKeeper({ uuid: VOLUME, attachId: ATTACH, sizeBytes: SIZE }, members);
 });
 
 after(async () => {
-  isAsking = false;
+  keeper.stop();
   await engine.remove();
 });
 
 const dashed = (hex: string): string =>
   hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 
-/** Carries out what heads ask for, until the engine dies. */
-async function keepRecord(): Promise<void> {
-  while (isAsking) {
-    const { transactions } = (await engine.call('head.next')) as {
-      readonly transactions: readonly { expected: StoredRecord; next: StoredRecord }[];
-    };
-    for (const { expected, next } of transactions) {
-      const isHeld = expected.epoch === record.epoch && expected.writer === record.writer;
-      if (isHeld) record = next;
-      const kind = isHeld ? { kind: 'committed' } : { kind: 'conflict', record };
-      await engine.call('head.outcome', { uuid: VOLUME, writer: next.writer, ...kind });
-    }
-  }
-}
-
-async function serve(attachId = ATTACH): Promise<NbdRawClient> {
-  isAsking = true;
-  keepRecord().catch(() => undefined);
-  const head = { engine: 'ee'.repeat(16), start: ++starts, attempt: 1 };
-  const how = { uuid: VOLUME, attachId, record, head, local: REPLICAS[0] ?? '' };
-  const { socketPath } = await engine.call('head.start', { ...how, clientLives: true });
-  return NbdRawClient.attach(String(socketPath), { name: attachId });
+async function serve(): Promise<NbdRawClient> {
+  const path = await keeper.serve(engine, REPLICAS[0]);
+  return NbdRawClient.attach(path, { name: keeper.volume.attachId });
 }
 
 type Status = {
@@ -100,6 +65,27 @@ type Status = {
 const status = async (): Promise<Status> =>
   (await engine.call('head.status', { uuid: VOLUME })) as unknown as Status;
 
+test('it is told of like any volume, and its replicas only where they are asked for', async () => {
+  const client = await serve();
+  await client.write(0, Buffer.alloc(4096));
+  client.destroy();
+  const uuids = (list: unknown): readonly unknown[] =>
+    (list as readonly JsonObject[]).map(({ uuid }) => uuid);
+  const volume = await engine.call('volume.status', { uuid: VOLUME });
+  const { state, changes, errors, sizeBytes, attachId } = volume;
+  assert.deepEqual(
+    { state, changes, errors, sizeBytes, attachId },
+    { state: 'attached', changes: 1, errors: 0, sizeBytes: SIZE, attachId: ATTACH },
+  );
+  const { meters } = await engine.call('volume.meters');
+  assert.deepEqual(uuids(meters), [dashed(VOLUME)]);
+  const { volumes } = await engine.call('volume.list');
+  assert.deepEqual(uuids(volumes), [dashed(VOLUME)]);
+  const replica = await engine.call('volume.status', { uuid: REPLICAS[1] ?? '' });
+  assert.equal(replica['isReplica'], true);
+  assert.equal(replica['driveId'], drives[1]?.driveId);
+});
+
 test('what is written outlives SIGKILL of the engine, and the loss of a drive, which is rebuilt', async () => {
   let client = await serve();
   await client.write(4096, Buffer.alloc(8192, 1));
@@ -109,7 +95,7 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   );
   client.destroy();
 
-  isAsking = false;
+  keeper.stop();
   await engine.end('SIGKILL');
   await engine.start();
   client = await serve();
@@ -120,12 +106,12 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   await engine.call('drive.close', { driveId: last.driveId });
   await client.write(4096, Buffer.alloc(4096, 2));
   assert.deepEqual(
-    record.members.map(([replica]) => replica),
+    keeper.record.members.map(([replica]) => replica),
     REPLICAS.slice(0, 2),
   );
   await engine.call('drive.open', last);
   await engine.call('head.rebuild', { uuid: VOLUME, replica: REPLICAS[2] ?? '' });
-  await until(() => record.members.length === 3);
+  await until(() => keeper.record.members.length === 3);
 
   // Of the three only the one that was rebuilt is left.
   for (const { driveId } of drives.slice(0, 2)) await engine.call('drive.close', { driveId });
@@ -139,7 +125,7 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
     ]),
   );
   assert.deepEqual(
-    record.members.map(([replica]) => replica),
+    keeper.record.members.map(([replica]) => replica),
     REPLICAS.slice(2),
   );
   const { state, replicas } = await status();
@@ -149,28 +135,23 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
 
   // It is attached anew, while the head before still serves.
   const attachId = 'a8'.repeat(16);
-  const attachment = { attachId, boot: 'bb'.repeat(16) };
-  const { head: _, ...unclaimed } = record;
-  record = { ...unclaimed, attachment, epoch: record.epoch + 1, writer: 'f2'.repeat(16) };
-  client = await serve(attachId);
+  keeper.attach(attachId);
+  client = await serve();
   assert.deepEqual(await client.read(4096, 4096), Buffer.alloc(4096, 2));
   client.destroy();
   const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId });
   assert.equal(end, 'detached');
-  assert.equal(record['attachment'], undefined);
+  assert.equal(keeper.record['attachment'], undefined);
   // Control is still waiting for news.
   assert.equal(await engine.end('SIGTERM'), 0);
 });
 
 test('an engine whose head stands still, since control is away, ends all the same', async () => {
   await engine.start();
-  isAsking = false;
-  const attachment = { attachId: ATTACH, boot: 'bb'.repeat(16) };
-  const head = { engine: 'ee'.repeat(16), start: ++starts, attempt: 1 };
-  const attached = { ...record, attachment, epoch: record.epoch + 1, writer: 'f1'.repeat(16) };
-  const how = { uuid: VOLUME, attachId: ATTACH, record: attached, head, local: REPLICAS[0] ?? '' };
-  const { socketPath } = await engine.call('head.start', { ...how, clientLives: true });
-  const client = await NbdRawClient.attach(String(socketPath), { name: ATTACH });
+  keeper.stop();
+  keeper.attach(ATTACH);
+  const socketPath = await keeper.start(engine, REPLICAS[0] ?? '');
+  const client = await NbdRawClient.attach(socketPath, { name: ATTACH });
   client.request({ type: CMD_WRITE, offset: 0, data: Buffer.alloc(4096) });
   const detaching = engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
   detaching.catch(() => undefined);

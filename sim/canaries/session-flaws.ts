@@ -77,7 +77,7 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'replica.ts',
-        'if (this.#work.size > 0 || this.#isGrantedToAnother(session.head)) return;',
+        'if (this.#work.count > 0 || this.#isGrantedToAnother(session.head)) return;',
         'if (this.#isGrantedToAnother(session.head)) return;',
       ),
     ],

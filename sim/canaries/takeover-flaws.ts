@@ -144,8 +144,8 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'replica.ts',
-        "else if (work.kind === 'record') this.#recorded(work, errno);",
-        "else if (work.kind === 'record') this.#recorded(work, errno);\n    else if (work.kind === 'flush') {\n      this.#content.dropMarks(Infinity, 0);\n      this.#reply(work, errno);\n    }",
+        "else if (work.kind === 'record') this.#recorded(work, work.session, errno);",
+        "else if (work.kind === 'record') this.#recorded(work, work.session, errno);\n    else if (work.kind === 'flush') {\n      this.#content.dropMarks(Infinity, 0);\n      this.#reply(work, work.session, errno);\n    }",
       ),
     ],
   },
@@ -194,8 +194,8 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'replica.ts',
-        'this.#content.stamp(token, first.record.epoch);',
-        'this.#content.stamp(token, 0);',
+        "this.#content.stamp(this.#work.begin(session, 'record', first).own, epoch);",
+        "this.#content.stamp(this.#work.begin(session, 'record', first).own, 0);",
       ),
     ],
   },
@@ -204,15 +204,15 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'replica.ts',
-        'if (isChange(work.kind) && work.epoch < first.record.epoch) return;',
-        'if (isChange(work.kind) && work.epoch < 0) return;',
+        'if (this.#work.some((work) => isChange(work.kind) && work.epoch < epoch)) return;',
+        'if (this.#work.some((work) => isChange(work.kind) && work.epoch < 0)) return;',
       ),
     ],
   },
   {
     name: 'an opening stamps no marked extents',
     patches: [
-      patch('replica.ts', 'this.#content.stamp(token, epoch);', 'this.#content.stamp(token, 0);'),
+      patch('replica.ts', 'this.#content.stamp(own, epoch);', 'this.#content.stamp(own, 0);'),
     ],
   },
 ];

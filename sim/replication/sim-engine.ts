@@ -144,6 +144,8 @@ export class SimEngine {
         },
         newWriter: () => `w${world.prng.next()}`,
         onDone: (token, errno) => this.#host.onDone(this, token, errno),
+        // A late reader's bytes come after the client has looked at its own.
+        readTo: (_token, address) => address,
         onServing: (served) => this.#host.onServing(this, served),
         onEnd: (end) => this.#host.onEnd(this, end),
         onEvent: (event) => this.#host.onEvent(this, event),

@@ -19,6 +19,8 @@ import {
 } from './call-arguments.ts';
 import { type Call, CONTROL_MEMORY_BYTES, ControlServer } from './control-server.ts';
 import { type DriveListEntry, DRIVES_MEMORY_BYTES, Drives } from './drives.ts';
+import { MemoryUses } from './memory-uses.ts';
+import { Meters } from './meters.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from './nbd/frontend.ts';
 import { type EngineNode, Peers } from './peers/peers.ts';
 import { headCalls } from './replicas/head-calls.ts';
@@ -52,6 +54,7 @@ export class Engine {
   readonly #env: Env;
   readonly #options: EngineOptions;
   readonly #drives: Drives;
+  readonly #meters = new Meters();
   readonly #volumes: Volumes;
   readonly #heads: Heads;
   readonly #peers: Peers | undefined;
@@ -66,15 +69,16 @@ export class Engine {
     this.#env = env;
     this.#options = options;
     const { arena, log } = options;
-    const frontend = new NbdFrontend(env, arena);
+    const memory = new MemoryUses(arena.memory);
+    const frontend = new NbdFrontend(env, arena, memory);
     this.#drives = new Drives(env, { arena, log, onOpened: () => frontend.runLast() });
-    this.#volumes = new Volumes({
+    const served = {
       drives: this.#drives,
       frontend,
+      meters: this.#meters,
       log,
       socketDirectory: `${options.runDirectory}/nbd`,
-      nowMs: env.clock.wallMs(),
-    });
+    };
     this.#instance = Buffer.from(env.random.bytes(16)).toString('hex');
     if (options.node !== undefined) {
       this.#peers = new Peers(env, {
@@ -85,14 +89,8 @@ export class Engine {
         onConnection: () => this.#heads.keepTicking(),
       });
     }
-    this.#heads = new Heads(env, {
-      arena,
-      peers: this.#peers,
-      drives: this.#drives,
-      frontend,
-      log,
-      socketDirectory: `${options.runDirectory}/nbd`,
-    });
+    this.#heads = new Heads(env, { ...served, arena, memory, peers: this.#peers });
+    this.#volumes = new Volumes({ ...served, heads: this.#heads, nowMs: env.clock.wallMs() });
   }
 
   /** Listens for control, opens the drives of the list, serves what their records name. The Io must be running. */
@@ -161,7 +159,7 @@ export class Engine {
           : volumes.listed(volumeUuids(args)),
       'volume.status': (args) => volumes.status(volumeUuid(args)),
       'volume.meters': (args) =>
-        volumes.meters(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] })),
+        this.#meters.page(args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] })),
       'volume.attach': (args) =>
         volumes.attach(volumeUuid(args), { attachId: attachIdOf(args), epoch: epochOf(args) }),
       'volume.detach': (args) => volumes.detach(volumeUuid(args), attachIdOf(args)),

@@ -1,4 +1,7 @@
-/** The volumes of this engine's drives, and their attachments. One call at a time for each volume. */
+/**
+ * The volumes of this engine's drives, and their attachments. One call at a time for each volume. Those with several replicas are served by
+ * their heads (replicas/heads.ts); here it is said how they are.
+ */
 
 import type { Log } from '../model/log.ts';
 import { Fault, Refusal } from '../model/errors.ts';
@@ -6,17 +9,17 @@ import type { DriveStatus, VolumeStatus } from '../store/drive-status.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { LIST_COUNT_MAX, formatUuid } from './call-arguments.ts';
 import type { Drives, OpenDrive } from './drives.ts';
-import { Meter, OPERATION_KINDS } from './meter.ts';
+import type { Meters } from './meters.ts';
 import type { Attachment } from './nbd/attachment.ts';
 import { type NbdFrontend, ATTACHMENT_COUNT_MAX } from './nbd/frontend.ts';
+import type { Heads } from './replicas/heads.ts';
 import { Turnstile } from '../lib/turnstile.ts';
-
-/** Meters of one answer: 2 KiB each where all numbers are long. */
-const METERS_COUNT_MAX = 24;
 
 export type VolumesOptions = {
   readonly drives: Drives;
   readonly frontend: NbdFrontend;
+  readonly heads: Pick<Heads, 'volumes' | 'volumeStatus'>;
+  readonly meters: Meters;
   readonly log: Log;
   /** Directory of the volumes' sockets, short enough for one. */
   readonly socketDirectory: string;
@@ -27,18 +30,21 @@ export type VolumesOptions = {
 export class Volumes {
   readonly #drives: Drives;
   readonly #frontend: NbdFrontend;
+  readonly #heads: VolumesOptions['heads'];
   readonly #log: Log;
   readonly #socketDirectory: string;
   /** By volume's uuid (32 digits). */
   readonly #attachments = new Map<string, Attachment>();
   readonly #countedSinceMs: number;
   /** Of volumes that were served since the engine started. */
-  readonly #meters = new Map<string, Meter>();
+  readonly #meters: Meters;
   readonly #turnstile = new Turnstile();
 
   constructor(options: VolumesOptions) {
     this.#drives = options.drives;
     this.#frontend = options.frontend;
+    this.#heads = options.heads;
+    this.#meters = options.meters;
     this.#log = options.log;
     this.#socketDirectory = options.socketDirectory;
     this.#countedSinceMs = options.nowMs;
@@ -130,48 +136,31 @@ export class Volumes {
     });
   }
 
-  /** The volumes of these uuids; those that no open drive holds are left out. */
+  /** The volumes and replicas of these uuids; those that no open drive holds, nor a head here serves, are left out. */
   listed(uuids: ReadonlySet<string>): JsonObject {
-    const volumes = this.#drives.all().flatMap(({ driveId, store }) => {
+    const held = this.#drives.all().flatMap(({ driveId, store }) => {
       const drive = store.status();
       return [...uuids].flatMap((uuid) => {
         const volume = store.volume(uuid);
-        return volume?.state === 'live' && !volume.isReplica
-          ? [this.#describe({ driveId, drive }, volume)]
-          : [];
+        return volume?.state === 'live' ? [this.#describe({ driveId, drive }, volume)] : [];
       });
     });
-    return { volumes };
+    const served = [...uuids].flatMap((uuid) => this.#heads.volumeStatus(uuid) ?? []);
+    return { volumes: [...held, ...served] };
   }
 
-  /** All volumes in order of uuid, from the one after `after`; at most {@link LIST_COUNT_MAX}. */
+  /** All volumes, but no replicas, in order of uuid, from the one after `after`; at most {@link LIST_COUNT_MAX}. */
   list(after: string): JsonObject {
-    const all = this.#drives
+    const held = this.#drives
       .all()
       .flatMap(({ store }) => store.volumes())
-      .filter(({ state, uuid, isReplica }) => state === 'live' && !isReplica && uuid > after)
-      .map(({ uuid }) => uuid)
-      .toSorted();
+      .filter(({ state, isReplica }) => state === 'live' && !isReplica)
+      .map(({ uuid }) => uuid);
+    const all = [...held, ...this.#heads.volumes].filter((uuid) => uuid > after).toSorted();
     return {
       ...this.listed(new Set(all.slice(0, LIST_COUNT_MAX))),
       more: all.length > LIST_COUNT_MAX,
     };
-  }
-
-  /** What clients asked of each volume, in order of uuid, from the one after `after`; at most {@link METERS_COUNT_MAX}. */
-  meters(after: string): JsonObject {
-    const all = [...this.#meters.keys()].filter((uuid) => uuid > after).toSorted();
-    const page = all.slice(0, METERS_COUNT_MAX);
-    const meters = page.map((uuid) => {
-      const meter = this.#meters.get(uuid);
-      const counts = OPERATION_KINDS.map((kind) => [kind, meter?.counts(kind) ?? null] as const);
-      return {
-        uuid: formatUuid(uuid),
-        inFlight: meter?.inFlight ?? 0,
-        ...Object.fromEntries(counts),
-      };
-    });
-    return { meters, more: all.length > page.length };
   }
 
   /** Serves each volume of a drive whose record names an attach id: after a start, and when a drive is opened. */
@@ -229,10 +218,8 @@ export class Volumes {
         operation: `service of ${ATTACHMENT_COUNT_MAX} other volumes by the same engine`,
       });
     }
-    const meter = this.#meters.get(uuid) ?? new Meter();
-    this.#meters.set(uuid, meter);
     const attachment = await this.#frontend.open({
-      meter,
+      meter: this.#meters.of(uuid),
       attachId,
       description: `Holdfast volume ${formatUuid(uuid)}`,
       socketPath: `${this.#socketDirectory}/${attachId}.sock`,
@@ -254,9 +241,13 @@ export class Volumes {
     throw new Refusal('VOLUME_NOT_FOUND', { volume: formatUuid(uuid), hint: '' });
   }
 
-  /** One volume, as {@link list} has it. */
+  /** One volume or replica, as {@link listed} has it. */
   status(uuid: string): JsonObject {
-    const { driveId, store, volume } = this.#find(uuid);
+    const served = this.#heads.volumeStatus(uuid);
+    if (served !== undefined) return served;
+    const found = this.#drives.find(uuid);
+    if (found === undefined) throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
+    const { driveId, store, volume } = found;
     return this.#describe({ driveId, drive: store.status() }, volume);
   }
 
@@ -266,6 +257,7 @@ export class Volumes {
   ): JsonObject {
     const attachment = this.#attachments.get(volume.uuid);
     const faulted = drive.state === 'faulted';
+    const meter = this.#meters.find(volume.uuid);
     return {
       uuid: formatUuid(volume.uuid),
       number: volume.number,
@@ -276,11 +268,12 @@ export class Volumes {
       attachId: volume.attachId,
       socketPath: attachment?.socketPath,
       connections: attachment?.connections.size ?? 0,
-      changes: this.#meters.get(volume.uuid)?.changeCount ?? 0,
-      errors: this.#meters.get(volume.uuid)?.errorCount ?? 0,
+      changes: meter?.changeCount ?? 0,
+      errors: meter?.errorCount ?? 0,
       countedSinceMs: this.#countedSinceMs,
       state: faulted ? 'faulted' : attachment === undefined ? 'idle' : 'attached',
       reason: faulted ? drive.reason : undefined,
+      ...(volume.isReplica ? { isReplica: true } : {}),
     };
   }
 }

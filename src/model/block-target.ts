@@ -8,6 +8,12 @@ export const BLOCK_BYTES = 4096;
 
 export type OnDone = (token: number, errno: number) => void;
 
+/**
+ * For a target that gave up who was to read: other memory for that read, since what it has may still be written to. Returns its address,
+ * which is the read's from then on; 0: there is none now.
+ */
+export type Renew = (token: number) => number;
+
 export type BlockTarget = {
   /** Changes on resize. Whole blocks. */
   readonly sizeBytes: number;

@@ -46,7 +46,13 @@ export type HeadHost = CopyBuffers & {
   transact(expected: Record, next: Record): void;
   /** An id that no other transaction ever had. */
   newWriter(): string;
+  /** A client's request is over. */
   onDone(token: number, errno: number): void;
+  /**
+   * Where a client's read goes, as it is sent: `address`, unless a replica that was given up may still write there; then other memory that
+   * the client has for it; 0: there is none yet, and it is asked again.
+   */
+  readTo(token: number, address: number): number;
   /** From now on requests are answered. Called again after the members were made equal anew. */
   onServing(record: Record): void;
   onEnd(end: HeadEnd): void;

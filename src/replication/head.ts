@@ -73,6 +73,7 @@ export class Head {
       now: () => host.now(),
       local,
       onDone: (token, errno) => host.onDone(token, errno),
+      readTo: (token, address) => host.readTo(token, address),
       onFlushed: (operation) => this.#marks.onFlushed(operation),
       onUnreadable: (read) => {
         this.repairs.add(read);

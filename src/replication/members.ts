@@ -45,7 +45,8 @@ export class Members implements Iterable<Member> {
   }
 
   find(replica: ReplicaId): Member | undefined {
-    return this.#all.find((member) => member.replica === replica);
+    for (const member of this.#all) if (member.replica === replica) return member;
+    return undefined;
   }
 
   at(seat: number): Member {

@@ -27,6 +27,7 @@ import {
   isSame,
   isSameHead,
 } from './record.ts';
+import { type Work, type WorkBody, WorkList } from './replica-work.ts';
 
 /** Reads are granted for so long, counted from the receipt of a renewal. */
 export const GRANT_MS = 1000;
@@ -81,16 +82,6 @@ type Session = {
   sequence: number;
 };
 
-/** A request that the content has. */
-type Work = {
-  readonly session: Session;
-  readonly kind: Request['kind'];
-  readonly token: number;
-  readonly epoch: number;
-  readonly record: Record | undefined;
-  digest: Digest | undefined;
-};
-
 export class Replica {
   readonly id: ReplicaId;
   readonly #content: ReplicaContent;
@@ -99,10 +90,9 @@ export class Replica {
   #state: ReplicaState;
   #session: Session | undefined;
   #grant: { readonly holder: HeadId; untilMs: number } | undefined;
-  #nextToken = 1;
-  readonly #work = new Map<number, Work>();
+  readonly #work = new WorkList<Session>();
   /** Set changes of the session that are not answered yet, oldest first; the first may be under way. */
-  readonly #records: Work[] = [];
+  readonly #records: WorkBody[] = [];
   #recording = false;
 
   constructor(
@@ -146,12 +136,12 @@ export class Replica {
 
   /** The content has done what was asked under `token`. */
   onDone(token: number, errno: number): void {
-    const work = this.#work.get(token);
-    if (work === undefined) return;
-    this.#work.delete(token);
-    if (work.kind === 'open') this.#opened(work, errno);
-    else if (work.kind === 'record') this.#recorded(work, errno);
-    else this.#reply(work, errno);
+    const work = this.#work.end(token);
+    if (work?.session === undefined) return;
+    if (work.kind === 'open') this.#opened(work, work.session, errno);
+    else if (work.kind === 'record') this.#recorded(work, work.session, errno);
+    else this.#reply(work, work.session, errno);
+    this.#work.giveBack(work);
     this.#advance();
   }
 
@@ -215,11 +205,11 @@ export class Replica {
     const session = this.#session;
     if (session === undefined) return;
     if (session.state === 'waiting') {
-      if (this.#work.size > 0 || this.#isGrantedToAnother(session.head)) return;
+      if (this.#work.count > 0 || this.#isGrantedToAnother(session.head)) return;
       session.state = 'keeping';
       const { epoch } = session.record;
-      const token = this.#begin(session, 'open', { token: session.token, epoch });
-      this.#content.stamp(token, epoch);
+      const { own } = this.#work.begin(session, 'open', { token: session.token, epoch });
+      this.#content.stamp(own, epoch);
     } else if (session.state === 'open') {
       this.#advanceRecords(session);
     }
@@ -240,16 +230,15 @@ export class Replica {
   }
 
   /** One of the two steps of an opening is done: stamped, then kept. */
-  #opened(work: Work, errno: number): void {
-    const { session } = work;
+  #opened(work: WorkBody, session: Session, errno: number): void {
     if (errno !== 0) {
       if (this.#session === session) this.#endSession();
       return;
     }
     if (work.epoch !== KEPT) {
       if (this.#session !== session) return;
-      const token = this.#begin(session, 'open', { token: work.token, epoch: KEPT });
-      this.#content.keep(token, this.#stateWith(session.record));
+      const { own } = this.#work.begin(session, 'open', { token: work.token, epoch: KEPT });
+      this.#content.keep(own, this.#stateWith(session.record));
       return;
     }
     this.#state = this.#stateWith(session.record);
@@ -264,17 +253,17 @@ export class Replica {
   #serve(session: Session, request: Request): void {
     switch (request.kind) {
       case 'read':
-        this.#content.read(this.#begin(session, 'read', request), request);
+        this.#content.read(this.#work.begin(session, 'read', request).own, request);
         break;
       case 'flush':
-        this.#content.flush(this.#begin(session, 'flush', request));
+        this.#content.flush(this.#work.begin(session, 'flush', request).own);
         break;
       case 'digest':
         this.#digest(session, request);
         break;
       case 'record': {
         const { token, epoch, record } = request;
-        this.#records.push({ session, kind: 'record', token, epoch, record, digest: undefined });
+        this.#records.push({ token, epoch, record });
         this.#advance();
         break;
       }
@@ -304,68 +293,49 @@ export class Replica {
         break;
       }
       default:
-        this.#content.change(this.#begin(session, request.kind, request), request);
+        this.#content.change(this.#work.begin(session, request.kind, request).own, request);
         break;
     }
   }
 
   #digest(session: Session, request: Request): void {
-    const token = this.#begin(session, 'digest', request);
-    const work = this.#work.get(token);
-    this.#content.digest(token, request.number, (digest) => {
-      if (work !== undefined) work.digest = digest;
-    });
+    const work = this.#work.begin(session, 'digest', request);
+    this.#content.digest(work.own, request.number, (digest) => (work.digest = digest));
   }
 
   /** A set change takes effect once the changes of older epochs have ended: their extents are stamped with it too. */
   #advanceRecords(session: Session): void {
     const first = this.#records[0];
     if (first?.record === undefined || this.#recording) return;
-    for (const work of this.#work.values()) {
-      if (isChange(work.kind) && work.epoch < first.record.epoch) return;
-    }
+    const { epoch } = first.record;
+    if (this.#work.some((work) => isChange(work.kind) && work.epoch < epoch)) return;
     this.#recording = true;
-    const token = this.#begin(session, 'record', first);
-    this.#content.stamp(token, first.record.epoch);
+    this.#content.stamp(this.#work.begin(session, 'record', first).own, epoch);
   }
 
   /** One of the two steps of a set change is done: stamped, then kept. */
-  #recorded(work: Work, errno: number): void {
+  #recorded(work: Work<Session>, session: Session, errno: number): void {
     if (work.record === undefined) return;
     const isKept = work.epoch === KEPT;
     if (isKept && errno === 0) this.#state = this.#stateWith(work.record);
-    if (this.#session !== work.session) return;
+    if (this.#session !== session) return;
     if (errno !== 0) {
       this.#endSession();
       return;
     }
     if (!isKept) {
       const { record } = work;
-      const token = this.#begin(work.session, 'record', { token: work.token, epoch: KEPT, record });
-      this.#content.keep(token, this.#stateWith(work.record));
+      const kept = { token: work.token, epoch: KEPT, record };
+      const { own } = this.#work.begin(session, 'record', kept);
+      this.#content.keep(own, this.#stateWith(record));
       return;
     }
     this.#recording = false;
     this.#records.shift();
-    this.#reply(work, 0);
+    this.#reply(work, session, 0);
   }
 
-  #begin(
-    session: Session,
-    kind: Request['kind'],
-    {
-      token,
-      epoch,
-      record,
-    }: { readonly token: number; readonly epoch: number; readonly record?: Record | undefined },
-  ): number {
-    const own = this.#nextToken++;
-    this.#work.set(own, { session, kind, token, epoch, record, digest: undefined });
-    return own;
-  }
-
-  #reply(work: Work, errno: number): void {
-    const { session } = work;
+  #reply(work: Work<Session>, session: Session, errno: number): void {
     if (this.#session !== session) {
       this.#host.dropped(session.connection, work.token);
       return;

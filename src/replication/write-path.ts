@@ -9,17 +9,15 @@
  */
 
 import { ECONNRESET, EIO, ENOSPC, ESHUTDOWN } from '../model/errno.ts';
+import type { HeadHost } from './head-host.ts';
 import { type Member, seatsIn } from './member.ts';
 import type { Members } from './members.ts';
 import type { Answer, Change } from './messages.ts';
 import { type Operation, Operations, type Question, type Range } from './operations.ts';
 
-export type WritePathHost = {
-  now(): number;
+export type WritePathHost = Pick<HeadHost, 'now' | 'onDone' | 'readTo'> & {
   /** The replica to read from first. */
   readonly local: string | undefined;
-  /** A client's request is over. */
-  onDone(token: number, errno: number): void;
   /** Every needed member made durable what it took before. */
   onFlushed(operation: Operation): void;
   /** Some members could not read all of it, or none could: then it waits for {@link WritePath.readAgain}. */
@@ -122,9 +120,7 @@ export class WritePath {
     operation.dataMask = question.dataMask ?? 0;
     operation.stamp = question.stamp ?? 0;
     operation.started = true;
-    for (const member of this.#members) {
-      if ((member.seat & question.seats) !== 0) this.#send(operation, member);
-    }
+    this.#sendTo(operation, question.seats);
   }
 
   onAnswer(member: Member, answer: Answer): void {
@@ -260,14 +256,15 @@ export class WritePath {
       this.#advance(operation);
     } else {
       const seats = this.neededSeats | this.targetSeats;
-      for (const member of this.#members) {
-        if (member.isOpen && (member.seat & seats) !== 0) this.#send(operation, member);
-      }
+      this.#sendTo(operation, seats & this.#members.openSeats);
     }
   }
 
   #sendFlush(operation: Operation): void {
-    const seats = this.neededSeats & this.#members.openSeats & ~operation.sentSeats;
+    this.#sendTo(operation, this.neededSeats & this.#members.openSeats & ~operation.sentSeats);
+  }
+
+  #sendTo(operation: Operation, seats: number): void {
     for (const member of this.#members) {
       if ((member.seat & seats) !== 0) this.#send(operation, member);
     }
@@ -294,7 +291,12 @@ export class WritePath {
       if ((member.seat & usable) === 0) continue;
       if (chosen === undefined || member.replica === this.#host.local) chosen = member;
     }
-    if (chosen !== undefined) this.#send(operation, chosen);
+    if (chosen === undefined) return;
+    // A drive that hangs may write yet, and what it writes be wrong.
+    const address = this.#host.readTo(operation.token, operation.address);
+    if (address === 0) return;
+    operation.address = address;
+    this.#send(operation, chosen);
   }
 
   #advance(operation: Operation): void {

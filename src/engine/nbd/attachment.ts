@@ -3,7 +3,7 @@
  * as many under way as it takes.
  */
 
-import type { BlockTarget, OnDone } from '../../model/block-target.ts';
+import type { BlockTarget, OnDone, Renew } from '../../model/block-target.ts';
 import type { ExportInfo } from '../../wire/nbd/handshake.ts';
 import type { Meter } from '../meter.ts';
 import type { Connection } from './connection.ts';
@@ -22,7 +22,7 @@ export type AttachmentOptions = {
   readonly socketPath: string;
   readonly readOnly: boolean;
   /** Opens the volume; called once. */
-  readonly openTarget: (onDone: OnDone) => BlockTarget;
+  readonly openTarget: (onDone: OnDone, renew: Renew) => BlockTarget;
   /** The volume's, which outlives the attachment. */
   readonly meter: Meter;
 };

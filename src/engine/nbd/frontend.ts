@@ -14,6 +14,7 @@ import type { Arena } from '../../lib/arena.ts';
 import type { Env } from '../../env/env.ts';
 import type { Io, Port } from '../../env/io.ts';
 import { BLOCK_BYTES } from '../../model/block-target.ts';
+import type { MemoryUses } from '../memory-uses.ts';
 import { Answers, STREAM_PIECE } from './answers.ts';
 import {
   Attachment,
@@ -62,11 +63,13 @@ export class NbdFrontend {
   #slotsFreed = false;
   #lastHook = 0;
 
-  constructor(env: Env, arena: Arena) {
+  /** `memory`: of what is read and written through targets, by whoever. */
+  constructor(env: Env, arena: Arena, memory: MemoryUses) {
     this.#env = env;
     this.#io = env.io;
     const { io } = env;
-    this.#slots = new SlotPool(arena, CONNECTION_COUNT_MAX);
+    this.#slots = new SlotPool(arena, CONNECTION_COUNT_MAX, memory);
+    this.#slots.onFree = () => (this.#slotsFreed = true);
     const slots = this.#slots;
     const buffers = arena.reserve(CONNECTION_COUNT_MAX * RECEIVE_BYTES, BLOCK_BYTES);
     for (let index = 0; index < CONNECTION_COUNT_MAX; index += 1) {
@@ -134,8 +137,9 @@ export class NbdFrontend {
       index,
       listener,
       options,
-      target: options.openTarget((token, errno) =>
-        this.#dispatcher.onDone(attachment, token, errno),
+      target: options.openTarget(
+        (token, errno) => this.#dispatcher.onDone(attachment, token, errno),
+        (token) => this.#slots.renew(token),
       ),
     });
     this.#attachments[index] = attachment;

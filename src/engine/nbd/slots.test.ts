@@ -4,14 +4,16 @@ import { test } from 'node:test';
 import { Arena } from '../../lib/arena.ts';
 import { BLOCK_BYTES, REQUEST_BYTES_MAX } from '../../model/block-target.ts';
 import { Prng } from '../../lib/prng.ts';
+import { MemoryUses } from '../memory-uses.ts';
 import { NONE, SMALL_DATA_BYTES, SlotPool, slotPoolBytes } from './slots.ts';
 
 const CONNECTION_COUNT = 40;
 
-function newPool(): { readonly pool: SlotPool; readonly arena: Arena } {
+function newPool() {
   const pages = Math.ceil((slotPoolBytes(CONNECTION_COUNT) + 4096) / 65_536);
   const arena = new Arena(new WebAssembly.Memory({ initial: pages, maximum: pages }));
-  return { pool: new SlotPool(arena, CONNECTION_COUNT), arena };
+  const memory = new MemoryUses(arena.memory);
+  return { pool: new SlotPool(arena, CONNECTION_COUNT, memory), arena, memory };
 }
 
 /** Takes data slots until there is none. */
@@ -109,4 +111,37 @@ test('SlotPool: giving a slot back twice is a bug', () => {
   const slot = pool.takeHeader(0);
   pool.release(slot);
   assert.throws(() => pool.release(slot), /given back/);
+});
+
+test('SlotPool: a slot whose memory is still used is given back, and free only after that', () => {
+  const { pool, memory } = newPool();
+  let isTold = false;
+  pool.onFree = () => (isTold = true);
+  const slot = pool.takeData(0, 1);
+  const address = pool.dataAddress[slot]!;
+  memory.use(address);
+  pool.release(slot);
+  assert.equal(pool.heldBy(0), 0);
+  const others = takeAll(pool, 1, 1);
+  assert.ok(!others.includes(slot));
+  assert.ok(!isTold);
+  memory.release(address);
+  assert.ok(isTold);
+  assert.equal(pool.takeData(2, 1), slot);
+});
+
+test('SlotPool: a slot gets other memory, and what it had is free when nobody uses it any more', () => {
+  const { pool, memory } = newPool();
+  const slot = pool.takeData(0, 1);
+  const before = pool.dataAddress[slot]!;
+  memory.use(before);
+  const after = pool.renew(slot);
+  assert.notEqual(after, before);
+  assert.equal(pool.dataAddress[slot], after);
+  assert.equal(pool.headAddress[slot], after - 128);
+  const others = takeAll(pool, 1, 1).map((each) => pool.dataAddress[each]!);
+  assert.ok(!others.includes(before));
+  assert.ok(!others.includes(after));
+  memory.release(before);
+  assert.equal(pool.dataAddress[pool.takeData(2, 1)], before);
 });

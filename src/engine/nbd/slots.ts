@@ -8,11 +8,15 @@
  * Sharing: a connection may take a slot of a class only while it holds fewer of that class than are free (dynamic thresholds,
  * Choudhury and Hahne 1998). One greedy client gets at most half, n of them 1 / (n + 1) each, and as much stays free. Where even that
  * is nothing, each connection has one header slot and one small data slot of its own, with which any request gets done in small pieces.
+ *
+ * A slot that is given back while a replica that was given up still uses its memory is free only after that: a drive that hangs holds no
+ * more than the slots of what it was asked.
  */
 
 import { assert } from '../../lib/assert.ts';
 import type { Arena } from '../../lib/arena.ts';
 import { BLOCK_BYTES, REQUEST_BYTES_MAX } from '../../model/block-target.ts';
+import type { MemoryUses } from '../memory-uses.ts';
 
 export const NONE = -1;
 
@@ -55,12 +59,14 @@ export class SlotPool {
   readonly count: number;
 
   // By slot. Fixed:
+  readonly dataBytes: Uint32Array;
+  readonly #class: Uint8Array;
+
+  // Fixed but for `renew`:
   /** First byte of the data; 0 for header slots. */
   readonly dataAddress: Uint32Array;
-  readonly dataBytes: Uint32Array;
   /** Where a reply without data is formatted: 128 bytes. */
   readonly headAddress: Uint32Array;
-  readonly #class: Uint8Array;
 
   // The request or piece in it, set by its user:
   readonly connection: Uint16Array;
@@ -94,8 +100,12 @@ export class SlotPool {
   readonly #heldData: Uint16Array;
   /** By own slot, counted from POOLED_COUNT. */
   readonly #ownTaken: Uint8Array;
+  readonly #memory: MemoryUses;
+  /** A slot came free some time after it was given back. */
+  onFree: (() => void) | undefined;
 
-  constructor(arena: Arena, connectionCountMax: number) {
+  constructor(arena: Arena, connectionCountMax: number, memory: MemoryUses) {
+    this.#memory = memory;
     this.count = POOLED_COUNT + 2 * connectionCountMax;
     const { count } = this;
     this.dataAddress = new Uint32Array(count);
@@ -128,7 +138,7 @@ export class SlotPool {
     let first = 0;
     for (const [index, shape] of CLASSES.entries()) {
       this.#reserve(arena, { class: index, first, count: shape.count, step: 1 });
-      for (let slot = first + shape.count - 1; slot >= first; slot -= 1) this.#push(index, slot);
+      for (let slot = first + shape.count - 1; slot >= first; slot -= 1) this.#push(slot);
       first += shape.count;
     }
     const own = { count: connectionCountMax, step: 2 };
@@ -187,29 +197,55 @@ export class SlotPool {
     return this.#takeOwn(connection, SMALL);
   }
 
-  /** Gives a slot back. Nothing may refer to it any more: not the target, not an operation of env.io, no queue. */
+  /**
+   * Gives a slot back. Nothing may refer to it any more: not the target, not an operation of env.io, no queue. Replicas that were given up
+   * may: it is free after them.
+   */
   release(slot: number): void {
     const connection = this.connection[slot]!;
     const index = this.#class[slot]!;
     this.#heldInAll[connection] = this.#heldInAll[connection]! - 1;
     if (index !== HEADER) this.#heldData[connection] = this.#heldData[connection]! - 1;
-    if (slot >= POOLED_COUNT) {
-      assert(this.#ownTaken[slot - POOLED_COUNT] === 1, 'a slot is given back once');
-      this.#ownTaken[slot - POOLED_COUNT] = 0;
+    if (slot < POOLED_COUNT) {
+      const held = connection * CLASS_COUNT + index;
+      assert(this.#held[held]! > 0, 'a slot is given back by who took it');
+      this.#held[held] = this.#held[held]! - 1;
+    }
+    this.#free(slot);
+  }
+
+  /**
+   * Other memory of the same size for a read, where a replica that was given up may still write to its own. Returns its address; 0: there
+   * is none now.
+   */
+  renew(slot: number): number {
+    const index = this.#class[slot]!;
+    const spare = this.#freeHead[index]!;
+    if (spare === NONE) return 0;
+    this.#pop(index);
+    for (const addresses of [this.dataAddress, this.headAddress]) {
+      [addresses[slot], addresses[spare]] = [addresses[spare]!, addresses[slot]!];
+    }
+    this.#free(spare);
+    return this.dataAddress[slot]!;
+  }
+
+  #free(slot: number): void {
+    const address = this.dataAddress[slot]!;
+    if (!this.#memory.isUsed(address)) {
+      this.#push(slot);
       return;
     }
-    const held = connection * CLASS_COUNT + index;
-    assert(this.#held[held]! > 0, 'a slot is given back by who took it');
-    this.#held[held] = this.#held[held]! - 1;
-    this.#push(index, slot);
+    this.#memory.whenFree(address, () => {
+      this.#push(slot);
+      this.onFree?.();
+    });
   }
 
   #takePooled(connection: number, index: number): number {
     const held = connection * CLASS_COUNT + index;
     if (this.#freeCount[index]! <= this.#held[held]!) return NONE;
-    const slot = this.#freeHead[index]!;
-    this.#freeHead[index] = this.next[slot]!;
-    this.#freeCount[index] = this.#freeCount[index]! - 1;
+    const slot = this.#pop(index);
     this.#held[held] = this.#held[held]! + 1;
     return this.#taken(connection, slot, index);
   }
@@ -232,7 +268,20 @@ export class SlotPool {
     return slot;
   }
 
-  #push(index: number, slot: number): void {
+  #pop(index: number): number {
+    const slot = this.#freeHead[index]!;
+    this.#freeHead[index] = this.next[slot]!;
+    this.#freeCount[index] = this.#freeCount[index]! - 1;
+    return slot;
+  }
+
+  #push(slot: number): void {
+    if (slot >= POOLED_COUNT) {
+      assert(this.#ownTaken[slot - POOLED_COUNT] === 1, 'a slot is given back once');
+      this.#ownTaken[slot - POOLED_COUNT] = 0;
+      return;
+    }
+    const index = this.#class[slot]!;
     this.next[slot] = this.#freeHead[index]!;
     this.#freeHead[index] = slot;
     this.#freeCount[index] = this.#freeCount[index]! + 1;

@@ -39,6 +39,8 @@ export class DriveContent implements ReplicaContent {
   /** By the tokens of their requests, which are negative. */
   readonly #copies = new Map<number, Copy>();
   #nextCopyToken = -1;
+  /** Reused for each change that is asked of the drive. */
+  readonly #change = { epoch: 0, number: 0, stamp: 0, fua: false, allocate: false };
   #isOver = false;
 
   /** Of the volume `uuid`, which was made as a replica. Throws a Fault REPLICA_STATE. */
@@ -69,13 +71,13 @@ export class DriveContent implements ReplicaContent {
     }
     switch (request.kind) {
       case 'write':
-        this.#volume.write(token, request, request.address, changeOf(request));
+        this.#volume.write(token, request, request.address, this.#changeOf(request));
         break;
       case 'zero':
-        this.#volume.zero(token, request, { ...changeOf(request), allocate: request.allocate });
+        this.#volume.zero(token, request, this.#changeOf(request));
         break;
       case 'trim':
-        this.#volume.trim(token, request, changeOf(request));
+        this.#volume.trim(token, request, this.#changeOf(request));
         break;
       default:
         this.#copy(token, request);
@@ -147,10 +149,20 @@ export class DriveContent implements ReplicaContent {
       const own = this.#nextCopyToken--;
       this.#copies.set(own, copy);
       copy.left++;
-      if (hasData(from)) this.#volume.write(own, range, address + at, changeOf(request));
-      else this.#volume.zero(own, range, { ...changeOf(request), allocate: false });
+      if (hasData(from)) this.#volume.write(own, range, address + at, this.#changeOf(request));
+      else this.#volume.zero(own, range, this.#changeOf(request));
       from = to;
     }
+  }
+
+  #changeOf(request: Request): MarkedChange & { readonly allocate: boolean } {
+    const change = this.#change;
+    change.epoch = request.epoch;
+    change.number = request.number;
+    change.stamp = request.kind === 'copy' ? request.stamp : request.epoch;
+    change.fua = request.fua;
+    change.allocate = request.kind === 'zero' && request.allocate;
+    return change;
   }
 
   #onDone(token: number, errno: number): void {
@@ -183,9 +195,4 @@ export class DriveContent implements ReplicaContent {
     );
     this.#host.yieldTurn();
   }
-}
-
-function changeOf(request: Request): MarkedChange {
-  const { kind, epoch, number, fua } = request;
-  return { epoch, number, fua, stamp: kind === 'copy' ? request.stamp : epoch };
 }

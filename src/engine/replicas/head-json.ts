@@ -5,6 +5,8 @@ import type { Head } from '../../replication/head.ts';
 import { EXTENT_BYTES } from '../../replication/messages.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { formatUuid } from '../call-arguments.ts';
+import type { Attachment } from '../nbd/attachment.ts';
+import type { ReplicatedVolume } from './replicated-volume.ts';
 
 /** How it is, and its replicas. */
 export function headJson(head: Head): JsonObject {
@@ -34,5 +36,40 @@ export function aboutJson({ replica, extent }: EventAbout = {}): JsonObject {
   return {
     ...(replica === undefined ? {} : { replica: formatUuid(replica) }),
     ...(extent === undefined ? {} : { offsetBytes: extent * EXTENT_BYTES }),
+  };
+}
+
+/** As `volume.status` has it. Counts are those since the head began, `allocatedBytes` that of the replica beside it. */
+export function volumeJson(
+  uuid: string,
+  {
+    volume,
+    attachId,
+    attachment,
+    startedMs,
+    allocatedBytes,
+  }: {
+    readonly volume: ReplicatedVolume;
+    readonly attachId: string;
+    readonly attachment: Attachment;
+    readonly startedMs: number;
+    readonly allocatedBytes: number | undefined;
+  },
+): JsonObject {
+  const { stalled, changer } = volume.head;
+  const { meter, socketPath, connections } = attachment;
+  return {
+    uuid: formatUuid(uuid),
+    sizeBytes: changer.known.sizeBytes,
+    allocatedBytes,
+    epoch: changer.known.epoch,
+    attachId,
+    socketPath,
+    connections: connections.size,
+    changes: meter.changeCount,
+    errors: meter.errorCount,
+    countedSinceMs: startedMs,
+    state: 'attached',
+    reason: stalled,
   };
 }

@@ -1,5 +1,6 @@
 /** What control asks of heads, and what they tell it. */
 
+import type { Io } from '../../env/io.ts';
 import type { HeadEnd } from '../../replication/head-host.ts';
 import type { HeadId, Record, ReplicaId } from '../../replication/record.ts';
 
@@ -32,3 +33,62 @@ export type HeadStart = {
   /** A client whose requests stand still for so long has its session ended. */
   readonly stallLimitMs: number;
 };
+
+/** What heads want control to hear, until it has. */
+export class HeadNews {
+  readonly #io: Io;
+  /** Asked for by heads and not answered, by writer. */
+  readonly #transactions = new Map<string, Transaction>();
+  readonly #ended: EndedHead[] = [];
+  /** Waits for news. */
+  #wake: (() => void) | undefined;
+
+  constructor(io: Io) {
+    this.#io = io;
+  }
+
+  transact(transaction: Transaction): void {
+    this.#transactions.set(transaction.next.writer, transaction);
+    this.wake();
+  }
+
+  onOutcome(writer: string): void {
+    this.#transactions.delete(writer);
+  }
+
+  onEnd(ended: EndedHead): void {
+    this.#ended.push(ended);
+    this.wake();
+  }
+
+  /** Nobody waits for the transactions of this volume any more. */
+  forget(volume: string): void {
+    for (const [writer, asked] of this.#transactions) {
+      if (asked.volume === volume) this.#transactions.delete(writer);
+    }
+  }
+
+  /** Whoever waits has no more to wait for. */
+  wake(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+    this.#io.yieldTurn();
+  }
+
+  /**
+   * The transactions that have no outcome yet, and the heads that ended since this was called last; waits until there is one. Each
+   * transaction is told again until {@link onOutcome}, so that control may die with it.
+   */
+  async next(): Promise<{
+    readonly transactions: readonly Transaction[];
+    readonly ended: readonly EndedHead[];
+  }> {
+    if (this.#transactions.size === 0 && this.#ended.length === 0) {
+      // A call before this one has nobody any more who would hear of it.
+      this.#wake?.();
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return { transactions: [...this.#transactions.values()], ended: this.#ended.splice(0) };
+  }
+}

@@ -19,15 +19,15 @@ import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { formatUuid } from '../call-arguments.ts';
 import type { Drives, OpenDrive } from '../drives.ts';
-import { Meter } from '../meter.ts';
+import type { MemoryUses } from '../memory-uses.ts';
+import type { Meters } from '../meters.ts';
 import type { Peers } from '../peers/peers.ts';
 import type { Attachment } from '../nbd/attachment.ts';
 import { ATTACHMENT_COUNT_MAX, type NbdFrontend } from '../nbd/frontend.ts';
 import { ExtentBuffers } from './extent-buffers.ts';
-import { aboutJson, headJson } from './head-json.ts';
-import type { EndedHead, HeadStart, Transaction } from './head-news.ts';
+import { aboutJson, headJson, volumeJson } from './head-json.ts';
+import { HeadNews, type HeadStart } from './head-news.ts';
 import { type Link, type LinkHost, LocalLink } from './local-link.ts';
-import { MemoryUses } from './memory-uses.ts';
 import { ReplicatedVolume } from './replicated-volume.ts';
 import { Replicas } from './replicas.ts';
 
@@ -44,8 +44,10 @@ const ABANDON_MS_MAX = 100;
 
 export type HeadsOptions = {
   readonly arena: Arena;
+  readonly memory: MemoryUses;
   readonly drives: Drives;
   readonly frontend: NbdFrontend;
+  readonly meters: Meters;
   readonly log: Log;
   readonly socketDirectory: string;
   /** Undefined: this is a single machine. */
@@ -57,6 +59,9 @@ type Served = {
   readonly places: Map<ReplicaId, string>;
   readonly attachment: Attachment;
   readonly attachId: string;
+  readonly local: ReplicaId | undefined;
+  /** Wall time, ms since 1970. */
+  readonly startedMs: number;
   /** Resolves when the head ends; undefined: its engine ended before it. */
   readonly ended: Promise<HeadEnd | undefined>;
   readonly onEnd: (end: HeadEnd | undefined) => void;
@@ -67,21 +72,17 @@ export class Heads {
   readonly #options: HeadsOptions;
   readonly #replicas: Replicas;
   readonly #buffers: ExtentBuffers;
-  readonly #memory = new MemoryUses();
   /** By volume. */
   readonly #served = new Map<string, Served>();
   readonly #turnstile = new Turnstile();
-  /** Asked for by heads and not answered, by writer. */
-  readonly #transactions = new Map<string, Transaction>();
-  readonly #ended: EndedHead[] = [];
-  /** Waits for news. */
-  #wake: (() => void) | undefined;
+  readonly #news: HeadNews;
   readonly #timer: Port;
   #isTicking = false;
 
   constructor(env: Env, options: HeadsOptions) {
     this.#env = env;
     this.#options = options;
+    this.#news = new HeadNews(env.io);
     this.#buffers = new ExtentBuffers(options.arena, BUFFERS);
     this.#timer = env.io.port(() => this.#tick());
     this.#replicas = new Replicas({
@@ -164,15 +165,13 @@ export class Heads {
   /** Ends a head that is none any more: what its clients still want fails. */
   async #abandon(uuid: string, served: Served): Promise<void> {
     await this.#end(served, ABANDON_MS_MAX);
-    this.#served.delete(uuid);
-    for (const [writer, asked] of this.#transactions) {
-      if (asked.volume === uuid) this.#transactions.delete(writer);
-    }
+    this.#forget(uuid);
+    this.#news.forget(uuid);
   }
 
   async #serve(how: HeadStart): Promise<Served> {
-    const { frontend, log, peers, socketDirectory } = this.#options;
-    const { volume: uuid, attachId } = how;
+    const { frontend, meters, log, peers, socketDirectory } = this.#options;
+    const { volume: uuid, attachId, local } = how;
     if (peers === undefined && how.places.size > 0) {
       throw new Refusal('INPUT_INVALID', { problem: 'this engine is of no node of a cluster' });
     }
@@ -186,14 +185,15 @@ export class Heads {
     const places = new Map(how.places);
     const volume = this.#makeVolume({ ...how, places }, onEnd);
     const attachment = await frontend.open({
-      meter: new Meter(),
+      meter: meters.of(uuid),
       attachId,
       description: `Holdfast volume ${formatUuid(uuid)}`,
       socketPath: `${socketDirectory}/${attachId}.sock`,
       readOnly: false,
-      openTarget: (onDone) => volume.openTarget(onDone),
+      openTarget: (onDone, renew) => volume.openTarget(onDone, renew),
     });
-    const served = { volume, places, attachment, attachId, ended, onEnd };
+    const startedMs = this.#env.clock.wallMs();
+    const served = { volume, places, attachment, attachId, local, startedMs, ended, onEnd };
     this.#served.set(uuid, served);
     log('volume.served', { uuid: formatUuid(uuid), attachId, socketPath: attachment.socketPath });
     volume.start();
@@ -212,22 +212,18 @@ export class Heads {
       clientLives,
       stallLimitMs,
       buffers: this.#buffers,
-      memory: this.#memory,
+      memory: this.#options.memory,
       replicas: this.#replicas,
       host: {
         now: () => env.clock.bootMs(),
         newWriter: () => Buffer.from(env.random.bytes(16)).toString('hex'),
         link: (replica, host) => this.#link(replica, places, host),
-        transact: (expected, next) => {
-          this.#transactions.set(next.writer, { volume: uuid, expected, next });
-          this.#news();
-        },
+        transact: (expected, next) => this.#news.transact({ volume: uuid, expected, next }),
         onServing: (served) => this.#log(uuid, 'serving', { epoch: served.epoch }),
         onEnd: (end) => {
-          this.#ended.push({ volume: uuid, attachId, end });
           this.#log(uuid, end, {});
           onEnd(end);
-          this.#news();
+          this.#news.onEnd({ volume: uuid, attachId, end });
         },
         onEvent: (event, about) => this.#log(uuid, event, aboutJson(about)),
         defer: (step) => this.#defer(step),
@@ -236,13 +232,13 @@ export class Heads {
   }
 
   #link(replica: ReplicaId, places: ReadonlyMap<ReplicaId, string>, host: LinkHost): Link {
-    const { peers } = this.#options;
+    const { memory, peers } = this.#options;
     const node = places.get(replica);
     if (peers !== undefined && node !== undefined && node !== peers.node) {
       return peers.link(replica, node, host);
     }
     const defer = (step: () => void): void => this.#defer(step);
-    return new LocalLink(replica, { replicas: this.#replicas, memory: this.#memory, defer }, host);
+    return new LocalLink(replica, { replicas: this.#replicas, memory, defer }, host);
   }
 
   #defer(step: () => void): void {
@@ -254,32 +250,14 @@ export class Heads {
     this.#options.log('head.event', { volume: formatUuid(volume), what, ...details });
   }
 
-  #news(): void {
-    const wake = this.#wake;
-    this.#wake = undefined;
-    wake?.();
-    this.#env.io.yieldTurn();
-  }
-
-  /**
-   * The transactions that have no outcome yet, and the heads that ended since `head.next` was called last; waits until there is one. Each
-   * transaction is told again until {@link outcome} comes, so that control may die with it.
-   */
-  async next(): Promise<{
-    readonly transactions: readonly Transaction[];
-    readonly ended: readonly EndedHead[];
-  }> {
-    if (this.#transactions.size === 0 && this.#ended.length === 0) {
-      // A call before this one has nobody any more who would hear of it.
-      this.#wake?.();
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
-    return { transactions: [...this.#transactions.values()], ended: this.#ended.splice(0) };
+  /** See {@link HeadNews.next}. */
+  next(): ReturnType<HeadNews['next']> {
+    return this.#news.next();
   }
 
   /** What became of a transaction. */
   outcome(volume: string, writer: string, outcome: TransactionOutcome): void {
-    this.#transactions.delete(writer);
+    this.#news.onOutcome(writer);
     this.#served.get(volume)?.volume.onOutcome(writer, outcome);
   }
 
@@ -328,9 +306,22 @@ export class Heads {
       served.volume.head.detach();
       const end = await served.ended;
       if (end === undefined) throw new Refusal('INSTALLATION_STOPPING');
-      this.#served.delete(uuid);
+      this.#forget(uuid);
       return end;
     });
+  }
+
+  /** The volumes that are served. */
+  get volumes(): readonly string[] {
+    return [...this.#served.keys()];
+  }
+
+  /** As `volume.status` has it; undefined: it has no head here. */
+  volumeStatus(uuid: string): JsonObject | undefined {
+    const served = this.#served.get(uuid);
+    if (served === undefined) return undefined;
+    const replica = this.#options.drives.find(served.local ?? '')?.volume;
+    return volumeJson(uuid, { ...served, allocatedBytes: replica?.allocatedBytes });
   }
 
   /** How its head is, and its replicas. */
@@ -345,7 +336,7 @@ export class Heads {
    */
   async close(): Promise<void> {
     // Whoever waits for news has no more to wait for.
-    this.#news();
+    this.#news.wake();
     await Promise.all([...this.#served.values()].map((served) => this.#end(served, CLOSE_MS_MAX)));
     this.#served.clear();
   }
@@ -358,6 +349,11 @@ export class Heads {
     volume.stop();
     onEnd(undefined);
     this.#env.io.yieldTurn();
+  }
+
+  #forget(uuid: string): void {
+    this.#served.delete(uuid);
+    this.#options.meters.delete(uuid);
   }
 
   #find(volume: string): Served {

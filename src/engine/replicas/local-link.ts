@@ -5,7 +5,8 @@
 
 import { Answer, type Request } from '../../replication/messages.ts';
 import type { ReplicaId } from '../../replication/record.ts';
-import type { MemoryUses } from './memory-uses.ts';
+import type { Replica } from '../../replication/replica.ts';
+import type { MemoryUses } from '../memory-uses.ts';
 import type { Replicas } from './replicas.ts';
 
 /** What a head is told of its connection to one replica, never inside a call of the head's. */
@@ -92,6 +93,7 @@ class LocalLine {
   readonly #options: LocalLinkOptions;
   readonly #host: LineHost;
   #connection = 0;
+  #replica: Replica | undefined;
   #isClosed = false;
   #isSending = false;
   readonly #free: number[] = [];
@@ -114,12 +116,13 @@ class LocalLine {
       },
       closed: () => this.#onReplicaClosed(),
     });
-    this.#connection = connection ?? 0;
+    this.#connection = connection?.number ?? 0;
+    this.#replica = connection?.replica;
     return connection !== undefined;
   }
 
   send(request: Request): void {
-    const replica = this.#options.replicas.at(this.#connection);
+    const replica = this.#replica;
     if (replica === undefined) return;
     const { kind, address, token } = request;
     const slot = this.#free.pop() ?? this.#tokens.length;
@@ -162,6 +165,7 @@ class LocalLine {
   }
 
   #onReplicaClosed(): void {
+    this.#replica = undefined;
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#options.defer(() => this.#host.onClosed());

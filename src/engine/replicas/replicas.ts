@@ -85,18 +85,16 @@ export class Replicas {
     }
   }
 
-  /** A connection to a replica of this engine; undefined: it is not here. */
-  connect(id: ReplicaId, client: LocalClient): number | undefined {
-    if (!this.#opened.has(id)) return undefined;
+  /** A connection to a replica of this engine, which takes requests until `client.closed`; undefined: it is not here. */
+  connect(
+    id: ReplicaId,
+    client: LocalClient,
+  ): { readonly number: number; readonly replica: Replica } | undefined {
+    const opened = this.#opened.get(id);
+    if (opened === undefined) return undefined;
     const number = this.#nextConnection--;
     this.#connections.set(number, { client, id });
-    return number;
-  }
-
-  /** The replica at the other end of a connection; undefined: it is gone. */
-  at(connection: number): Replica | undefined {
-    const id = this.#connections.get(connection)?.id;
-    return id === undefined ? undefined : this.#opened.get(id)?.replica;
+    return { number, replica: opened.replica };
   }
 
   /** What the drive has of the volume, for those who know that the replica is in sync. */

@@ -6,6 +6,7 @@ import { ReplicasRig, VOLUME_BYTES, replicaOf } from '../../../sim/replicas-rig.
 
 const BLOCK = 4096;
 
+const joined = (parts: readonly Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
 const filled = (count: number, fill: number): Uint8Array => new Uint8Array(count).fill(fill);
 
 async function begun(seed = 1): Promise<ReplicasRig> {
@@ -87,6 +88,30 @@ test('a power cut loses nothing flushed, and the drives are equal after it', asy
   const content = await areEqual(rig);
   assert.ok([1, 2].includes(content[0] ?? 0));
   assert.equal(content[BLOCK], 1);
+});
+
+test('a drive that hangs keeps no client waiting, nor its late bytes in what others read', async () => {
+  const rig = await begun(9);
+  const blocks = [filled(BLOCK, 1), filled(BLOCK, 2), filled(BLOCK, 3)];
+  await rig.write(0, blocks[0]!);
+  await rig.write(BLOCK, blocks[1]!);
+  for (const request of ['read', 'write'] as const) {
+    const [local] = rig.record.members.keys();
+    const index = [0, 1, 2].findIndex((each) => replicaOf(each) === local);
+    rig.hang(index, 20_000_000);
+    const startUs = rig.world.nowUs;
+    if (request === 'read') assert.deepEqual(await rig.read(0, BLOCK), blocks[0]);
+    else assert.equal(await rig.write(2 * BLOCK, blocks[2]!), 0);
+    assert.ok(rig.world.nowUs - startUs < 2_000_000, `${request}: ${rig.world.nowUs - startUs} us`);
+    assert.ok(!rig.record.members.has(local ?? ''));
+    assert.deepEqual(await rig.read(0, 2 * BLOCK), joined(blocks.slice(0, 2)));
+    rig.hang(index, undefined);
+    await rig.world.sleep(22_000_000);
+    rig.inTurn(() => rig.volume.head.rebuild(local ?? ''));
+    await rig.world.run(() => rig.record.members.size === 3, 'it is back');
+  }
+  const content = await areEqual(rig);
+  assert.deepEqual(content.subarray(0, 3 * BLOCK), joined(blocks));
 });
 
 test('a request to a head that has ended is answered', async () => {

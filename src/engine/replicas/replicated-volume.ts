@@ -4,16 +4,21 @@
  */
 
 import { ESHUTDOWN } from '../../model/errno.ts';
-import { BLOCK_BYTES, type BlockTarget, type OnDone } from '../../model/block-target.ts';
+import {
+  BLOCK_BYTES,
+  type BlockTarget,
+  type OnDone,
+  type Renew,
+} from '../../model/block-target.ts';
 import { Head } from '../../replication/head.ts';
 import type { EventAbout, HeadEnd, HeadEvent, HeadOptions } from '../../replication/head-host.ts';
 import { type Change, EXTENT_BYTES } from '../../replication/messages.ts';
 import { SURVEY_EXTENTS } from '../../replication/rebuild.ts';
 import type { Record, ReplicaId } from '../../replication/record.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
+import type { MemoryUses } from '../memory-uses.ts';
 import type { ExtentBuffers } from './extent-buffers.ts';
 import type { Link, LinkHost } from './local-link.ts';
-import type { MemoryUses } from './memory-uses.ts';
 import type { Replicas } from './replicas.ts';
 
 /** Requests at once through one client's target, as of a volume with one replica. */
@@ -44,16 +49,17 @@ export type ReplicatedVolumeOptions = Pick<
   readonly host: ReplicatedVolumeHost;
 };
 
+type Client = { readonly onDone: OnDone; readonly renew: Renew };
+
 export class ReplicatedVolume {
   readonly #options: ReplicatedVolumeOptions;
   readonly #head: Head;
   readonly #links = new Map<ReplicaId, Link>();
   #sizeBytes: number;
   #isStopped = false;
-  /** By the request's token to the head. */
-  readonly #clients: (OnDone | undefined)[] = [];
+  // By the request's token to the head:
+  readonly #clients: (Client | undefined)[] = [];
   readonly #tokens: number[] = [];
-  readonly #addresses: number[] = [];
   readonly #free: number[] = [];
 
   constructor(options: ReplicatedVolumeOptions) {
@@ -73,6 +79,10 @@ export class ReplicatedVolume {
         transact: (expected, next) => host.transact(expected, next),
         newWriter: () => host.newWriter(),
         onDone: (token, errno) => this.#onDone(token, errno),
+        readTo: (token, address) =>
+          memory.isUsed(address)
+            ? (this.#clients[token]?.renew(this.#tokens[token] ?? 0) ?? 0)
+            : address,
         onServing: (served) => {
           this.#sizeBytes = served.sizeBytes;
           host.onServing(served);
@@ -124,26 +134,25 @@ export class ReplicatedVolume {
   }
 
   /** A way for one client to do I/O on the volume. */
-  openTarget(onDone: OnDone): BlockTarget {
+  openTarget(onDone: OnDone, renew: Renew): BlockTarget {
+    const { path } = this.#head;
+    const client: Client = { onDone, renew };
     // The compiler does not let a getter of the literal below see `this`.
     const sizeBytes = (): number => this.#sizeBytes;
-    const change = (token: number, asked: Change): void =>
-      this.#submit(onDone, token, {
-        address: asked.address,
-        run: (own) => this.#head.path.change(own, asked),
-      });
+    const change = (token: number, asked: Change): void => {
+      const own = this.#admit(client, token);
+      if (own !== undefined) path.change(own, asked);
+    };
     return {
       requestCountMax: REQUEST_COUNT_MAX,
       get sizeBytes() {
         return sizeBytes();
       },
       read: (token, firstBlock, blockCount, address) => {
-        const range = {
-          offsetBytes: firstBlock * BLOCK_BYTES,
-          lengthBytes: blockCount * BLOCK_BYTES,
-          address,
-        };
-        this.#submit(onDone, token, { address, run: (own) => this.#head.path.read(own, range) });
+        const own = this.#admit(client, token);
+        if (own === undefined) return;
+        const offsetBytes = firstBlock * BLOCK_BYTES;
+        path.read(own, { offsetBytes, lengthBytes: blockCount * BLOCK_BYTES, address });
       },
       write: (token, offsetBytes, lengthBytes, address, fua) =>
         change(token, { kind: 'write', offsetBytes, lengthBytes, address, fua }),
@@ -151,34 +160,31 @@ export class ReplicatedVolume {
         change(token, { kind: 'zero', offsetBytes, lengthBytes, address: 0, allocate, fua }),
       trim: (token, offsetBytes, lengthBytes, fua) =>
         change(token, { kind: 'trim', offsetBytes, lengthBytes, address: 0, fua }),
-      flush: (token) =>
-        this.#submit(onDone, token, { address: 0, run: (own) => this.#head.path.flush(own) }),
+      flush: (token) => {
+        const own = this.#admit(client, token);
+        if (own !== undefined) path.flush(own);
+      },
       status: (firstBlock, blockCount, runs) => this.#status(firstBlock, blockCount, runs),
     };
   }
 
-  #submit(
-    onDone: OnDone,
-    token: number,
-    { address, run }: { readonly address: number; readonly run: (own: number) => void },
-  ): void {
+  /** The head's token for a client's request; undefined: it is refused. */
+  #admit(client: Client, token: number): number | undefined {
     if (this.#isStopped || this.#head.isOver) {
-      this.#options.host.defer(() => onDone(token, ESHUTDOWN));
-      return;
+      this.#options.host.defer(() => client.onDone(token, ESHUTDOWN));
+      return undefined;
     }
     const own = this.#free.pop() ?? this.#tokens.length;
-    this.#clients[own] = onDone;
+    this.#clients[own] = client;
     this.#tokens[own] = token;
-    this.#addresses[own] = address;
-    run(own);
+    return own;
   }
 
   #onDone(own: number, errno: number): void {
-    const onDone = this.#clients[own];
-    const token = this.#tokens[own] ?? 0;
+    const client = this.#clients[own];
     this.#clients[own] = undefined;
     this.#free.push(own);
-    this.#options.memory.whenFree(this.#addresses[own] ?? 0, () => onDone?.(token, errno));
+    client?.onDone(this.#tokens[own] ?? 0, errno);
   }
 
   /** What the replica here has, if it is in sync; else everything may be data. */
