@@ -6,8 +6,8 @@ import { ReplicatedVolume } from '../../src/engine/replicas/replicated-volume.ts
 // oxlint-disable-next-line typescript/unbound-method
 const { openTarget } = ReplicatedVolume.prototype;
 
-ReplicatedVolume.prototype.openTarget = function (onDone) {
-  const target = openTarget.call(this, onDone);
+ReplicatedVolume.prototype.openTarget = function (onDone, renew) {
+  const target = openTarget.call(this, onDone, renew);
   const withFua: typeof target = {
     ...target,
     get sizeBytes() {
