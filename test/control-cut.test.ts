@@ -86,7 +86,8 @@ async function readyIn(folder: string): Promise<ReadonlySet<string>> {
   try {
     const store = new SqliteStore({
       path: path.join(folder, 'state.db'),
-      wallMs: () => 0,
+      bootMs: () => 0,
+      bootId: 'boot',
       randomId: () => '',
     });
     const volumes = await new RecordsStore(store, folder).volumes();

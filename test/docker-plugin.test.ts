@@ -320,7 +320,8 @@ async function rewriteVolumes(
 ): Promise<void> {
   const store = new SqliteStore({
     path: path.join(rig.installation.directory, 'state.db'),
-    wallMs: () => Date.now(),
+    bootMs: () => 0,
+    bootId: 'boot',
     randomId: () => 'test',
   });
   const { entries } = await store.list('volume/');

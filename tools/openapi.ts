@@ -34,7 +34,8 @@ export async function openApiText(): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-openapi-'));
   const store = new SqliteStore({
     path: join(directory, 'state.db'),
-    wallMs: () => 0,
+    bootMs: () => 0,
+    bootId: 'boot',
     randomId: () => '',
   });
   try {

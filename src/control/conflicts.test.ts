@@ -17,7 +17,12 @@ const VOLUME = { name: 'db', id: 'id-db', drive: 'd', sizeBytes: 4096, state: 'r
 class Scene {
   readonly calls: string[] = [];
   meanwhile: () => Promise<unknown> = async () => undefined;
-  readonly store = new SqliteStore({ path: ':memory:', wallMs: () => 0, randomId: () => '' });
+  readonly store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot',
+    randomId: () => '',
+  });
   #nextId = 1;
 
   async put(volume: Partial<VolumeRecord>, drive: Partial<DriveRecord> = {}): Promise<void> {

@@ -119,6 +119,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await cluster?.stop();
   parts.engine.close();
   parts.attacher.close();
+  parts.records.close();
   await store.close();
   log('control.ended');
   return 0;

@@ -20,7 +20,7 @@ class Scene {
   #nextId = 1;
 
   private constructor() {
-    const options = { path: ':memory:', wallMs: () => this.nowMs, randomId: () => this.#id() };
+    const options = { path: ':memory:', bootMs: () => 0, bootId: 'boot', randomId: () => '' };
     this.#store = new SqliteStore(options);
     this.records = new RecordsStore(this.#store, '/');
   }

@@ -68,7 +68,8 @@ export function isInstallation(directory: string): boolean {
   });
 }
 
-const isOwnStore = (file: string): boolean => fs.readFileSync(file, 'utf8').includes('"owner":');
+const isOwnStore = (file: string): boolean =>
+  /"(owner|sqlite)":/.test(fs.readFileSync(file, 'utf8'));
 
 const isOwnLock = (file: string): boolean => fs.readFileSync(file, 'utf8').startsWith('{"pid":');
 

@@ -1,27 +1,38 @@
 /**
- * Opens the cluster store of an installation: SQLite in DIR/state.db, or the etcd that DIR/store.json names. Only the one that is opened
- * is loaded: commands that open none start without them.
+ * Opens the cluster store of an installation: SQLite in DIR/state.db, or what DIR/store.json names: etcd, or a SQLite file that nodes of one
+ * machine share. Only the one that is opened is loaded: commands that open none start without them.
  */
 
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 
+import { openBootClock } from '../env/node/boot-clock.ts';
+import { readBootId } from '../env/node/boot-id.ts';
+import { readNode } from '../env/node/node-identity.ts';
 import { RESTORING_KEY } from '../metadata/backup.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
 import type { EtcdStore, EtcdStoreOptions } from '../metadata/etcd-store.ts';
 import type { SqliteStore } from '../metadata/sqlite-store.ts';
 import { Refusal } from '../model/errors.ts';
 import { openSeen, readSeen } from './store-seen.ts';
-import { type StoreSettings, accessOf, readStoreSettings, storeFileOf } from './store-settings.ts';
+import {
+  type StoreSettings,
+  accessOf,
+  readStoreSettings,
+  sharedFileOf,
+  storeFileOf,
+} from './store-settings.ts';
 
-/** DIR/state.db. */
-export const sqliteFileOf = (directory: string): string => path.join(directory, 'state.db');
+/** DIR/state.db, or the file that is shared. Throws STORE_SETTINGS. */
+export const sqliteFileOf = (directory: string): string =>
+  sharedFileOf(directory) ?? path.join(directory, 'state.db');
 
-/** The settings of an installation whose records are in etcd. */
+/** The settings of an installation whose records are in etcd. Throws STORE_SETTINGS. */
 export function etcdSettingsOf(directory: string): StoreSettings | undefined {
   const file = storeFileOf(directory);
-  return fs.existsSync(file) ? readStoreSettings(file) : undefined;
+  const isInEtcd = fs.existsSync(file) && sharedFileOf(directory) === undefined;
+  return isInEtcd ? readStoreSettings(file) : undefined;
 }
 
 /**
@@ -53,13 +64,21 @@ export async function readStore(directory: string): Promise<ClusterStore | undef
   return await EtcdStore.reader({ ...etcdOptions(directory, settings), rememberedRevision });
 }
 
-/** The store in DIR/state.db, which it makes. */
+/** The store in SQLite; its file is made where it is missing. */
 export async function openSqlite(directory: string): Promise<SqliteStore> {
   const { SqliteStore } = await import('../metadata/sqlite-store.ts');
   const file = sqliteFileOf(directory);
-  // SQLite would make it readable for all, and makes its log as readable as it.
-  fs.closeSync(fs.openSync(file, 'a', 0o600));
-  return new SqliteStore({ path: file, wallMs: () => Date.now(), randomId: () => randomUUID() });
+  // SQLite would make it readable for all, and makes its log as readable as it. One that is there may be open in this process already, and
+  // to close it would end the locks of that.
+  if (!fs.existsSync(file)) fs.closeSync(fs.openSync(file, 'a', 0o600));
+  let clock: (() => number) | undefined;
+  return new SqliteStore({
+    path: file,
+    // Only leases need it.
+    bootMs: () => (clock ??= openBootClock())(),
+    bootId: readBootId(),
+    randomId: () => randomUUID(),
+  });
 }
 
 /** The store in etcd, to write. `rememberedRevision` 0 believes whatever etcd has: for who replaces all of it. */
@@ -79,11 +98,12 @@ export async function openEtcd(
 }
 
 function etcdOptions(directory: string, settings: StoreSettings): EtcdStoreOptions {
+  const node = readNode(directory);
   return {
     access: accessOf(settings, storeFileOf(directory)),
     prefix: settings.prefix,
-    writer: 'control',
-    owner: settings.owner ?? '',
+    writer: node === undefined ? 'control' : `control-${node.node}`,
+    owner: node?.cluster ?? settings.owner ?? '',
     rememberedRevision: 0,
     remember: () => undefined,
     randomId: () => randomUUID(),

@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { SqliteStore } from '../metadata/sqlite-store.ts';
 import type { ClusterStore, Transaction } from '../metadata/cluster-store.ts';
+import { Refusal } from '../model/errors.ts';
 import { RecordIndex } from './record-index.ts';
 
 type Named = { readonly name: string; readonly size: number };
 
 function setUp(): { store: ClusterStore; index: RecordIndex<Named> } {
-  const store = new SqliteStore({ path: ':memory:', wallMs: () => 0, randomId: () => '' });
+  const store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot',
+    randomId: () => '',
+  });
   return { store, index: new RecordIndex<Named>(store, 'volume/', (value) => value) };
 }
 
@@ -64,7 +71,8 @@ test('a store that does not answer is asked again, and what was forgotten is rea
   let isAway = true;
   const list: ClusterStore['list'] = (prefix) =>
     isAway ? Promise.reject(new Error('away')) : store.list(prefix);
-  const index = new RecordIndex<Named>({ ...store, list }, 'volume/', (value) => value);
+  const watch: ClusterStore['watch'] = (...of) => store.watch(...of);
+  const index = new RecordIndex<Named>({ ...store, list, watch }, 'volume/', (value) => value);
   const both = { store, index };
   await assert.rejects(index.all(), /away/);
   isAway = false;
@@ -75,3 +83,57 @@ test('a store that does not answer is asked again, and what was forgotten is rea
   index.forget();
   assert.equal(await names(both), 'a1');
 });
+
+test('what another process changes is in it, and so is its own change at once', async () => {
+  const both = setUp();
+  const { store, index } = both;
+  assert.equal(await names(both), '');
+  await store.transact({ puts: [put('a', 1), put('b', 1)] });
+  await untilNames(both, 'a1 b1');
+  // Its own, with the watch still to tell of what came before.
+  await store.transact({ puts: [put('b', 2)] });
+  await change(both, { deletes: ['volume/b'] });
+  await change(both, { puts: [put('c', 1)] });
+  assert.equal(await names(both), 'a1 c1');
+  await store.transact({ puts: [put('b', 3)], deletes: ['volume/a'] });
+  await untilNames(both, 'b3 c1');
+  index.forget();
+});
+
+test('after the watch has told of a change, the same one of its own is no news', async () => {
+  const both = setUp();
+  const { store, index } = both;
+  assert.equal(await names(both), '');
+  const own = await store.transact({ puts: [put('a', 1)] });
+  await store.transact({ deletes: ['volume/a'] });
+  await store.transact({ puts: [put('z', 1)] });
+  await untilNames(both, 'z1');
+  assert.ok(own.kind === 'committed');
+  await index.committed(own, { puts: [put('a', 1)], deletes: [] });
+  assert.equal(await names(both), 'z1');
+  index.forget();
+});
+
+test('a watch that ends has it read anew', async () => {
+  const { store } = setUp();
+  let lists = 0;
+  const list: ClusterStore['list'] = (prefix) => {
+    lists++;
+    return store.list(prefix);
+  };
+  const compacted = (): never => {
+    throw new Refusal('STORE_COMPACTED', { revision: 1, oldest: 2, newest: 3 });
+  };
+  const watch: ClusterStore['watch'] = (...of) => (lists === 1 ? compacted() : store.watch(...of));
+  const index = new RecordIndex<Named>({ ...store, list, watch }, 'volume/', (value) => value);
+  assert.equal(await names({ store, index }), '');
+  await store.transact({ puts: [put('a', 1)] });
+  await untilNames({ store, index }, 'a1');
+  assert.equal(lists, 2);
+  index.forget();
+});
+
+async function untilNames(both: ReturnType<typeof setUp>, wanted: string): Promise<void> {
+  for (let tries = 0; tries < 100 && (await names(both)) !== wanted; tries++) await nextTurn();
+  assert.equal(await names(both), wanted);
+}

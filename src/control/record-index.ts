@@ -1,22 +1,29 @@
 /** Records of one kind in memory, where every creation or list looks at all of them: 10,000 take 40 ms to read from the store. */
 
-import type { ClusterStore, TransactionResult } from '../metadata/cluster-store.ts';
+import type { ClusterStore, TransactionResult, WatchEvent } from '../metadata/cluster-store.ts';
+
+type Versioned<R> = { readonly record: R; readonly version: number };
 
 type Kept<R> = {
-  readonly byKey: Map<string, { readonly record: R; readonly version: number }>;
+  readonly byKey: Map<string, Versioned<R>>;
+  /** What this process has deleted, with the revision of that, until the watch has told all before it. */
+  readonly deleted: Map<string, number>;
+  /** Up to here the watch has told everything. */
+  revision: number;
   /** In order of key, once that was asked for. */
   sorted: readonly R[] | undefined;
 };
 
 /**
- * Reads them once, and is told of each transaction that this process commits: no other one writes to the store. What is told is older
- * than what was read, or newer; the version says which.
+ * Reads them once, and follows a watch: other processes write too. It is also told of each transaction that this process commits, so that what
+ * is read after it has it. The same change comes twice then, and the two sources are not in step: versions say what is newer.
  */
 export class RecordIndex<R> {
   readonly #store: ClusterStore;
   readonly #prefix: string;
   readonly #recordOf: (value: R) => R;
   #kept: Promise<Kept<R>> | undefined;
+  #watching = new AbortController();
 
   /** `prefix` of the keys, such as `volume/`; `recordOf`: the record of a value that is kept. */
   constructor(store: ClusterStore, prefix: string, recordOf: (value: R) => R) {
@@ -41,24 +48,44 @@ export class RecordIndex<R> {
 
   #read(): Promise<Kept<R>> {
     if (this.#kept !== undefined) return this.#kept;
-    const reading = this.#store.list(this.#prefix).then(({ entries }) => ({
-      byKey: new Map(
-        entries.map(({ key, value, version }) => [
-          key,
-          { record: this.#recordOf(value as unknown as R), version },
-        ]),
-      ),
-      sorted: undefined,
-    }));
-    this.#kept = reading;
-    reading.catch(() => {
-      if (this.#kept === reading) this.#kept = undefined;
+    const { signal } = this.#watching;
+    const reading = this.#store.list(this.#prefix).then(({ entries, revision }): Kept<R> => {
+      const versioned = entries.map(({ key, value, version }) => {
+        return [key, { record: this.#recordOf(value as unknown as R), version }] as const;
+      });
+      return { byKey: new Map(versioned), deleted: new Map(), revision, sorted: undefined };
     });
+    this.#kept = reading;
+    void this.#follow(reading, signal);
     return reading;
   }
 
-  /** Reads them anew the next time. */
+  /** Where history does not reach back so far, or the store does not answer, they are read anew. */
+  async #follow(reading: Promise<Kept<R>>, signal: AbortSignal): Promise<void> {
+    try {
+      const kept = await reading;
+      const events = this.#store.watch(this.#prefix, kept.revision, signal);
+      for await (const event of events) this.#heard(kept, event);
+    } catch {
+      if (!signal.aborted) this.forget();
+    }
+  }
+
+  #heard(kept: Kept<R>, event: WatchEvent): void {
+    const { revision } = event;
+    // Others of this revision may follow.
+    kept.revision = revision - 1;
+    for (const [key, version] of kept.deleted) {
+      if (version < revision) kept.deleted.delete(key);
+    }
+    if (event.kind === 'put') this.#put(kept, event.entry);
+    else this.#delete(kept, event.key, revision);
+  }
+
+  /** Reads them anew the next time, and follows them no longer until then. */
   forget(): void {
+    this.#watching.abort();
+    this.#watching = new AbortController();
     this.#kept = undefined;
   }
 
@@ -71,17 +98,33 @@ export class RecordIndex<R> {
     },
   ): Promise<void> {
     const kept = await this.#kept?.catch(() => undefined);
-    if (kept === undefined) return;
-    const { byKey } = kept;
-    const isMine = (key: string): boolean =>
-      key.startsWith(this.#prefix) && (byKey.get(key)?.version ?? 0) < revision;
+    // What the watch has told includes it, and what came after.
+    if (kept === undefined || revision <= kept.revision) return;
+    const isMine = (key: string): boolean => key.startsWith(this.#prefix);
     for (const { key, value } of change.puts) {
-      if (!isMine(key)) continue;
-      byKey.set(key, { record: this.#recordOf(value as R), version: revision });
-      kept.sorted = undefined;
+      if (isMine(key)) this.#put(kept, { key, value, version: revision });
     }
     for (const key of change.deletes) {
-      if (isMine(key) && byKey.delete(key)) kept.sorted = undefined;
+      if (isMine(key)) this.#delete(kept, key, revision);
     }
   }
+
+  #put(
+    kept: Kept<R>,
+    { key, value, version }: { key: string; value: unknown; version: number },
+  ): void {
+    if (version <= versionOf(kept, key)) return;
+    kept.byKey.set(key, { record: this.#recordOf(value as R), version });
+    kept.deleted.delete(key);
+    kept.sorted = undefined;
+  }
+
+  #delete(kept: Kept<R>, key: string, revision: number): void {
+    if (revision <= versionOf(kept, key)) return;
+    if (kept.byKey.delete(key)) kept.sorted = undefined;
+    kept.deleted.set(key, revision);
+  }
 }
+
+const versionOf = (kept: Kept<unknown>, key: string): number =>
+  kept.byKey.get(key)?.version ?? kept.deleted.get(key) ?? 0;

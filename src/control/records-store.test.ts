@@ -19,7 +19,12 @@ const operation = (n: number, state: OperationRecord['state']): OperationRecord 
 });
 
 test('the oldest operations that ended are dropped as others end, and those that run never', async (t) => {
-  const store = new SqliteStore({ path: ':memory:', wallMs: () => 0, randomId: () => '' });
+  const store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot',
+    randomId: () => '',
+  });
   t.after(() => store.close());
   const records = new RecordsStore(store, '/data');
   const running = operation(0, 'running');

@@ -135,6 +135,15 @@ export class RecordsStore {
     return (await this.#all<DriveRecord>('drive/')).map((record) => this.#paths.drive(record));
   }
 
+  /** Follows the store no longer. To be called before that is closed. */
+  close(): void {
+    for (const index of this.#indexes()) index.forget();
+  }
+
+  #indexes() {
+    return [this.#volumes, this.#usages, this.#replicas, this.#sets];
+  }
+
   /** In order of name. */
   volumes(): Promise<readonly VolumeRecord[]> {
     return this.#volumes.all();
@@ -234,17 +243,11 @@ export class RecordsStore {
       .transact({ conditions, puts, deletes })
       .catch((error: unknown) => {
         // It may have taken effect: what is read next from the store tells.
-        this.#volumes.forget();
-        this.#usages.forget();
-        this.#replicas.forget();
-        this.#sets.forget();
+        for (const index of this.#indexes()) index.forget();
         throw error;
       });
     if (result.kind === 'conflict') throw new Refusal('STORE_CONFLICT', { key: result.key });
-    await this.#volumes.committed(result, { puts, deletes });
-    await this.#usages.committed(result, { puts, deletes });
-    await this.#replicas.committed(result, { puts, deletes });
-    await this.#sets.committed(result, { puts, deletes });
+    for (const index of this.#indexes()) await index.committed(result, { puts, deletes });
     return result.revision;
   }
 

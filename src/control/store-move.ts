@@ -6,6 +6,7 @@ import path from 'node:path';
 
 import { type BackupEntry, backupOf, replaceEntries } from '../metadata/backup.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
+import { Refusal } from '../model/errors.ts';
 import type { DriveRecord } from '../model/records.ts';
 import { recordsInode } from './drive-file.ts';
 import { replaceFile, syncDirectory } from './installation.ts';
@@ -66,7 +67,7 @@ export async function moveToSqlite(directory: string): Promise<number> {
   return entries.length;
 }
 
-/** Makes `entries` the records, whatever the store holds or lost. */
+/** Makes `entries` the records, whatever the store holds or lost. Throws INPUT_INVALID where other nodes work with it. */
 export async function restoreEntries(
   directory: string,
   entries: readonly BackupEntry[],
@@ -76,6 +77,7 @@ export async function restoreEntries(
     settings === undefined
       ? await openSqlite(directory)
       : await openEtcd(directory, settings, { rememberedRevision: 0 });
+  await refuseLiving(store);
   await fill(store, entries);
   forgetList(directory);
 }
@@ -89,6 +91,15 @@ export async function eraseEtcd(directory: string, settings: StoreSettings): Pro
     await store.close();
   }
   fs.rmSync(`${directory}/store-seen.json`, { force: true });
+}
+
+async function refuseLiving(store: ClusterStore): Promise<void> {
+  const { entries } = await store.list('alive/');
+  if (entries.length === 0) return;
+  await store.close();
+  const names = entries.map(({ key }) => key.slice('alive/'.length)).join(', ');
+  const problem = `nodes of the cluster work with these records (${names}): end them first (holdfast down)`;
+  throw new Refusal('INPUT_INVALID', { problem });
 }
 
 /** engine.json is of the records before; control writes it anew, and has the engine open what it lacked. */

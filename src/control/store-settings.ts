@@ -1,4 +1,7 @@
-/** Where the records are, as the installation keeps it: DIR/store.json for etcd; without it, SQLite in DIR/state.db. */
+/**
+ * Where the records are, as the installation keeps it: DIR/store.json for etcd, or for a SQLite file that the nodes of a cluster share on one
+ * machine; without it, SQLite in DIR/state.db.
+ */
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -38,17 +41,38 @@ const DEFAULT_PREFIX = 'holdfast';
 /** DIR/store.json. */
 export const storeFileOf = (directory: string): string => path.join(directory, 'store.json');
 
-/** Reads settings, with absolute names of files. Throws STORE_SETTINGS. */
+/** The SQLite file that DIR/store.json names: {"version":1,"sqlite":FILE}, absolute. Throws STORE_SETTINGS. */
+export function sharedFileOf(directory: string): string | undefined {
+  const file = storeFileOf(directory);
+  if (!fs.existsSync(file)) return undefined;
+  const { version = 1, sqlite, ...others } = fieldsIn(file);
+  if (sqlite === undefined) return undefined;
+  const refused = (problem: string): Refusal => new Refusal('STORE_SETTINGS', { file, problem });
+  if (version !== 1) throw refused(otherVersion(version));
+  const [other] = Object.keys(others);
+  if (other !== undefined) throw refused(`"${other}" is nothing that it can have beside "sqlite"`);
+  if (typeof sqlite === 'string' && path.isAbsolute(sqlite)) return sqlite;
+  throw refused('"sqlite" is the absolute name of a file');
+}
+
+const otherVersion = (version: unknown): string =>
+  `it has version ${String(version)}, and this build reads 1`;
+
+function fieldsIn(file: string): Record<string, unknown> {
+  try {
+    return { ...JSON.parse(fs.readFileSync(file, 'utf8')) };
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new Refusal('STORE_SETTINGS', { file, problem });
+  }
+}
+
+/** Reads settings of etcd, with absolute names of files. Throws STORE_SETTINGS. */
 export function readStoreSettings(file: string): StoreSettings {
   const refused = (problem: string): Refusal => new Refusal('STORE_SETTINGS', { file, problem });
-  let fields: Record<string, unknown>;
-  try {
-    fields = JSON.parse(fs.readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw refused(error instanceof Error ? error.message : String(error));
-  }
+  const fields = fieldsIn(file);
   const { version = 1, endpoints, ...texts } = fields;
-  if (version !== 1) throw refused(`it has version ${String(version)}, and this build reads 1`);
+  if (version !== 1) throw refused(otherVersion(version));
   const unknown = Object.keys(fields).find((name) => !NAMES.has(name));
   if (unknown !== undefined) throw refused(`"${unknown}" is nothing that it can have`);
   if (!Array.isArray(endpoints) || endpoints.length === 0 || !endpoints.every(isEndpoint)) {

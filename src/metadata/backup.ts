@@ -16,14 +16,18 @@ import { type ClusterStore, type JsonValue, TRANSACTION_KEYS_MAX } from './clust
 /** There while the entries of a store are being replaced: what is beside it is neither the old nor the new. */
 export const RESTORING_KEY = 'meta/restoring';
 
+/** What is there as long as somebody's lease: of no use later. */
+const LEASED_PREFIX = 'alive/';
+
 export type BackupEntry = { readonly key: string; readonly value: JsonValue };
 
-/** All that is in `store`, as of one revision. */
+/** All that is in `store` to stay, as of one revision. */
 export async function backupOf(
   store: ClusterStore,
 ): Promise<{ readonly revision: number; readonly entries: readonly BackupEntry[] }> {
   const { entries, revision } = await store.list('');
-  return { revision, entries: entries.map(({ key, value }) => ({ key, value })) };
+  const kept = entries.filter(({ key }) => !key.startsWith(LEASED_PREFIX));
+  return { revision, entries: kept.map(({ key, value }) => ({ key, value })) };
 }
 
 /** The text of a backup. */

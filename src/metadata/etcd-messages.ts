@@ -13,6 +13,13 @@ export type KeyValue = {
 /** `mvccpb.Event`. */
 export type EtcdEvent = { readonly type?: 'DELETE' | 'PUT'; readonly kv: KeyValue };
 
+/** `etcdserverpb.TxnRequest`. */
+export type TransactionBody = Readonly<
+  Record<'compare' | 'success' | 'failure', readonly EtcdMessage[]>
+>;
+
+export const NOTHING: TransactionBody = { compare: [], success: [], failure: [] };
+
 /** UTF-8, in base64. */
 export function toBase64(text: string): string {
   return Buffer.from(text).toString('base64');

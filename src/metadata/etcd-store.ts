@@ -23,6 +23,8 @@ import { type EtcdAccess, EtcdGateway, type EtcdOutcome } from './etcd-gateway.t
 import {
   type EtcdMessage,
   type KeyValue,
+  NOTHING,
+  type TransactionBody,
   clusterOf,
   endOf,
   entriesIn,
@@ -123,12 +125,16 @@ export class EtcdStore implements ClusterStore {
 
   /** Refuses a store that lost what was committed, or that is another owner's. Returns the revision of the writer key. */
   async #look(): Promise<number> {
-    const found = entriesIn(await this.#read({ key: this.#writerKey }))[0];
-    const writer = found && writerOf(found);
+    const { prefix, owner, rememberedRevision } = this.#options;
+    const key = `${prefix}/writer/`;
+    const found = entriesIn(await this.#read({ key: toBase64(key), range_end: endOf(key) }));
+    const own = found.find((each) => each.key === this.#writerKey);
+    const writer = own && writerOf(own);
     const revision = writer?.revision ?? 0;
-    if (revision < this.#options.rememberedRevision) throw this.#overtaken(writer);
-    if (writer !== undefined && writer.claim.owner !== this.#options.owner) {
-      const problem = `its entries are those of "${writer.claim.owner}", and this is "${this.#options.owner}"`;
+    if (revision < rememberedRevision) throw this.#overtaken(writer);
+    const other = found.map(writerOf).find(({ claim }) => claim.owner !== owner);
+    if (other !== undefined) {
+      const problem = `its entries are those of "${other.claim.owner}", and this is "${owner}"`;
       throw new Fault('STORE_TAKEN', { problem });
     }
     return revision;
@@ -342,8 +348,7 @@ export class EtcdStore implements ClusterStore {
 
   /** Throws STORE_WENT_BACK, now and from here on, where `message` is of an etcd that has less than it had. */
   #check(message: EtcdMessage, atLeast: number): void {
-    const revision = revisionOf(message);
-    const cluster = clusterOf(message);
+    const [revision, cluster] = [revisionOf(message), clusterOf(message)];
     this.#cluster ??= cluster;
     if (cluster !== this.#cluster) {
       throw this.#loseTo(
@@ -364,12 +369,11 @@ export class EtcdStore implements ClusterStore {
       return this.#loseTo(`this machine wrote in revision ${known}, and it has ${has} of that`);
     }
     const problem = `another process of "${writer.claim.owner}" took it over in revision ${writer.revision}`;
-    this.#lost = new Fault('STORE_TAKEN', { problem });
-    return this.#lost;
+    return this.#loseTo(problem, 'STORE_TAKEN');
   }
 
-  #loseTo(problem: string): Fault {
-    this.#lost = new Fault('STORE_WENT_BACK', { problem });
+  #loseTo(problem: string, code: 'STORE_WENT_BACK' | 'STORE_TAKEN' = 'STORE_WENT_BACK'): Fault {
+    this.#lost = new Fault(code, { problem });
     return this.#lost;
   }
 
@@ -394,7 +398,3 @@ async function opened(
     throw error;
   }
 }
-
-type TransactionBody = Readonly<Record<'compare' | 'success' | 'failure', readonly EtcdMessage[]>>;
-
-const NOTHING: TransactionBody = { compare: [], success: [], failure: [] };

@@ -1,6 +1,10 @@
-/** The cluster store of one machine, in one SQLite file: WAL, and synchronous=FULL, so that what was answered survives a power cut. */
+/**
+ * The cluster store of one machine, in one SQLite file: WAL, and synchronous=FULL, so that what was answered survives a power cut. Several
+ * processes may have it open: all that is decided is read in the transaction that writes, and each hears of the others' commits (commit-bell.ts).
+ */
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { Fault, Refusal } from '../model/errors.ts';
 import {
@@ -12,131 +16,172 @@ import {
   type WatchEvent,
   checkTransaction,
 } from './cluster-store.ts';
+import { CommitBell } from './commit-bell.ts';
 
 /** Revisions of history kept for watchers that resume. */
 const HISTORY_REVISIONS = 10_000;
-/** How often history is trimmed and ended leases are looked for, in transactions. */
+/** How often history is trimmed, in transactions. */
 const TRIM_EVERY = 256;
+/** Another process's transaction takes some ms. So long one is waited for with the event loop standing still, and so long with it going on. */
+const BUSY_BLOCKING_MS = 20;
+const BUSY_PAUSE_MS = 10;
+/** 8 s: a process that is stopped in its transaction holds up all others. */
+const BUSY_TRIES_MAX = 8000 / (BUSY_BLOCKING_MS + BUSY_PAUSE_MS);
+/** At the opening nothing else goes on yet. */
+const OPEN_BLOCKING_MS = 5000;
+/** Where the file could not be read, or leases not be ended. */
+const LOOK_AGAIN_MS = 1000;
+const SQLITE_BUSY = 5;
 
 export type SqliteStoreOptions = {
   readonly path: string;
-  readonly wallMs: () => number;
+  /** Time since the machine's boot, suspend included: the same for all processes, whatever is done to the wall clock. */
+  readonly bootMs: () => number;
+  /** Names the machine's run. Leases of another one are over. */
+  readonly bootId: string;
   readonly randomId: () => string;
-};
-
-type Statements = {
-  readonly get: StatementSync;
-  readonly list: StatementSync;
-  readonly put: StatementSync;
-  readonly remove: StatementSync;
-  readonly remember: StatementSync;
-  readonly history: StatementSync;
 };
 
 export class SqliteStore implements ClusterStore {
   readonly #database: DatabaseSync;
   readonly #options: SqliteStoreOptions;
-  readonly #statements: Statements;
-  #revision: number;
+  readonly #statements: ReturnType<typeof statementsOf>;
+  /** Undefined of one in memory. */
+  readonly #bell: CommitBell | undefined;
+  /** The newest revision that watchers were woken for. */
+  #seenRevision = 0;
   /** Watchers to wake after a commit. */
   readonly #wakers = new Set<() => void>();
-  #leaseTimer: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(options: SqliteStoreOptions) {
     this.#options = options;
     const database = new DatabaseSync(options.path);
     this.#database = database;
     database.exec(`
+      PRAGMA busy_timeout = ${OPEN_BLOCKING_MS};
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
-      PRAGMA busy_timeout = 5000;
+      BEGIN IMMEDIATE;
       CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
       CREATE TABLE IF NOT EXISTS entry (
         key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL, lease TEXT) STRICT, WITHOUT ROWID;
       CREATE INDEX IF NOT EXISTS entry_lease ON entry (lease) WHERE lease IS NOT NULL;
       CREATE TABLE IF NOT EXISTS history (
         revision INTEGER NOT NULL, key TEXT NOT NULL, value TEXT, PRIMARY KEY (revision, key)) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS lease (
-        id TEXT PRIMARY KEY, ttl_ms INTEGER NOT NULL, ends_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-      INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 0);`);
+      CREATE TABLE IF NOT EXISTS boot_lease (
+        id TEXT PRIMARY KEY, boot TEXT NOT NULL, ttl_ms REAL NOT NULL, ends_ms REAL NOT NULL) STRICT, WITHOUT ROWID;
+      INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 0);
+      COMMIT;
+      PRAGMA busy_timeout = ${BUSY_BLOCKING_MS};`);
+    this.#statements = statementsOf(database);
     this.#checkFormat();
-    this.#revision = this.#meta('revision');
-    this.#statements = {
-      get: database.prepare('SELECT key, value, version FROM entry WHERE key = ?'),
-      list: database.prepare(
-        'SELECT key, value, version FROM entry WHERE key >= ? AND key < ? ORDER BY key',
-      ),
-      put: database.prepare('INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)'),
-      remove: database.prepare('DELETE FROM entry WHERE key = ?'),
-      remember: database.prepare('INSERT OR REPLACE INTO history VALUES (?, ?, ?)'),
-      history: database.prepare(
-        'SELECT revision, key, value FROM history WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision, key',
-      ),
-    };
-    this.#endLeases();
+    const { path } = options;
+    this.#bell = path === ':memory:' ? undefined : new CommitBell(path, () => this.#look());
+    this.#look();
   }
 
   #checkFormat(): void {
-    const format = this.#meta('format');
+    const format = Number(this.#statements.meta.get('format')?.['value']);
     if (format === 1) return;
     throw new Fault('STORE_FAILED', {
       problem: `"${this.#options.path}" has format ${format}, and this build reads 1`,
     });
   }
 
-  #meta(name: string): number {
-    const row = this.#database.prepare('SELECT value FROM meta WHERE name = ?').get(name);
-    return Number(row?.['value'] ?? 0);
+  #revision(): number {
+    return Number(this.#statements.meta.get('revision')?.['value']);
   }
 
-  get(key: string): Promise<Entry | undefined> {
-    const row = this.#statements.get.get(key);
-    return Promise.resolve(row === undefined ? undefined : entryOf(row));
+  async get(key: string): Promise<Entry | undefined> {
+    const row = await this.#whenFree(() => this.#statements.get.get(key));
+    return row === undefined ? undefined : entryOf(row);
   }
 
-  list(prefix: string): Promise<{ readonly entries: readonly Entry[]; readonly revision: number }> {
-    const entries = this.#statements.list.all(prefix, endOf(prefix)).map(entryOf);
-    return Promise.resolve({ entries, revision: this.#revision });
+  async list(
+    prefix: string,
+  ): Promise<{ readonly entries: readonly Entry[]; readonly revision: number }> {
+    const { rows, revision } = await this.#read(() => ({
+      rows: this.#statements.list.all(prefix, endOf(prefix)),
+      revision: this.#revision(),
+    }));
+    return { entries: rows.map(entryOf), revision };
   }
 
-  transact(transaction: Transaction): Promise<TransactionResult> {
+  async transact(transaction: Transaction): Promise<TransactionResult> {
     checkTransaction(transaction);
-    const { conditions = [], puts = [], deletes = [] } = transaction;
+    return await this.#write(() => this.#apply(transaction));
+  }
+
+  #apply({ conditions = [], puts = [], deletes = [] }: Transaction): TransactionResult {
     const { get, put, remove, remember } = this.#statements;
-    const revision = this.#revision + 1;
-    this.#database.exec('BEGIN IMMEDIATE');
+    const broken = conditions.find(
+      ({ key, version }) => Number(get.get(key)?.['version'] ?? 0) !== version,
+    );
+    if (broken !== undefined) return { kind: 'conflict', key: broken.key };
+    const revision = this.#nextRevision();
+    for (const { key, value, leaseId } of puts) {
+      if (leaseId !== undefined) this.#checkLease(leaseId);
+      const text = JSON.stringify(value);
+      put.run(key, text, revision, leaseId ?? null);
+      remember.run(revision, key, text);
+    }
+    for (const key of deletes) {
+      if (remove.run(key).changes > 0) remember.run(revision, key, null);
+    }
+    return { kind: 'committed', revision };
+  }
+
+  #nextRevision(): number {
+    const revision = this.#revision() + 1;
+    this.#statements.setRevision.run(revision);
+    if (revision % TRIM_EVERY === 0) this.#statements.trim.run(trimmedAt(revision));
+    return revision;
+  }
+
+  /** What `task` reads is of one revision. */
+  #read<T>(task: () => T): Promise<T> {
+    return this.#whenFree(() => this.#inTransaction('BEGIN', task));
+  }
+
+  /** Whoever watches, here or in another process, is woken after it. */
+  async #write<T>(task: () => T): Promise<T> {
+    const result = await this.#whenFree(() => this.#inTransaction('BEGIN IMMEDIATE', task));
+    this.#bell?.ring();
+    this.#look();
+    return result;
+  }
+
+  #inTransaction<T>(begin: string, task: () => T): T {
+    this.#database.exec(begin);
     try {
-      for (const { key, version } of conditions) {
-        if (Number(get.get(key)?.['version'] ?? 0) !== version) {
-          this.#database.exec('ROLLBACK');
-          return Promise.resolve({ kind: 'conflict', key });
-        }
-      }
-      for (const { key, value, leaseId } of puts) {
-        if (leaseId !== undefined) this.#checkLease(leaseId);
-        const text = JSON.stringify(value);
-        put.run(key, text, revision, leaseId ?? null);
-        remember.run(revision, key, text);
-      }
-      for (const key of deletes) {
-        if (remove.run(key).changes > 0) remember.run(revision, key, null);
-      }
-      this.#database.prepare("UPDATE meta SET value = ? WHERE name = 'revision'").run(revision);
-      if (revision % TRIM_EVERY === 0) this.#trim(revision);
+      const result = task();
       this.#database.exec('COMMIT');
+      return result;
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      return Promise.reject(error instanceof Refusal ? error : failed(error));
+      throw error;
     }
-    this.#revision = revision;
-    for (const wake of this.#wakers) wake();
-    return Promise.resolve({ kind: 'committed', revision });
   }
 
-  #trim(revision: number): void {
-    this.#database
-      .prepare('DELETE FROM history WHERE revision <= ?')
-      .run(revision - HISTORY_REVISIONS);
+  /** Runs `task`, which reads or is one transaction, as soon as no other process is in its way: at once where none is. */
+  async #whenFree<T>(task: () => T): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return task();
+      } catch (error) {
+        if (error instanceof Refusal) throw error;
+        if (!isBusy(error)) throw failed(error);
+        if (tries >= BUSY_TRIES_MAX) throw this.#held();
+      }
+      await pause(BUSY_PAUSE_MS);
+    }
+  }
+
+  #held(): Fault {
+    const problem = `another process has held "${this.#options.path}" for 8 s`;
+    return new Fault('STORE_FAILED', { problem });
   }
 
   async *watch(
@@ -144,27 +189,32 @@ export class SqliteStore implements ClusterStore {
     afterRevision: number,
     signal: AbortSignal,
   ): AsyncIterable<WatchEvent> {
-    const oldest = Number(
-      this.#database.prepare('SELECT min(revision) AS oldest FROM history').get()?.['oldest'] ?? 0,
-    );
-    if (oldest > afterRevision + 1 && oldest > 1 && afterRevision < this.#revision) {
-      throw new Refusal('STORE_COMPACTED', {
-        revision: afterRevision,
-        oldest,
-        newest: this.#revision,
-      });
-    }
     let seen = afterRevision;
     while (!signal.aborted) {
-      const rows = this.#statements.history.all(seen, prefix, endOf(prefix));
-      seen = Math.max(seen, this.#revision);
+      const after = seen;
+      const { rows, revision } = await this.#read(() => this.#since(prefix, after));
       for (const row of rows) {
         if (signal.aborted) return;
         yield eventOf(row);
       }
-      if (this.#revision > seen) continue;
-      await this.#changed(signal);
+      seen = Math.max(seen, revision);
+      if (this.#seenRevision <= seen) await this.#changed(signal);
     }
+  }
+
+  /** Throws STORE_COMPACTED where some of it is trimmed already. */
+  #since(prefix: string, after: number) {
+    const revision = this.#revision();
+    if (after >= revision) return { rows: [], revision };
+    const trimmed = trimmedAt(revision);
+    if (after < trimmed) {
+      throw new Refusal('STORE_COMPACTED', {
+        revision: after,
+        oldest: trimmed + 1,
+        newest: revision,
+      });
+    }
+    return { rows: this.#statements.history.all(after, prefix, endOf(prefix)), revision };
   }
 
   /** Resolves after the next commit, or when `signal` aborts. */
@@ -181,60 +231,113 @@ export class SqliteStore implements ClusterStore {
     });
   }
 
-  grantLease(ttlMs: number): Promise<string> {
-    const id = this.#options.randomId();
-    this.#database
-      .prepare('INSERT INTO lease VALUES (?, ?, ?)')
-      .run(id, ttlMs, this.#options.wallMs() + ttlMs);
-    this.#scheduleLeases();
-    return Promise.resolve(id);
+  /** Some process may have committed: wakes the watchers where it has, and sees when a lease may end next, whoever granted it. */
+  #look(): void {
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    const { bootId, bootMs } = this.#options;
+    try {
+      const next = this.#statements.nextEnd.get(bootId)?.['next'];
+      if (next != null) this.#after(Number(next) - bootMs(), () => this.#endLeases());
+      const revision = this.#revision();
+      if (revision <= this.#seenRevision) return;
+      this.#seenRevision = revision;
+      for (const wake of this.#wakers) wake();
+    } catch {
+      // Another process recovers the log, or the disk fails.
+      this.#after(LOOK_AGAIN_MS, () => this.#look());
+    }
   }
 
-  renewLease(leaseId: string): Promise<boolean> {
-    this.#endLeases();
-    const { changes } = this.#database
-      .prepare('UPDATE lease SET ends_ms = ? + ttl_ms WHERE id = ?')
-      .run(this.#options.wallMs(), leaseId);
-    this.#scheduleLeases();
-    return Promise.resolve(changes > 0);
+  #after(delayMs: number, task: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(task, Math.max(0, Math.ceil(delayMs))).unref();
+  }
+
+  async grantLease(ttlMs: number): Promise<string> {
+    const { bootId, bootMs, randomId } = this.#options;
+    const id = randomId();
+    await this.#write(() => this.#statements.grant.run(id, bootId, ttlMs, bootMs() + ttlMs));
+    return id;
+  }
+
+  async renewLease(leaseId: string): Promise<boolean> {
+    const { bootId, bootMs } = this.#options;
+    const { changes } = await this.#write(() => {
+      const nowMs = bootMs();
+      return this.#statements.renew.run(nowMs, leaseId, bootId, nowMs);
+    });
+    return changes > 0;
   }
 
   async revokeLease(leaseId: string): Promise<void> {
-    const rows = this.#database.prepare('SELECT key FROM entry WHERE lease = ?').all(leaseId);
-    this.#database.prepare('DELETE FROM lease WHERE id = ?').run(leaseId);
-    if (rows.length > 0) await this.transact({ deletes: rows.map((row) => String(row['key'])) });
+    await this.#write(() => this.#end([leaseId]));
   }
 
   #checkLease(leaseId: string): void {
-    this.#endLeases();
-    const row = this.#database.prepare('SELECT id FROM lease WHERE id = ?').get(leaseId);
+    const { bootId, bootMs } = this.#options;
+    const row = this.#statements.lease.get(leaseId, bootId, bootMs());
     if (row === undefined) throw new Refusal('STORE_CONFLICT', { key: `lease ${leaseId}` });
   }
 
-  /** Ends the leases whose time is over. Not inside a transaction of others' making. */
-  #endLeases(): void {
-    if (this.#database.isTransaction) return;
-    const rows = this.#database
-      .prepare('SELECT id FROM lease WHERE ends_ms <= ?')
-      .all(this.#options.wallMs());
-    for (const row of rows) void this.revokeLease(String(row['id']));
-    this.#scheduleLeases();
+  /** Ends leases, in the transaction that goes on. */
+  #end(leaseIds: readonly string[]): void {
+    const { leased, endLease } = this.#statements;
+    const keys = leaseIds.flatMap((id) => leased.all(id).map((row) => String(row['key'])));
+    for (const id of leaseIds) endLease.run(id);
+    if (keys.length > 0) this.#apply({ deletes: keys });
   }
 
-  #scheduleLeases(): void {
-    clearTimeout(this.#leaseTimer);
-    const row = this.#database.prepare('SELECT min(ends_ms) AS next FROM lease').get();
-    if (row?.['next'] == null) return;
-    const delayMs = Math.max(1, Number(row['next']) - this.#options.wallMs());
-    this.#leaseTimer = setTimeout(() => this.#endLeases(), delayMs);
-    this.#leaseTimer.unref();
+  /** Ends those whose time is over. */
+  #endLeases(): void {
+    const { bootId, bootMs } = this.#options;
+    this.#write(() => {
+      const rows = this.#statements.ended.all(bootId, bootMs());
+      this.#end(rows.map((row) => String(row['id'])));
+    }).catch(() => this.#after(LOOK_AGAIN_MS, () => this.#look()));
   }
 
   close(): Promise<void> {
-    clearTimeout(this.#leaseTimer);
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#bell?.close();
     this.#database.close();
     return Promise.resolve();
   }
+}
+
+function statementsOf(database: DatabaseSync) {
+  return {
+    meta: database.prepare('SELECT value FROM meta WHERE name = ?'),
+    setRevision: database.prepare("UPDATE meta SET value = ? WHERE name = 'revision'"),
+    get: database.prepare('SELECT key, value, version FROM entry WHERE key = ?'),
+    list: database.prepare(
+      'SELECT key, value, version FROM entry WHERE key >= ? AND key < ? ORDER BY key',
+    ),
+    put: database.prepare('INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)'),
+    remove: database.prepare('DELETE FROM entry WHERE key = ?'),
+    remember: database.prepare('INSERT OR REPLACE INTO history VALUES (?, ?, ?)'),
+    history: database.prepare(
+      'SELECT revision, key, value FROM history WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision, key',
+    ),
+    trim: database.prepare('DELETE FROM history WHERE revision <= ?'),
+    grant: database.prepare('INSERT INTO boot_lease VALUES (?, ?, ?, ?)'),
+    renew: database.prepare(
+      'UPDATE boot_lease SET ends_ms = ? + ttl_ms WHERE id = ? AND boot = ? AND ends_ms > ?',
+    ),
+    lease: database.prepare('SELECT id FROM boot_lease WHERE id = ? AND boot = ? AND ends_ms > ?'),
+    leased: database.prepare('SELECT key FROM entry WHERE lease = ?'),
+    endLease: database.prepare('DELETE FROM boot_lease WHERE id = ?'),
+    ended: database.prepare('SELECT id FROM boot_lease WHERE boot <> ? OR ends_ms <= ?'),
+    nextEnd: database.prepare(
+      'SELECT min(CASE boot WHEN ? THEN ends_ms ELSE 0 END) AS next FROM boot_lease',
+    ),
+  } satisfies Record<string, StatementSync>;
+}
+
+/** History up to this revision is gone, in a store at `revision`. */
+function trimmedAt(revision: number): number {
+  return Math.max(0, revision - (revision % TRIM_EVERY) - HISTORY_REVISIONS);
 }
 
 /** The first key after all that begin with `prefix`. */
@@ -257,6 +360,10 @@ function eventOf(row: Record<string, unknown>): WatchEvent {
   const value = JSON.parse(String(row['value'])) as JsonValue;
   return { kind: 'put', entry: { key, value, version: revision }, revision };
 }
+
+/** The rest of the code says what for. */
+const isBusy = (error: unknown): boolean =>
+  error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
 
 function failed(error: unknown): Fault {
   return new Fault('STORE_FAILED', {

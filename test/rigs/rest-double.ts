@@ -185,7 +185,8 @@ export class RestDouble {
     let nextId = 1;
     const store = new SqliteStore({
       path: ':memory:',
-      wallMs: () => Date.now(),
+      bootMs: () => 0,
+      bootId: 'boot',
       randomId: () => String(nextId++),
     });
     const logged: Logged[] = [];

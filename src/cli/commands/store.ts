@@ -14,7 +14,12 @@ import {
 import { lockWritable } from '../../control/installation-lock.ts';
 import { etcdSettingsOf, readStore, sqliteFileOf } from '../../control/open-store.ts';
 import { chooseEtcd, moveToEtcd, moveToSqlite, restoreEntries } from '../../control/store-move.ts';
-import { readStoreSettings, storeFileOf, storeInWords } from '../../control/store-settings.ts';
+import {
+  readStoreSettings,
+  sharedFileOf,
+  storeFileOf,
+  storeInWords,
+} from '../../control/store-settings.ts';
 import { isServing } from '../../control/service-manager.ts';
 import { backupOf, formatBackup, parseBackup } from '../../metadata/backup.ts';
 import { Refusal } from '../../model/errors.ts';
@@ -84,6 +89,9 @@ async function migrate(_: { to: string }, command: Command): Promise<void> {
   if ((settings === undefined ? sqliteFileOf(directory) : storeInWords(settings)) === from) {
     output.result({ entries: 0 }, `The records are in ${from} already`);
     return;
+  }
+  if (sharedFileOf(directory) !== undefined) {
+    throw new Refusal('INPUT_INVALID', { problem: `the nodes of a cluster share ${from}` });
   }
   const isBetweenEtcds = settings !== undefined && etcdSettingsOf(directory) !== undefined;
   if (isBetweenEtcds) {

@@ -10,6 +10,7 @@ import { type HeldLock, lockInstallation } from '../../control/installation-lock
 import { etcdSettingsOf } from '../../control/open-store.ts';
 import { eraseEtcd } from '../../control/store-move.ts';
 import { storeInWords } from '../../control/store-settings.ts';
+import { readNode } from '../../env/node/node-identity.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 import { confirm } from '../confirm.ts';
@@ -100,7 +101,8 @@ export async function takeBack(installation: Installation): Promise<void> {
 /** Deletes the records in etcd. Returns those that had to be left. */
 async function eraseRecords(directory: string): Promise<DriveLeft[]> {
   const settings = etcdSettingsOf(directory);
-  if (settings === undefined) return [];
+  // Of a cluster they are the other nodes' too.
+  if (settings === undefined || readNode(directory) !== undefined) return [];
   try {
     await eraseEtcd(directory, settings);
     return [];
