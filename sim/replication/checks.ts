@@ -39,6 +39,9 @@ export class Checks {
     if (next.members.size < fewest(previous)) {
       throw new Violation('minimum', 'S has too few members');
     }
+    if (next.minimum > previous.minimum && next.members.size < next.minimum) {
+      throw new Violation('minimum', 'S is to have more members than it has');
+    }
     const isSameSet =
       previous.members.size === next.members.size &&
       [...next.members.keys()].every((replica) => previous.members.has(replica));

@@ -201,6 +201,13 @@ export class Cluster {
     });
   }
 
+  /** Somebody wants more or fewer of the replicas to be in sync. */
+  changeMinimum(): void {
+    const { world, options } = this;
+    const minimum = 1 + world.prng.below(defaultMinimum(options.replicaCount));
+    this.serving?.head?.setMinimum(minimum, () => undefined);
+  }
+
   /** An operator brings the volume up from the replica of `engine`, and sees to it that there is no head. */
   acceptLoss({ node, media }: SimEngine): void {
     const { record } = this.store;

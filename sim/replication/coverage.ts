@@ -27,6 +27,7 @@ const HEAD_EVENTS: Record<HeadEvent, boolean> = {
   stalled: true,
   'stall given up': true,
   grown: true,
+  'minimum changed': true,
   'outcome unknown': true,
   'refused by a replica': true,
 };

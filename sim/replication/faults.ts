@@ -226,6 +226,12 @@ export const FAULTS: readonly Fault[] = [
     happen: (cluster) => cluster.grow(),
   },
   {
+    name: 'another number of replicas is wanted',
+    weight: 5,
+    needsService: true,
+    happen: (cluster) => cluster.changeMinimum(),
+  },
+  {
     name: 'the volume is detached and attached elsewhere',
     weight: 6,
     needsService: true,

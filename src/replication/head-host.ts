@@ -28,6 +28,7 @@ export type HeadEvent =
   | 'stalled'
   | 'stall given up'
   | 'grown'
+  | 'minimum changed'
   | 'outcome unknown'
   | 'refused by a replica';
 

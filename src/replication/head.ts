@@ -12,14 +12,23 @@ import { Copier } from './copier.ts';
 import { advanceDetach } from './detach.ts';
 import type { Member } from './member.ts';
 import type { HeadEnd, HeadHost, HeadOptions } from './head-host.ts';
-import { Growth } from './growth.ts';
+import { Amendment } from './amendment.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import { Members } from './members.ts';
 import type { Answer } from './messages.ts';
 import { Opening } from './opening.ts';
 import { readApart } from './read-apart.ts';
 import { Rebuild } from './rebuild.ts';
-import { type HeadId, type Record, type ReplicaId, claimed, detached, isNewer } from './record.ts';
+import {
+  type HeadId,
+  type Record,
+  type ReplicaId,
+  claimed,
+  detached,
+  isNewer,
+  resized,
+  withMinimum,
+} from './record.ts';
 import { reviewMembers } from './review.ts';
 import { Repairs } from './repairs.ts';
 import { Scrub, type ScrubOptions } from './scrub.ts';
@@ -49,7 +58,8 @@ export class Head {
   /** Members of earlier sets that are needed until the present one has its record. */
   readonly #earlier = new Set<ReplicaId>();
   readonly #marks: MarkKeeper;
-  readonly #growth: Growth;
+  readonly #growth: Amendment;
+  readonly #minimum: Amendment;
   readonly #stallLimit: StallLimit;
   readonly repairs: Repairs;
   /** The walk that was asked for last. */
@@ -94,7 +104,8 @@ export class Head {
     });
     this.#opening = new Opening(this);
     this.#marks = new MarkKeeper(this);
-    this.#growth = new Growth(this);
+    this.#growth = new Amendment(this);
+    this.#minimum = new Amendment(this);
     this.repairs = new Repairs(this);
     this.#stallLimit = new StallLimit(this, stallLimitMs);
   }
@@ -123,7 +134,22 @@ export class Head {
 
   /** Grows the volume; `onDone` when the store knows its size, and the client may. A later call takes the place of an unfinished one. */
   grow(sizeBytes: number, onDone: () => void): void {
-    this.#growth.ask(sizeBytes, onDone);
+    this.#growth.ask({
+      event: 'grown',
+      isIn: (record) => record.sizeBytes >= sizeBytes,
+      make: (record, writer) => resized(record, sizeBytes, writer),
+      onDone,
+    });
+  }
+
+  /** S is not to have fewer than `minimum` from now on; `onDone` when the store knows. Without effect while S has fewer. */
+  setMinimum(minimum: number, onDone: () => void): void {
+    this.#minimum.ask({
+      event: 'minimum changed',
+      isIn: (record) => record.minimum === minimum || record.members.size < minimum,
+      make: (record, writer) => withMinimum(record, minimum, writer),
+      onDone,
+    });
   }
 
   /** Compares all that the members have, in place of the walk there may be. It goes on whenever this head serves. */
@@ -202,6 +228,7 @@ export class Head {
     for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
     this.#marks.tick();
     this.#growth.advance();
+    this.#minimum.advance();
     this.scrub?.advance();
     advanceDetach(this, this.#marks);
   }

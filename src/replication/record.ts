@@ -82,6 +82,12 @@ export function resized(record: Record, sizeBytes: number, writer: string): Reco
   return { ...next(record, writer), sizeBytes };
 }
 
+/** Another number of replicas is wanted of the volume, and S has as many as that takes. */
+export function withMinimum(record: Record, minimum: number, writer: string): Record {
+  assert(record.members.size >= minimum, 'S keeps its minimum');
+  return { ...next(record, writer), minimum };
+}
+
 /** The volume is attached anew, or by force elsewhere: whoever is its head finds another attachment and stops. */
 export function attached(record: Record, attachment: Attachment, writer: string): Record {
   return { ...next(record, writer), head: undefined, attachment };

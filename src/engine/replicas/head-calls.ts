@@ -74,11 +74,20 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
       await heads.grow(volumeUuid(args), sizeBytesOf(args));
       return {};
     },
+    'head.minimum': async (args) => {
+      await heads.setMinimum(volumeUuid(args), minimumOf(args));
+      return {};
+    },
     'head.detach': async (args) => ({
       end: await heads.detach(volumeUuid(args), attachIdOf(args)),
     }),
     'head.status': (args) => heads.status(volumeUuid(args)),
   };
+}
+
+function minimumOf({ minimum }: JsonObject): number {
+  if (typeof minimum === 'number' && [1, 2, 3, 4, 5].includes(minimum)) return minimum;
+  throw invalid('"minimum" is a number from 1 to 5');
 }
 
 const replicaOf = (args: JsonObject): string => volumeUuid({ uuid: args['replica'] });

@@ -294,6 +294,17 @@ export class Heads {
     });
   }
 
+  /** S is to have at least so many members; resolves when the store knows, or S has fewer. */
+  setMinimum(volume: string, minimum: number): Promise<void> {
+    const { head } = this.#find(volume).volume;
+    return new Promise((resolve) => {
+      head.setMinimum(minimum, () => {
+        resolve();
+        this.#env.io.yieldTurn();
+      });
+    });
+  }
+
   /**
    * Drains and ends the clients' connections, flushes, detaches the volume in the store, and ends its head. Resolves with how that ended;
    * where there is none of this attach id it is done.
