@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { MadeLog } from '../src/attacher/made-log.ts';
+import { ReplicaChanges } from '../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../src/control/docker/plugins.ts';
 import { Drives } from '../src/control/drives.ts';
 import { installationAt } from '../src/control/installation.ts';
@@ -85,6 +86,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     volumes,
     plugins: new VolumePlugins(parts, { volumes, directory }),
     trash: new Trash(parts, volumes.dataOf),
+    replicaChanges: new ReplicaChanges(parts, undefined),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),

@@ -14,6 +14,7 @@ import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
 import { Cluster } from './cluster/cluster.ts';
+import { ReplicaChanges } from './cluster/replica-changes.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
@@ -84,6 +85,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     drives,
     volumes,
     trash,
+    replicaChanges: new ReplicaChanges(parts, cluster?.nodes),
     plugins,
     metrics: new Metrics(parts, { version: packageVersion(), watch }),
     explainer: new Explainer(parts, { volumes, usage }),

@@ -31,7 +31,10 @@ import { RecordPaths } from './record-paths.ts';
 export type Kept<R> = { readonly record: R; readonly version: number };
 
 /** As JSON has a {@link SetRecord}, as far as lists look at it. */
-type KeptSet = { readonly members: readonly (readonly [string, number])[] };
+type KeptSet = {
+  readonly members: readonly (readonly [string, number])[];
+  readonly minimum: number;
+};
 
 export const SETTINGS_KEY = 'settings/installation';
 /** Operations and events kept: the newest. */
@@ -75,6 +78,11 @@ export class RecordsStore {
   async set(volumeId: string): Promise<Kept<SetRecord> | undefined> {
     const found = kept<object>(await this.#store.get(`set/${volumeId}`));
     return found && { ...found, record: recordOfJson(found.record) };
+  }
+
+  /** The fewest members that a volume's set may have; a moment ago. */
+  async minimumOf(volumeId: string): Promise<number | undefined> {
+    return (await this.#sets.get(volumeId))?.minimum;
   }
 
   /** The replicas that have every acknowledged write of a volume; a moment ago. */

@@ -40,3 +40,13 @@ export const Replicas = Type.Array(
     }),
   }),
 );
+
+export const ScaleBody = Type.Object(
+  { count: Type.Integer({ minimum: 1, maximum: 5 }) },
+  { additionalProperties: false },
+);
+
+export const MoveBody = Type.Object(
+  { from: Type.String({ minLength: 1, maxLength: 64, description: 'Name of its drive, or node' }) },
+  { additionalProperties: false },
+);

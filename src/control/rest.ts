@@ -8,6 +8,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 
 import { Refusal } from '../model/errors.ts';
 import type { Settings } from '../model/settings.ts';
+import type { ReplicaChanges } from './cluster/replica-changes.ts';
 import type { VolumePlugins } from './docker/plugins.ts';
 import type { Drives } from './drives.ts';
 import type { Explainer } from './explainer.ts';
@@ -21,6 +22,7 @@ import { dockerPluginRoutes } from './routes/docker-plugins.ts';
 import { driveRoutes } from './routes/drives.ts';
 import { installationRoutes } from './routes/installation.ts';
 import { operationRoutes } from './routes/operations.ts';
+import { replicaRoutes } from './routes/replicas.ts';
 import { settingsRoutes } from './routes/settings.ts';
 import { trashRoutes } from './routes/trash.ts';
 import { monitoringRoutes } from './routes/monitoring.ts';
@@ -41,6 +43,7 @@ export type RestParts = {
   readonly drives: Drives;
   readonly volumes: Volumes;
   readonly trash: Trash;
+  readonly replicaChanges: ReplicaChanges;
   readonly plugins: VolumePlugins;
   readonly metrics: Metrics;
   readonly explainer: Explainer;
@@ -95,6 +98,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   addRespondAsync(app, parts);
   driveRoutes(app, parts);
   volumeRoutes(app, parts);
+  replicaRoutes(app, parts);
   trashRoutes(app, parts);
   settingsRoutes(app, parts);
   attachmentRoutes(app, parts);

@@ -17,7 +17,7 @@ export const NODE = {
   VOLUME_NO_PLACE: row(
     507,
     'later',
-    'Cannot create volume "{volume}" with {replicas} replicas: {problem}',
+    'Cannot place the replicas of volume "{volume}", which is to have {replicas}: {problem}',
     { wayOut: 'Any of these is enough: {helps}' },
   ),
   VOLUME_ELSEWHERE: row(

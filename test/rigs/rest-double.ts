@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { LineServer } from '../../src/attacher/line-server.ts';
 import { MadeLog } from '../../src/attacher/made-log.ts';
+import { ReplicaChanges } from '../../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../../src/control/docker/plugins.ts';
 import { Drives } from '../../src/control/drives.ts';
 import {
@@ -243,6 +244,7 @@ function openApp(
     records: parts.records,
     progress: parts.progress,
     trash: new Trash(parts, uses.volumes.dataOf),
+    replicaChanges: new ReplicaChanges(parts, undefined),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '0', watch: new ProcessWatch(() => undefined) }),

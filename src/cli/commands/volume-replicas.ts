@@ -1,7 +1,47 @@
 /** Replicas of volumes, in options and in words. */
 
+import type { Command } from 'commander';
+
 import type { VolumeView } from '../../control/schemas.ts';
 import { Refusal } from '../../model/errors.ts';
+import { addCommand, contextOf } from '../context.ts';
+import { volumePath } from './volume-space.ts';
+
+/** Adds `volume scale` and `volume move-replica`. */
+export function addReplicaCommands(volume: Command): void {
+  addCommand(volume, 'scale <name>', {
+    purpose:
+      'Wants another number of replicas of a volume. They are made, or go, in the background: volume inspect shows how far that is.',
+    example: 'holdfast volume scale db --replicas 3',
+  })
+    .requiredOption('--replicas <count>', '1 to 5')
+    .action(async (name: string, options: { replicas: string }, command: Command) => {
+      const { api, output } = contextOf(command);
+      const body = { count: countOf(options.replicas) };
+      const view = await api.put<VolumeView>(volumePath(name, '/replicas'), body);
+      output.result(view, `Volume "${name}" is to have ${body.count} replicas`);
+    });
+  addCommand(volume, 'move-replica <name>', {
+    purpose:
+      'Wants the replica on a drive, or on a node, to be elsewhere. It goes once another is in sync.',
+    example: 'holdfast volume move-replica db --from c',
+  })
+    .requiredOption('--from <name>', 'the drive that it is on, or the node')
+    .action(async (name: string, options: { from: string }, command: Command) => {
+      const { api, output } = contextOf(command);
+      const view = await api.post<VolumeView>(volumePath(name, '/replicas/move'), options);
+      output.result(
+        view,
+        `Volume "${name}" gets a replica elsewhere in place of that on "${options.from}"`,
+      );
+    });
+}
+
+function countOf(text: string): number {
+  if (/^[1-5]$/.test(text)) return Number(text);
+  const problem = 'a volume has 1 to 5';
+  throw new Refusal('REPLICAS_INVALID', { wanted: `"${text}" replicas`, problem });
+}
 
 /** What the options of a new volume say of its replicas, as the API takes it. Throws REPLICAS_INVALID. */
 export function replicasOf(options: {
@@ -11,12 +51,8 @@ export function replicasOf(options: {
   readonly local?: boolean;
 }): object {
   const { replicas, spread, softSpread = false, local } = options;
-  if (replicas !== undefined && !/^[1-5]$/.test(replicas)) {
-    const problem = 'a volume has 1 to 5';
-    throw new Refusal('REPLICAS_INVALID', { wanted: `"${replicas}" replicas`, problem });
-  }
   const wish = {
-    ...(replicas === undefined ? {} : { count: Number(replicas) }),
+    ...(replicas === undefined ? {} : { count: countOf(replicas) }),
     ...(spread === undefined && !softSpread
       ? {}
       : { spread: { level: spread ?? 'node', isHard: !softSpread } }),

@@ -13,7 +13,13 @@ import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { readSize } from '../size-option.ts';
 import { fields, table } from '../output.ts';
-import { drivesOf, onNode, placesInWords, replicasOf } from './volume-replicas.ts';
+import {
+  addReplicaCommands,
+  drivesOf,
+  onNode,
+  placesInWords,
+  replicasOf,
+} from './volume-replicas.ts';
 import { addWatch, show } from '../watch.ts';
 import {
   type GrowOptions,
@@ -34,6 +40,7 @@ export function addVolumeCommands(program: Command): void {
   addListing(volume);
   addAttaching(volume);
   addMounting(volume);
+  addReplicaCommands(volume);
 }
 
 function addCreate(volume: Command): void {

@@ -5,7 +5,14 @@
 
 import { recordJson, recordOfJson } from '../../peer/record-json.ts';
 import type { HeadEnd } from '../../replication/head-host.ts';
-import { type HeadId, attached, detached, isSame, resized } from '../../replication/record.ts';
+import {
+  type HeadId,
+  attached,
+  detached,
+  isSame,
+  resized,
+  withMinimum,
+} from '../../replication/record.ts';
 import type { Record as SetRecord } from '../../replication/record.ts';
 import { Fault, Refusal } from '../../model/errors.ts';
 import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
@@ -159,6 +166,15 @@ export class HeadKeeper {
       const next = isTended ? detached(record, writer) : resized(record, sizeBytes, writer);
       await this.#put(volume.id, kept, next);
     }
+  }
+
+  /** S of a volume that is not attached is to have so many members, which it has. */
+  async setMinimum(volume: VolumeRecord, minimum: number): Promise<void> {
+    const kept = await this.#set(volume);
+    const { record } = kept;
+    // One that is tended has a head, which is asked once more when it is gone.
+    if (record.attachment !== undefined || record.members.size < minimum) return;
+    await this.#put(volume.id, kept, withMinimum(record, minimum, this.#parts.newAttachId()));
   }
 
   async #set({ id, name }: VolumeRecord): Promise<Kept<SetRecord>> {

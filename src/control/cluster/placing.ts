@@ -111,13 +111,22 @@ export function placeNew(
   volume: PlacedVolume,
   localTo?: string,
 ): readonly string[] {
-  const { placement, noPlace } = explainPlacement(cluster, volumeOf(volume, [], localTo));
+  return refuseWithoutPlace(cluster, volumeOf(volume, [], localTo), volume);
+}
+
+/** Drives for the replicas that a volume lacks. Throws VOLUME_NO_PLACE, with what would help. */
+export function refuseWithoutPlace(
+  cluster: Cluster,
+  planned: Volume,
+  { name, replication }: Pick<PlacedVolume, 'name' | 'replication'>,
+): readonly string[] {
+  const { placement, noPlace } = explainPlacement(cluster, planned);
   if (placement.kind === 'placed') return placement.drives;
   throw new Refusal('VOLUME_NO_PLACE', {
-    volume: volume.name,
-    replicas: volume.replication.count,
+    volume: name,
+    replicas: replication.count,
     problem: noPlace === undefined ? '' : problemOf(noPlace),
-    helps: noPlace === undefined ? '' : helpsOf(noPlace, volume).join('; or '),
+    helps: noPlace === undefined ? '' : helpsOf(noPlace, replication).join('; or '),
   });
 }
 
@@ -135,7 +144,7 @@ function problemOf({ lacking, found, constraint }: NoPlace): string {
   return `${found} of ${lacking} have a place, since ${CONSTRAINTS[constraint]}`;
 }
 
-function helpsOf({ helps }: NoPlace, { replication }: PlacedVolume): string[] {
+function helpsOf({ helps }: NoPlace, replication: Replication): string[] {
   return helps.map((help) => {
     switch (help.kind) {
       case 'lift':

@@ -1,7 +1,11 @@
-/** Has replicas made equal that are not in the set of their volume, when it is their turn: by the head, or by one for the purpose. */
+/**
+ * Keeps the sets of volumes as they are wanted: has replicas made equal that are not in them, when it is their turn, by the head or by one for
+ * the purpose; and how few of them may be left.
+ */
 
 import { Fault, Refusal } from '../../model/errors.ts';
-import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
+import type { ReplicaRecord, Replication, VolumeRecord } from '../../model/records.ts';
+import { defaultMinimum } from '../../replication/record.ts';
 import type { ControlParts } from '../parts.ts';
 import type { HeadKeeper } from './head-keeper.ts';
 import type { Nodes } from './nodes.ts';
@@ -62,6 +66,7 @@ export class Rebuilds {
         continue;
       }
       const members = await records.membersOf(id);
+      await this.#keepMinimum(volume, { replication, members, isAttachedHere, isFirst });
       const lacking = (replicas.get(id) ?? []).filter(
         (replica) => replica.state === 'ready' && !members.has(replica.id),
       );
@@ -74,6 +79,24 @@ export class Rebuilds {
       for (const each of due) await this.#rebuild(id, each);
     }
     return isLacking;
+  }
+
+  /** As many replicas as are wanted say how few may be in sync: more as soon as they are, fewer before one goes. */
+  async #keepMinimum(
+    volume: VolumeRecord,
+    how: {
+      readonly replication: Replication;
+      readonly members: ReadonlySet<string>;
+      readonly isAttachedHere: boolean;
+      readonly isFirst: boolean;
+    },
+  ): Promise<void> {
+    const { records, engine } = this.#parts;
+    const minimum = defaultMinimum(how.replication.count);
+    const known = await records.minimumOf(volume.id);
+    if (known === undefined || known === minimum || how.members.size < minimum) return;
+    if (how.isAttachedHere) await engine.call('head.minimum', { uuid: volume.id, minimum });
+    else if (how.isFirst) await this.#heads.setMinimum(volume, minimum);
   }
 
   async #rebuild(uuid: string, { id: replica, node }: ReplicaRecord): Promise<void> {
