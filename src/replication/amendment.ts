@@ -2,7 +2,7 @@
 
 import type { Head } from './head.ts';
 import type { HeadEvent } from './head-host.ts';
-import type { Record } from './record.ts';
+import { type Record, resized, withMinimum } from './record.ts';
 
 export type Amended = {
   readonly event: HeadEvent;
@@ -13,6 +13,22 @@ export type Amended = {
   /** The store has it, and every replica with a session. */
   onDone(): void;
 };
+
+/** A larger volume; a smaller one it is already. */
+export const growthTo = (sizeBytes: number, onDone: () => void): Amended => ({
+  event: 'grown',
+  isIn: (record) => record.sizeBytes >= sizeBytes,
+  make: (record, writer) => resized(record, sizeBytes, writer),
+  onDone,
+});
+
+/** As few members as S may have; while it has fewer, it stays as it is. */
+export const minimumOf = (minimum: number, onDone: () => void): Amended => ({
+  event: 'minimum changed',
+  isIn: (record) => record.minimum === minimum || record.members.size < minimum,
+  make: (record, writer) => withMinimum(record, minimum, writer),
+  onDone,
+});
 
 export class Amendment {
   readonly #head: Head;

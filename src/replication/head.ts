@@ -12,23 +12,14 @@ import { Copier } from './copier.ts';
 import { advanceDetach } from './detach.ts';
 import type { Member } from './member.ts';
 import type { HeadEnd, HeadHost, HeadOptions } from './head-host.ts';
-import { Amendment } from './amendment.ts';
+import { Amendment, growthTo, minimumOf } from './amendment.ts';
 import { MarkKeeper } from './mark-keeper.ts';
 import { Members } from './members.ts';
 import type { Answer } from './messages.ts';
 import { Opening } from './opening.ts';
 import { readApart } from './read-apart.ts';
 import { Rebuild } from './rebuild.ts';
-import {
-  type HeadId,
-  type Record,
-  type ReplicaId,
-  claimed,
-  detached,
-  isNewer,
-  resized,
-  withMinimum,
-} from './record.ts';
+import { type HeadId, type Record, type ReplicaId, claimed, detached, isNewer } from './record.ts';
 import { reviewMembers } from './review.ts';
 import { Repairs } from './repairs.ts';
 import { Scrub, type ScrubOptions } from './scrub.ts';
@@ -50,7 +41,7 @@ export class Head {
   /** What was acknowledged is still relied on by somebody who did not flush it. */
   clientLives: boolean;
   readonly local: ReplicaId | undefined;
-  readonly #opening: Opening;
+  readonly #opening = new Opening(this);
   readonly #rebuilds: Rebuild[] = [];
   state: HeadState = 'claiming';
   /** Called with the next commit of this head's. */
@@ -58,10 +49,10 @@ export class Head {
   /** Members of earlier sets that are needed until the present one has its record. */
   readonly #earlier = new Set<ReplicaId>();
   readonly #marks: MarkKeeper;
-  readonly #growth: Amendment;
-  readonly #minimum: Amendment;
+  readonly #growth = new Amendment(this);
+  readonly #minimum = new Amendment(this);
   readonly #stallLimit: StallLimit;
-  readonly repairs: Repairs;
+  readonly repairs = new Repairs(this);
   /** The walk that was asked for last. */
   scrub: Scrub | undefined;
   /** Why I/O stands still, for people. */
@@ -102,11 +93,7 @@ export class Head {
       onCommitted: (committed) => this.#onCommit(committed),
       onOvertaken: () => this.end('overtaken'),
     });
-    this.#opening = new Opening(this);
     this.#marks = new MarkKeeper(this);
-    this.#growth = new Amendment(this);
-    this.#minimum = new Amendment(this);
-    this.repairs = new Repairs(this);
     this.#stallLimit = new StallLimit(this, stallLimitMs);
   }
 
@@ -134,22 +121,12 @@ export class Head {
 
   /** Grows the volume; `onDone` when the store knows its size, and the client may. A later call takes the place of an unfinished one. */
   grow(sizeBytes: number, onDone: () => void): void {
-    this.#growth.ask({
-      event: 'grown',
-      isIn: (record) => record.sizeBytes >= sizeBytes,
-      make: (record, writer) => resized(record, sizeBytes, writer),
-      onDone,
-    });
+    this.#growth.ask(growthTo(sizeBytes, onDone));
   }
 
   /** S is not to have fewer than `minimum` from now on; `onDone` when the store knows. Without effect while S has fewer. */
   setMinimum(minimum: number, onDone: () => void): void {
-    this.#minimum.ask({
-      event: 'minimum changed',
-      isIn: (record) => record.minimum === minimum || record.members.size < minimum,
-      make: (record, writer) => withMinimum(record, minimum, writer),
-      onDone,
-    });
+    this.#minimum.ask(minimumOf(minimum, onDone));
   }
 
   /** Compares all that the members have, in place of the walk there may be. It goes on whenever this head serves. */
