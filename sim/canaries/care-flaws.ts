@@ -66,9 +66,9 @@ export const CARE_FLAWS: readonly Flaw[] = [
     name: 'what a replica held in another lineage counts',
     patches: [
       patch(
-        'rebuild.ts',
-        'base?.lineage === this.#head.changer.known.lineage ? base.epoch : undefined',
-        'base?.epoch',
+        'missed-extents.ts',
+        'base?.lineage === lineage ? base.epoch : undefined',
+        'lineage > 0 ? base?.epoch : undefined',
       ),
     ],
   },

@@ -6,7 +6,7 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     name: 'a delta without what the one that returns changed',
     patches: [
       patch(
-        'rebuild.ts',
+        'missed-extents.ts',
         'const isSuspect = epoch === undefined || entry.stamp > epoch;',
         'const isSuspect = epoch === undefined;',
       ),
@@ -16,7 +16,7 @@ export const SESSION_FLAWS: readonly Flaw[] = [
     name: 'a delta without trims',
     patches: [
       patch(
-        'rebuild.ts',
+        'missed-extents.ts',
         'if (isSuspect || !known.has(entry.extent)) missed.add(entry.extent);',
         'if (isSuspect) missed.add(entry.extent);',
       ),

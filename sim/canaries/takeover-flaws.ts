@@ -172,10 +172,16 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
   {
     name: 'a copy leaves no mark',
     patches: [
+      // A half more than its stamp, which is cut off where it is kept, tells a copy from other changes.
+      inSimulator(
+        'sim-content.ts',
+        "const stamp = request.kind === 'copy' ? request.stamp : epoch;",
+        "const stamp = request.kind === 'copy' ? request.stamp + 0.5 : epoch;",
+      ),
       inSimulator(
         'sim-media.ts',
         'const before = this.marks.get(piece.extent);',
-        'if (piece.stamp !== piece.epoch) return;\n    const before = this.marks.get(piece.extent);',
+        'if (piece.stamp % 1 !== 0) return;\n    const before = this.marks.get(piece.extent);',
       ),
     ],
   },

@@ -352,7 +352,7 @@ export class Cluster {
     const engine = this.engines[this.wantedNode]!;
     if (!engine.isRunning || engine.isPaused) return;
     if (engine.head !== undefined) {
-      if (engine.head.state === 'serving') this.#rebuild(engine);
+      if (engine.head.state === 'serving' || engine.head.state === 'opening') this.#rebuild(engine);
       return;
     }
     const { record } = this.store;

@@ -17,6 +17,7 @@ const HEAD_EVENTS: Record<HeadEvent, boolean> = {
   'rebuild given up': true,
   'member joined': true,
   'member replaced': true,
+  'gone member replaced': true,
   'failed member leaves': true,
   'refusal copied to all': true,
   'copy repaired': true,

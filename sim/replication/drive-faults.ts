@@ -54,29 +54,50 @@ export const DRIVE_FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'a connection breaks as a full drive gets room',
+    weight: 3,
+    moods: { churn: 20 },
+    needsService: true,
+    happen: (cluster) => {
+      const { serving, world } = cluster;
+      const engine = draw(cluster);
+      engine.health.full = true;
+      world.schedule(world.prng.below(3000), () => {
+        engine.health.full = false;
+        serving?.breakConnection(engine.node);
+      });
+    },
+  },
+  {
     name: 'a block rots',
     weight: 12,
     happen: rot,
   },
 ];
 
-/** On one member, and never the last copy of it; rather where members may differ, or where another one has a bad block too. */
+/** One block of one member, or some of several. */
 function rot(cluster: Cluster): void {
+  for (let count = cluster.world.prng.chance(40) ? 6 : 1; count > 0; count--) rotOne(cluster);
+}
+
+/** Never the last copy of it; rather where members may differ, or where another one has a bad block too. */
+function rotOne(cluster: Cluster): void {
   const { engines, options, store, world } = cluster;
   const { prng } = world;
   const replicas = [...store.record.members.keys()];
   if (replicas.length < 2) return;
   const { media } = cluster.engineOf(prng.pick(replicas));
-  const others = engines.slice(0, options.replicaCount).map((engine) => engine.media.rotten);
-  const marked = [...media.taken.marks.keys()];
-  for (const rotten of others)
-    for (const block of rotten) marked.push(Math.floor(block / EXTENT_BLOCKS));
+  const rotten = engines.slice(0, options.replicaCount).flatMap((each) => [...each.media.rotten]);
+  const extents = [
+    ...media.taken.marks.keys(),
+    ...rotten.map((block) => Math.floor(block / EXTENT_BLOCKS)),
+  ];
   for (let tries = 0; tries < 8; tries++) {
     const block =
-      marked.length > 0 && prng.chance(70)
-        ? prng.pick(marked) * EXTENT_BLOCKS + prng.below(EXTENT_BLOCKS)
+      extents.length > 0 && prng.chance(70)
+        ? prng.pick(extents) * EXTENT_BLOCKS + prng.below(EXTENT_BLOCKS)
         : prng.below(media.sizeBlocks);
-    if (others.some((rotten) => rotten.has(block)) || !media.taken.blocks[block]) continue;
+    if (rotten.includes(block) || !media.taken.blocks[block]) continue;
     media.rotten.add(block);
     return;
   }

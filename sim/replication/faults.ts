@@ -3,7 +3,7 @@
 import type { Cluster } from './cluster.ts';
 import { DRIVE_FAULTS } from './drive-faults.ts';
 import { type Fault, type Mood, draw, isolate, later, moveFrom, soon, stutter } from './fault.ts';
-import type { SimEngine } from './sim-engine.ts';
+import { type SimEngine, replicaOf } from './sim-engine.ts';
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -37,6 +37,30 @@ export const FAULTS: readonly Fault[] = [
       const engine = cluster.world.prng.pick(others);
       cluster.kill(engine);
       soon(cluster, 100_000, () => engine.startProcess());
+    },
+  },
+  {
+    name: 'a replica is killed before it hears of changes that another drive is slow with',
+    weight: 4,
+    moods: { churn: 30 },
+    needsService: true,
+    happen: (cluster) => {
+      const { serving, world, network, options } = cluster;
+      const others = cluster.engines
+        .slice(0, options.replicaCount)
+        .filter((each) => each !== serving);
+      if (serving === undefined || others.length === 0) return;
+      const engine = world.prng.pick(others);
+      network.cut(serving.node, engine.node);
+      serving.health.slow = true;
+      world.schedule(world.prng.below(3000), () => {
+        cluster.kill(engine);
+        network.heal();
+        later(cluster, 60_000, () => engine.startProcess());
+        later(cluster, 100_000, () => {
+          serving.health.slow = false;
+        });
+      });
     },
   },
   {
@@ -271,6 +295,22 @@ export function loseOpening(cluster: Cluster, engine: SimEngine): void {
   cluster.losePower(engine);
   moveFrom(cluster, engine);
   later(cluster, 3_000_000, () => engine.startProcess());
+}
+
+/** Its drive, for a while. */
+export function slowDown(cluster: Cluster, { health }: SimEngine): void {
+  health.slow = true;
+  later(cluster, 60_000, () => {
+    health.slow = false;
+  });
+}
+
+/** Replicas outside of S: they keep a new record late. */
+export function slowDownOutsiders(cluster: Cluster): void {
+  const { engines, options, store } = cluster;
+  for (const engine of engines.slice(0, options.replicaCount)) {
+    if (!store.record.members.has(replicaOf(engine.node))) slowDown(cluster, engine);
+  }
 }
 
 /** Everything is well again. */

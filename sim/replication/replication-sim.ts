@@ -1,9 +1,10 @@
 /** One seed: a cluster, requests, faults; then everything is mended, and all must end well. */
 
+import type { Head } from '../../src/replication/head.ts';
 import { World } from '../world.ts';
 import { Cluster } from './cluster.ts';
 import type { Mood } from './fault.ts';
-import { inject, loseOpening, mend } from './faults.ts';
+import { inject, loseOpening, mend, slowDown, slowDownOutsiders } from './faults.ts';
 
 export type SeedReport = {
   readonly counts: ReadonlyMap<string, number>;
@@ -51,23 +52,22 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   cluster.onHeadEvent = (engine, event) => {
     if (cluster.requestsLeft === 0 || !prng.chance(30)) return;
     if (event === 'extents made equal') {
-      world.schedule(prng.below(1000), () => loseOpening(cluster, engine));
+      // Before anything was copied; or between two copies of one extent, if one of them takes long.
+      const isSlow = prng.chance(60);
+      if (isSlow) slowDown(cluster, prng.pick(cluster.engines.filter((each) => each !== engine)));
+      world.schedule(prng.below(isSlow ? 40_000 : 1000), () => loseOpening(cluster, engine));
     } else if (event === 'rebuild begun') {
       // While its session is opened, or while it is copied to.
-      world.schedule(prng.below(6000), () => cluster.grow());
+      if (prng.chance(50)) slowDownOutsiders(cluster);
+      world.schedule(prng.below(prng.chance(50) ? 6000 : 40_000), () => cluster.grow());
     }
   };
   scheduleFaults(cluster, { faultCount, requestCount, mood });
   try {
     await world.run(() => cluster.requestsLeft === 0, 'the requests are asked', 600_000_000);
-    mend(cluster);
+    keepMended(cluster);
     await world.run(() => cluster.isWhole, 'all replicas are members again', END_LIMIT_US);
-    cluster.serving!.head!.startScrub({ offsetBytes: 0, bytesPerSecond: 1e9 });
-    await world.run(
-      () => cluster.serving?.head?.scrub?.isDone === true,
-      'the volume is scrubbed',
-      END_LIMIT_US,
-    );
+    await scrub(cluster);
     cluster.checks.onScrubbed();
   } catch (error) {
     for (const line of cluster.describe()) world.trace(line);
@@ -78,6 +78,26 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
   cluster.checks.everySoOften();
   cluster.checks.onServing(cluster.serving!);
   return { counts: cluster.counts, seconds: world.nowUs / 1e6 };
+}
+
+/** Also what is lost only then, as S shrinks to a member with a bad block. */
+function keepMended(cluster: Cluster): void {
+  mend(cluster);
+  cluster.world.schedule(5_000_000, () => {
+    if (!cluster.isWhole) keepMended(cluster);
+  });
+}
+
+/** All of it, by one head: one that is overtaken meanwhile does not end. */
+async function scrub(cluster: Cluster): Promise<void> {
+  let scrubbing: Head | undefined;
+  const isScrubbed = (): boolean => {
+    const head = cluster.serving?.head;
+    if (head !== scrubbing) head?.startScrub({ offsetBytes: 0, bytesPerSecond: 1e9 });
+    scrubbing = head;
+    return head?.scrub?.isDone === true && cluster.isWhole;
+  };
+  await cluster.world.run(isScrubbed, 'the volume is scrubbed', END_LIMIT_US);
 }
 
 /** One each time another part of the requests was asked; and where requests stand still, sooner or later. */

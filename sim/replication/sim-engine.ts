@@ -102,7 +102,11 @@ export class SimEngine {
   /** The connection of the head to the replica on `to` breaks; both go on, and what was sent may still arrive. */
   breakConnection(to: number): void {
     const { head } = this;
-    if (!this.#connections.delete(to)) return;
+    const { prng, nowUs } = this.#host.world;
+    const connection = this.#connections.get(to);
+    if (connection === undefined) return;
+    this.#connections.delete(to);
+    if (prng.chance(50)) connection.strayUntilUs = nowUs + prng.below(5000);
     this.#whenRunning(this.start, () => {
       if (head !== undefined && this.head === head) head.onUnreachable(replicaOf(to), false);
     });

@@ -26,6 +26,8 @@ export type Connection = {
   /** The machine of the head lost power: what it sent last was not on its way yet. */
   isLost: boolean;
   answersAtUs: number;
+  /** What is still on its way arrives no earlier: the connection was given up, and its bytes are late. */
+  strayUntilUs: number;
 };
 
 export class SimNetwork {
@@ -60,6 +62,7 @@ export class SimNetwork {
           latePercent: this.#world.prng.chance(this.slowPercent) ? 40 : LATE_PERCENT,
           answersAtUs: 0,
           isLost: false,
+          strayUntilUs: 0,
         });
       } else {
         onDone('refused');
@@ -69,19 +72,19 @@ export class SimNetwork {
 
   /** Runs `deliver` when the request arrives at the other end. */
   toReplica(connection: Connection, deliver: () => void): void {
-    const atUs =
-      this.#world.nowUs + this.#delay(connection.from, connection.to, connection.latePercent);
+    const { from, to, latePercent } = connection;
+    const atUs = this.#world.nowUs + this.#delay(from, to, latePercent);
     connection.requestsAtUs = Math.max(connection.requestsAtUs, atUs);
-    this.#deliver(connection.from * 16 + connection.to, connection.requestsAtUs, () => {
+    this.#deliver({ connection, link: from * 16 + to, atUs: connection.requestsAtUs }, () => {
       if (!connection.isLost) deliver();
     });
   }
 
   toHead(connection: Connection, deliver: () => void): void {
-    const atUs =
-      this.#world.nowUs + this.#delay(connection.to, connection.from, connection.latePercent);
+    const { from, to, latePercent } = connection;
+    const atUs = this.#world.nowUs + this.#delay(to, from, latePercent);
     connection.answersAtUs = Math.max(connection.answersAtUs, atUs);
-    this.#deliver(connection.to * 16 + connection.from, connection.answersAtUs, deliver);
+    this.#deliver({ connection, link: to * 16 + from, atUs: connection.answersAtUs }, deliver);
   }
 
   cut(from: number, to: number): void {
@@ -100,9 +103,17 @@ export class SimNetwork {
     return this.#cut.has(from * 16 + to);
   }
 
-  #deliver(link: number, atUs: number, deliver: () => void): void {
-    this.#world.schedule(atUs - this.#world.nowUs, () => {
-      if (this.#cut.has(link)) this.#held.push({ link, run: deliver });
+  #deliver(
+    at: { readonly connection: Connection; readonly link: number; readonly atUs: number },
+    deliver: () => void,
+  ): void {
+    const { connection, link, atUs } = at;
+    const world = this.#world;
+    world.schedule(atUs - world.nowUs, () => {
+      const { strayUntilUs } = connection;
+      if (strayUntilUs > world.nowUs)
+        this.#deliver({ connection, link, atUs: strayUntilUs }, deliver);
+      else if (this.#cut.has(link)) this.#held.push({ link, run: deliver });
       else deliver();
     });
   }

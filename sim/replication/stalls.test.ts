@@ -143,3 +143,25 @@ test('a session that stands still for its limit ends: all its requests fail, and
   await world.run(() => cluster.serving !== undefined && cluster.client !== client, 'it serves');
   assert.notEqual(store.record.attachment?.attachId, attachId);
 });
+
+test('a replica that is back takes the place of a member that is gone, where S would be too small without', async () => {
+  const world = new World(2);
+  const cluster = new Cluster(world, OPTIONS);
+  const { engines, store } = cluster;
+  const isS = (...replicas: string[]): boolean =>
+    [...store.record.members.keys()].toSorted().join() === replicas.join();
+  await world.run(() => cluster.serving !== undefined, 'the volume is served');
+  cluster.kill(engines[2]!);
+  await world.run(() => isS('r0', 'r1'), 'one is lost');
+  await world.sleep(300_000);
+  cluster.kill(engines[1]!);
+  await world.sleep(2_000_000);
+  assert.ok(isS('r0', 'r1'));
+  engines[2]!.startProcess();
+  await world.run(() => isS('r0', 'r2'), 'the other one takes its place');
+  cluster.longestGapUs = 0;
+  await world.sleep(1_000_000);
+  assert.ok(cluster.longestGapUs > 0, 'I/O goes on');
+  engines[1]!.startProcess();
+  await world.run(() => isS('r0', 'r1', 'r2'), 'all are members again');
+});

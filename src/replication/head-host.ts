@@ -18,6 +18,7 @@ export type HeadEvent =
   | 'rebuild given up'
   | 'member joined'
   | 'member replaced'
+  | 'gone member replaced'
   | 'failed member leaves'
   | 'refusal copied to all'
   | 'copy repaired'

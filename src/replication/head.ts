@@ -137,7 +137,9 @@ export class Head {
 
   /** Starts to make `replica`, which is not in S, equal and a member: in place of `replaced`, if that is one then. */
   rebuild(replica: ReplicaId, replaced?: ReplicaId): void {
-    if (this.state !== 'serving' || this.changer.known.members.has(replica)) return;
+    if (this.changer.known.members.has(replica)) return;
+    if (this.stalled !== undefined) this.#opening.addSpare(replica);
+    if (this.state !== 'serving' || this.stalled !== undefined) return;
     if (this.#rebuilds.some((each) => each.replica === replica)) return;
     this.host.onEvent('rebuild begun');
     this.#rebuilds.push(new Rebuild(this, this.members.add(replica), replaced));
@@ -365,10 +367,11 @@ export class Head {
     if (this.isOver) return;
     if (this.isRecorded) {
       this.#earlier.clear();
+      const { known, pending } = this.changer;
       for (const member of this.members.all()) {
-        if (!this.changer.known.members.has(member.replica) && !member.isTarget) {
-          this.members.remove(member);
-        }
+        const { replica } = member;
+        const isUsed = known.members.has(replica) || pending?.members.has(replica);
+        if (isUsed !== true && !member.isTarget) this.members.remove(member);
       }
     }
     this.updateNeeded();

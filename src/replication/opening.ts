@@ -4,6 +4,7 @@
  */
 
 import { EIO } from '../model/errno.ts';
+import { fill } from './fill.ts';
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
 import { type Life, type ReplicaId, fewest, withMembers } from './record.ts';
@@ -17,6 +18,7 @@ type Phase =
   | 'idle'
   | 'failed'
   | 'sessions'
+  | 'filling'
   | 'shrinking'
   | 'recording'
   | 'equalising'
@@ -31,8 +33,20 @@ export class Opening {
   /** Seats of members that are right, the first before the others. */
   #sources: number[] = [];
 
+  /** Replicas outside S that may take the places of members that are gone. */
+  readonly #spares = new Set<ReplicaId>();
+
   constructor(head: Head) {
     this.#head = head;
+  }
+
+  /** Where S is too small to go on, `replica` may take the place of a member that is gone. */
+  addSpare(replica: ReplicaId): void {
+    if (this.#spares.has(replica)) return;
+    this.#spares.add(replica);
+    const { members, changer } = this.#head;
+    if (this.#phase === 'idle') this.#head.reopen();
+    else members.reach(members.add(replica), changer.known);
   }
 
   begin(): void {
@@ -40,7 +54,7 @@ export class Opening {
     this.#phase = 'sessions';
     this.#round++;
     this.#sinceMs = host.now();
-    for (const replica of changer.known.members.keys()) {
+    for (const replica of [...changer.known.members.keys(), ...this.#spares]) {
       members.reach(members.add(replica), changer.known);
     }
   }
@@ -50,13 +64,20 @@ export class Opening {
     if (this.#head.changer.pending !== undefined) return;
     if (this.#phase === 'failed') this.#retry();
     else if (this.#phase === 'sessions') this.#gather();
+    // A member is back: then nobody has to take its place.
+    else if (
+      this.#phase === 'filling' &&
+      this.#reached().length >= fewest(this.#head.changer.known)
+    )
+      this.#fail();
     else if (this.#phase === 'recording' && this.#head.isRecorded) this.#collectMarks();
     else if (this.#phase === 'confirming' && this.#head.isRecorded) this.#serve();
   }
 
   onClosed(member: Member): void {
     if (this.#phase === 'idle' || this.#phase === 'sessions') return;
-    if (this.#head.changer.known.members.has(member.replica)) this.#fail();
+    const isMember = this.#head.changer.known.members.has(member.replica);
+    if (isMember || this.#phase === 'filling') this.#fail();
   }
 
   #fail(): void {
@@ -70,19 +91,27 @@ export class Opening {
     if (this.#head.host.now() - this.#sinceMs >= RETRY_MS) this.begin();
   }
 
+  #reached(): Member[] {
+    const { changer, members } = this.#head;
+    return [...changer.known.members.keys()].flatMap((replica) => {
+      const member = members.find(replica);
+      return member?.isOpen === true ? [member] : [];
+    });
+  }
+
   #gather(): void {
     const head = this.#head;
     const { known } = head.changer;
-    const all = [...known.members.keys()].map((replica) => head.members.add(replica));
-    const reached = all.filter((member) => member.isOpen);
-    const isComplete = reached.length === all.length;
+    const reached = this.#reached();
+    const isComplete = reached.length === known.members.size;
     if (!isComplete && head.host.now() - this.#sinceMs < REACH_MS) return;
+    const intact = reached.filter((member) => member.life === known.members.get(member.replica));
     const least = fewest(known);
     if (reached.length < least) {
       head.stall(`${reached.length} of at least ${least} in-sync replicas are reached`);
+      this.#fillUp(reached, intact);
       return;
     }
-    const intact = reached.filter((member) => member.life === known.members.get(member.replica));
     if (intact.length === 0 && head.clientLives) {
       head.stalled =
         'every in-sync replica that is reached lost power, and the client of before lives';
@@ -90,9 +119,7 @@ export class Opening {
       return;
     }
     const candidates = intact.length > 0 ? intact : reached;
-    this.#sources = candidates
-      .toSorted((a, b) => Number(b.replica === head.local) - Number(a.replica === head.local))
-      .map((member) => member.seat);
+    this.#sources = this.#inOrder(candidates);
     if (isComplete) {
       this.#record();
       return;
@@ -102,6 +129,53 @@ export class Opening {
     const replicas = reached.map((member) => member.replica);
     head.transact(withMembers(known, replicas, { writer: head.host.newWriter() }), () => {
       head.host.onEvent('member left out');
+      if (round === this.#round) this.#record();
+    });
+  }
+
+  /** The replica beside the head before others. */
+  #inOrder(members: readonly Member[]): number[] {
+    const isLocal = ({ replica }: Member): number => Number(replica === this.#head.local);
+    return members.toSorted((a, b) => isLocal(b) - isLocal(a)).map(({ seat }) => seat);
+  }
+
+  /** Too few are reached: with spares that are made equal to an intact one of them there may be enough. */
+  #fillUp(reached: readonly Member[], intact: readonly Member[]): void {
+    const head = this.#head;
+    const { known } = head.changer;
+    const lacking = fewest(known) - reached.length;
+    const targets = [...this.#spares].flatMap((replica) => {
+      const member = head.members.find(replica);
+      return member?.isOpen === true && !known.members.has(replica) ? [member] : [];
+    });
+    if (intact.length === 0 || targets.length < lacking) return;
+    targets.length = lacking;
+    this.#phase = 'filling';
+    this.#sources = this.#inOrder(intact);
+    const seats = reached.reduce((all, { seat }) => all | seat, 0);
+    const plan = { sources: this.#sources, reached: seats, targets };
+    fill(
+      head,
+      plan,
+      this.#then(() => this.#replace([...reached, ...targets])),
+    );
+  }
+
+  /** Those that are gone leave S, and those that are equal join it. */
+  #replace(next: readonly Member[]): void {
+    const head = this.#head;
+    const { known } = head.changer;
+    const lives = new Map(
+      next
+        .filter(({ replica }) => !known.members.has(replica))
+        .map(({ replica, life }) => [replica, life]),
+    );
+    const replicas = next.map(({ replica }) => replica);
+    const writer = head.host.newWriter();
+    const round = this.#round;
+    this.#phase = 'shrinking';
+    head.transact(withMembers(known, replicas, { writer, lives }), () => {
+      head.host.onEvent('gone member replaced');
       if (round === this.#round) this.#record();
     });
   }
@@ -182,6 +256,7 @@ export class Opening {
 
   #serve(): void {
     this.#phase = 'idle';
+    this.#spares.clear();
     this.#head.serve();
   }
 

@@ -5,6 +5,7 @@
 
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
+import { epochOf, missedExtents } from './missed-extents.ts';
 import { EXTENT_BYTES, type SurveyEntry } from './messages.ts';
 import { type ReplicaId, withMembers } from './record.ts';
 
@@ -108,33 +109,14 @@ export class Rebuild {
         if (errno !== 0 || (source & path.memberSeats) === 0) this.abort();
         else {
           const ours = surveys.get(source) ?? [];
-          this.#copy(this.#missed(ours, surveys.get(this.#member.seat) ?? []));
+          const theirs = surveys.get(this.#member.seat) ?? [];
+          const end = Math.ceil(this.#sizeBytes / EXTENT_BYTES);
+          const { lineage } = this.#head.changer.known;
+          const missed = missedExtents(ours, theirs, epochOf(this.#member.base, lineage));
+          this.#copy(missed.filter((extent) => extent < end));
         }
       },
     });
-  }
-
-  /** Extents in which the target may differ from S. */
-  #missed(ours: readonly SurveyEntry[], theirs: readonly SurveyEntry[]): number[] {
-    const { base } = this.#member;
-    const epoch = base?.lineage === this.#head.changer.known.lineage ? base.epoch : undefined;
-    const byExtent = new Map(theirs.map((entry) => [entry.extent, entry]));
-    const missed = new Set<number>();
-    for (const entry of ours) {
-      const their = byExtent.get(entry.extent);
-      if (epoch === undefined || entry.stamp > epoch || their?.dataMask !== entry.dataMask) {
-        missed.add(entry.extent);
-      }
-      if (their !== undefined && their.dataMask !== entry.dataMask) missed.add(entry.extent);
-    }
-    const known = new Set(ours.map((entry) => entry.extent));
-    for (const entry of theirs) {
-      // What is marked there has the epoch of its session, which is after its base.
-      const isSuspect = epoch === undefined || entry.stamp > epoch;
-      if (isSuspect || !known.has(entry.extent)) missed.add(entry.extent);
-    }
-    const end = Math.ceil(this.#sizeBytes / EXTENT_BYTES);
-    return [...missed].filter((extent) => extent < end).toSorted((a, b) => a - b);
   }
 
   #copy(extents: readonly number[]): void {

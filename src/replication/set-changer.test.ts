@@ -66,6 +66,13 @@ test('a record of another writer ends it, also at the epoch that was wanted', ()
   assert.equal(made.known, CLAIMED);
 });
 
+test('a record that is gone ends it: the volume was deleted', () => {
+  const { made, seen } = changer();
+  made.submit(SHRUNK);
+  made.onOutcome('shrink', { kind: 'conflict', record: undefined });
+  assert.deepEqual(seen, ['overtaken by undefined']);
+});
+
 test('outcomes of an earlier transaction say nothing of the present one', () => {
   const { made, seen } = changer();
   made.submit(SHRUNK);
