@@ -72,4 +72,14 @@ export const CARE_FLAWS: readonly Flaw[] = [
       ),
     ],
   },
+  {
+    name: 'a replica that the set change under way adds is forgotten',
+    patches: [
+      patch(
+        'head.ts',
+        'known.members.has(replica) || pending?.members.has(replica);',
+        'known.members.has(replica);',
+      ),
+    ],
+  },
 ];
