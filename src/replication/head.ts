@@ -42,7 +42,7 @@ export class Head {
   clientLives: boolean;
   readonly local: ReplicaId | undefined;
   readonly #opening = new Opening(this);
-  readonly #rebuilds: Rebuild[] = [];
+  readonly rebuilding: Rebuild[] = [];
   state: HeadState = 'claiming';
   /** Called with the next commit of this head's. */
   #onCommitted: (() => void) | undefined;
@@ -140,13 +140,9 @@ export class Head {
     if (this.changer.known.members.has(replica)) return;
     if (this.stalled !== undefined) this.#opening.addSpare(replica);
     if (this.state !== 'serving' || this.stalled !== undefined) return;
-    if (this.#rebuilds.some((each) => each.replica === replica)) return;
+    if (this.rebuilding.some((each) => each.replica === replica)) return;
     this.host.onEvent('rebuild begun');
-    this.#rebuilds.push(new Rebuild(this, this.members.add(replica), replaced));
-  }
-
-  get rebuilding(): readonly Rebuild[] {
-    return this.#rebuilds;
+    this.rebuilding.push(new Rebuild(this, this.members.add(replica), replaced));
   }
 
   onConnected(replica: ReplicaId): void {
@@ -204,7 +200,7 @@ export class Head {
     if (silent !== undefined) this.members.suspect(silent);
     this.path.review();
     this.review();
-    for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
+    for (const rebuild of this.rebuilding.slice()) rebuild.advance();
     this.#marks.tick();
     this.#growth.advance();
     this.#minimum.advance();
@@ -246,7 +242,7 @@ export class Head {
 
   #stop(state: 'giving up' | 'ended'): void {
     this.state = state;
-    for (const rebuild of this.#rebuilds.splice(0)) rebuild.abort();
+    for (const rebuild of this.rebuilding.splice(0)) rebuild.abort();
     this.path.stop();
   }
 
@@ -260,7 +256,7 @@ export class Head {
   reopen(): void {
     if (this.path.isServing) this.host.onEvent('members opened anew');
     if (this.state !== 'detaching') this.state = 'opening';
-    for (const rebuild of this.#rebuilds.splice(0)) rebuild.abort();
+    for (const rebuild of this.rebuilding.splice(0)) rebuild.abort();
     this.path.suspend();
     this.#marks.reset();
     this.updateNeeded();
@@ -305,15 +301,15 @@ export class Head {
   }
 
   removeRebuild(rebuild: Rebuild): void {
-    const at = this.#rebuilds.indexOf(rebuild);
-    if (at >= 0) this.#rebuilds.splice(at, 1);
+    const at = this.rebuilding.indexOf(rebuild);
+    if (at >= 0) this.rebuilding.splice(at, 1);
   }
 
   #onOpened(member: Member): void {
     const { known, pending } = this.changer;
     const registered = known.members.get(member.replica) ?? pending?.members.get(member.replica);
     if (member.isTarget && registered === undefined) {
-      this.#rebuilds.find((each) => each.replica === member.replica)?.onOpened();
+      this.rebuilding.find((each) => each.replica === member.replica)?.onOpened();
       return;
     }
     if (this.path.isServing) {
@@ -331,7 +327,7 @@ export class Head {
   #onClosed(member: Member): void {
     this.path.onClosed(member);
     if (member.isTarget) {
-      this.#rebuilds.find((each) => each.replica === member.replica)?.abort();
+      this.rebuilding.find((each) => each.replica === member.replica)?.abort();
       this.path.review();
     }
     this.#opening.onClosed(member);
@@ -377,7 +373,7 @@ export class Head {
     this.updateNeeded();
     this.path.review();
     this.#opening.advance();
-    for (const rebuild of this.#rebuilds.slice()) rebuild.advance();
+    for (const rebuild of this.rebuilding.slice()) rebuild.advance();
     this.review();
   }
 
