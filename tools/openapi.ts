@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { MadeLog } from '../src/attacher/made-log.ts';
 import { ReplicaChanges } from '../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../src/control/docker/plugins.ts';
+import { NodeRegistry } from '../src/control/cluster/node-registry.ts';
 import { Drives } from '../src/control/drives.ts';
 import { installationAt } from '../src/control/installation.ts';
 import { Explainer } from '../src/control/explainer.ts';
@@ -87,6 +88,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     plugins: new VolumePlugins(parts, { volumes, directory }),
     trash: new Trash(parts, volumes.dataOf),
     replicaChanges: new ReplicaChanges(parts, undefined),
+    nodes: new NodeRegistry(parts),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),

@@ -19,6 +19,7 @@ import { addEventCommands } from './commands/events.ts';
 import { addExplainCommands } from './commands/explain.ts';
 import { addInstallCommand } from './commands/install.ts';
 import { addInstallationCommands } from './commands/installation.ts';
+import { addNodeCommands } from './commands/node.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addStoreCommands } from './commands/store.ts';
 import { addTrashCommands } from './commands/trash.ts';
@@ -46,6 +47,7 @@ export function newProgram(): Command {
   addInstallCommand(program);
   addDriveCommands(program);
   addVolumeCommands(program);
+  addNodeCommands(program);
   addEventCommands(program);
   addExplainCommands(program);
   addDoctorCommand(program);

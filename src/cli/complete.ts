@@ -153,10 +153,11 @@ async function valuesOf(
 /** Commands whose first argument is a name that there is not yet. */
 const NEW_NAMES: readonly string[] = ['volume create', 'drive add'];
 
-type Kind = 'volumes' | 'drives' | 'operations' | 'trash';
+type Kind = 'volumes' | 'drives' | 'nodes' | 'operations' | 'trash';
 const KIND_OF_GROUP: Readonly<Record<string, Kind>> = {
   volume: 'volumes',
   drive: 'drives',
+  node: 'nodes',
   operation: 'operations',
   trash: 'trash',
 };

@@ -15,6 +15,7 @@ import { Turnstile } from '../lib/turnstile.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { ReplicaChanges } from './cluster/replica-changes.ts';
+import { NodeRegistry } from './cluster/node-registry.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
 import { type Installation, installationAt, makeDirectories } from './installation.ts';
@@ -86,6 +87,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     volumes,
     trash,
     replicaChanges: new ReplicaChanges(parts, cluster?.nodes),
+    nodes: new NodeRegistry(parts, cluster?.nodes),
     plugins,
     metrics: new Metrics(parts, { version: packageVersion(), watch }),
     explainer: new Explainer(parts, { volumes, usage }),
@@ -107,17 +109,14 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await reconciler.run();
   status.settled = true;
   tellServiceManager('READY=1');
-  usage.start();
-  health.start();
-  space.start();
+  const keepers = [space, usage, health];
+  for (const keeper of keepers) keeper.start();
   await ended;
   reconciler.stop();
   await plugins.close();
   await rest.close();
   tcp.stop();
-  await space.stop();
-  await usage.stop();
-  await health.stop();
+  for (const keeper of keepers) await keeper.stop();
   await cluster?.stop();
   parts.engine.close();
   parts.attacher.close();

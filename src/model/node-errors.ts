@@ -11,6 +11,19 @@ export const NODE = {
       wayOut: 'docs/cluster.md has what a node keeps of itself ("One node on disk")',
     },
   ),
+  NODE_NOT_FOUND: row(404, 'never', 'There is no node "{node}" in the cluster{hint}'),
+  NODE_LIVES: row(409, 'later', 'Cannot take node "{node}" out of the cluster: it lives', {
+    wayOut: 'Drain it (holdfast node drain {node}), and end it when it is empty',
+  }),
+  NODE_IN_USE: row(
+    409,
+    'later',
+    'Cannot take node "{node}" out of the cluster: volumes {volumes} have replicas there, or are attached there',
+    {
+      wayOut:
+        'What has replicas elsewhere gets new ones by itself; attach elsewhere what is attached there (holdfast volume attach NAME --force), remove the others',
+    },
+  ),
   DRIVE_ELSEWHERE: row(409, 'never', 'Drive "{drive}" is of node "{node}"', {
     wayOut: 'Ask that node (--node {node})',
   }),

@@ -7,6 +7,7 @@ import { LineServer } from '../../src/attacher/line-server.ts';
 import { MadeLog } from '../../src/attacher/made-log.ts';
 import { ReplicaChanges } from '../../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../../src/control/docker/plugins.ts';
+import { NodeRegistry } from '../../src/control/cluster/node-registry.ts';
 import { Drives } from '../../src/control/drives.ts';
 import {
   type Installation,
@@ -245,6 +246,7 @@ function openApp(
     progress: parts.progress,
     trash: new Trash(parts, uses.volumes.dataOf),
     replicaChanges: new ReplicaChanges(parts, undefined),
+    nodes: new NodeRegistry(parts),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '0', watch: new ProcessWatch(() => undefined) }),

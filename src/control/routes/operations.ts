@@ -16,8 +16,9 @@ import { volumeView } from './volumes.ts';
 export async function outcomeOf(parts: RestParts, operation: OperationRecord): Promise<object> {
   const { kind, target, startedAtMs, count = 0 } = operation;
   const name = target.slice(target.indexOf('/') + 1);
-  if (kind === 'drive.remove' || kind === 'trash.purge') return { removed: true };
+  if (['drive.remove', 'trash.purge', 'node.remove'].includes(kind)) return { removed: true };
   if (kind === 'settings.change') return viewSettings(await parts.records.settings());
+  if (kind === 'node.change') return parts.nodes.get(name);
   if (kind === 'trash.empty') return { purged: count };
   if (kind === 'volume.remove') {
     const trash = await parts.records.trash();

@@ -1,0 +1,55 @@
+/** Routes of the nodes of a cluster. */
+
+import { Type } from 'typebox';
+
+import { Node, NodeChangeBody } from '../node-schemas.ts';
+import type { App, RestParts } from '../rest.ts';
+import { NameParams, Removed, problems } from '../schemas.ts';
+
+/** Adds them to the API. */
+export function nodeRoutes(app: App, { nodes }: RestParts): void {
+  app.get(
+    '/v1/nodes',
+    {
+      schema: {
+        summary: 'Lists the nodes of the cluster; none on a single machine',
+        response: { 200: Type.Array(Node), ...problems },
+      },
+    },
+    () => nodes.list(),
+  );
+  app.get(
+    '/v1/nodes/:name',
+    {
+      schema: {
+        summary: 'Shows a node',
+        params: NameParams,
+        response: { 200: Node, ...problems },
+      },
+    },
+    ({ params }) => nodes.get(params.name),
+  );
+  app.patch(
+    '/v1/nodes/:name',
+    {
+      schema: {
+        summary: 'Labels a node; takes it out of service, or back',
+        params: NameParams,
+        body: NodeChangeBody,
+        response: { 200: Node, ...problems },
+      },
+    },
+    ({ params, body }) => nodes.change(params.name, body),
+  );
+  app.delete(
+    '/v1/nodes/:name',
+    {
+      schema: {
+        summary: 'Takes a node that is gone out of the cluster, with its drives',
+        params: NameParams,
+        response: { 200: Removed, ...problems },
+      },
+    },
+    async ({ params }) => ({ removed: await nodes.remove(params.name) }),
+  );
+}

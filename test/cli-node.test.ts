@@ -1,0 +1,98 @@
+/** The commands for nodes, as their help has them, on the API with a cluster's records. */
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { cliMain, newProgram } from '../src/cli/cli-main.ts';
+import type { NodeView } from '../src/control/node-schemas.ts';
+import { RestDouble } from './rigs/rest-double.ts';
+
+let double: RestDouble;
+// Each run of a command listens for its errors.
+for (const stream of [process.stdout, process.stderr]) stream.setMaxListeners(100);
+
+before(async () => {
+  double = await RestDouble.start();
+  await double.app.listen({ path: double.installation.apiSocket });
+  const node = (name: string, zone: string) => ({
+    key: `node/${name}`,
+    record: {
+      name,
+      labels: { region: '', zone, rack: '' },
+      service: 'open',
+      peer: { host: '127.0.0.1', port: 7171 },
+      bootId: 'boot',
+      engine: { instance: 'x', start: 1 },
+      createdAtMs: 0,
+    },
+  });
+  await double.records.change({ puts: [node('a', 'a'), node('b', 'b')] });
+});
+after(() => double.close());
+
+/** Runs a command. What it printed, its exit code first. */
+async function run(words: string): Promise<{ readonly code: number; readonly out: string }> {
+  let out = '';
+  const write = process.stdout.write.bind(process.stdout);
+  process.stdout.write = (text: string | Uint8Array) => {
+    // The test runner tells of tests by bytes.
+    if (typeof text !== 'string') return write(text);
+    out += text;
+    return true;
+  };
+  try {
+    const data = ['--data', double.installation.directory];
+    return { code: await cliMain([...words.split(' '), ...data]), out };
+  } finally {
+    process.stdout.write = write;
+  }
+}
+
+/** The example in a command's help, without the program's name. */
+function exampleOf(words: string): string {
+  let help = '';
+  let command = newProgram();
+  for (const word of words.split(' ')) {
+    const child = command.commands.find((each) => each.name() === word);
+    assert.ok(child !== undefined, words);
+    command = child;
+  }
+  command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+  return /^ {2}holdfast (.*)$/m.exec(help)?.[1] ?? '';
+}
+
+test('every example of a node command runs, for people and as JSON', async () => {
+  const expected: readonly (readonly [words: string, text: RegExp])[] = [
+    ['node ls', /^b +up +open +zone b/m],
+    ['node inspect', /^zone +b$/m],
+    ['node label', /^rack +r12$/m],
+    ['node cordon', /Node "b" gets nothing new/],
+    ['node uncordon', /Node "b" is in service/],
+    ['node drain', /Node "b" drains: 0 replicas are to leave it/],
+    ['node maintenance on', /Node "b" may be away/],
+    ['node maintenance off', /Node "b" is in service/],
+  ];
+  for (const [words, text] of expected) {
+    const example = exampleOf(words);
+    assert.ok(example.startsWith(words), example);
+    const shown = await run(example);
+    assert.equal(shown.code, 0, example);
+    assert.match(shown.out, text);
+    const json = await run(`${example} --output json`);
+    assert.equal(typeof JSON.parse(json.out), 'object', example);
+  }
+  assert.equal((await run('node cordon b')).code, 0);
+  const [, b] = JSON.parse((await run('node ls --output json')).out) as NodeView[];
+  assert.deepEqual(
+    [b?.service, b?.labels],
+    ['cordoned', { region: '', zone: 'east', rack: 'r12' }],
+  );
+  assert.match((await run(exampleOf('node rm'))).out, /Node "b" is out of the cluster/);
+  assert.match((await run('node rm b --yes')).out, /There was no node "b"/);
+});
+
+test('what cannot be done of a node is refused', async () => {
+  assert.equal((await run('node inspect nobody')).code, 1);
+  assert.equal((await run('node label a floor=3')).code, 2);
+  assert.equal((await run('node label a zone=a/b')).code, 2);
+});
