@@ -41,11 +41,14 @@ test('a volume has a replica on each node, and is attached on one', async () => 
     sizeBytes: 16 * MIB,
     replicas: { count: 3, spread: { level: 'zone', isHard: true } },
   });
-  assert.deepEqual(made.replicas.map(({ node, drive, state }) => [node, drive, state]).toSorted(), [
-    ['a', 'drive-a', 'synced'],
-    ['b', 'drive-b', 'synced'],
-    ['c', 'drive-c', 'synced'],
-  ]);
+  assert.deepEqual(
+    new Map(made.replicas.map(({ drive, state }) => [drive, state])),
+    new Map([
+      ['drive-a', 'synced'],
+      ['drive-b', 'synced'],
+      ['drive-c', 'synced'],
+    ]),
+  );
   const client = await attach('a');
   await client.write(0, block(1));
   assert.deepEqual(await client.read(0, 8192), Buffer.concat([block(1), block(0)]));
