@@ -6,6 +6,7 @@ import { EngineCluster } from '../../test/rigs/engine-cluster.ts';
 import { RecordKeeper } from '../../test/rigs/record-keeper.ts';
 import type { Target } from '../lib/fio.ts';
 import { field } from '../lib/json.ts';
+import { waitFor } from '../lib/processes.ts';
 import type { RigFolder } from '../lib/rig.ts';
 import type { Server } from '../lib/server.ts';
 import { driveSizeBytes } from './holdfast.ts';
@@ -14,6 +15,7 @@ const ALL_FUA = {
   NODE_OPTIONS: `--import=${new URL('../../test/hooks/load.mjs', import.meta.url).href}`,
   HOLDFAST_TEST_HOOKS: 'all-fua',
 };
+const REBUILD_MS_MAX = 120_000;
 const VOLUME = { uuid: 'e0'.repeat(16), attachId: 'a7'.repeat(16) };
 
 export type ThreeEnginesOptions = {
@@ -31,6 +33,8 @@ export class ThreeEngines implements Server {
   readonly #drives: string;
   #cluster: EngineCluster | undefined;
   #keeper: RecordKeeper | undefined;
+  /** Of the record when it was last whole: a member that is lost, or back, changes it. */
+  #epoch = 0;
 
   constructor(folder: RigFolder, options: ThreeEnginesOptions) {
     this.#folder = folder;
@@ -65,6 +69,27 @@ export class ThreeEngines implements Server {
     const [first] = cluster.members;
     const socket = await this.#keeper.serve(first!.engine, first!.replica, cluster.places);
     return { kind: 'nbd', uri: `nbd+unix:///${VOLUME.attachId}?socket=${socket}`, sizeBytes };
+  }
+
+  /** Whether all three replicas have been in S since the last call. If not, it waits until they are again. */
+  async wasWhole(): Promise<boolean> {
+    const keeper = this.#keeper;
+    const [head, ...others] = this.#cluster?.members ?? [];
+    if (keeper === undefined || head === undefined) return false;
+    const isWhole = (): boolean => keeper.record.members.length === others.length + 1;
+    const ask = async (): Promise<boolean> => {
+      if (isWhole()) return true;
+      // A head that is busy with its set forgets the wish.
+      for (const { replica, node } of others) {
+        await head.engine.call('head.rebuild', { uuid: VOLUME.uuid, replica, node });
+      }
+      return false;
+    };
+    await waitFor('all replicas are in S', ask, { timeoutMs: REBUILD_MS_MAX, everyMs: 250 });
+    const { epoch } = keeper.record;
+    const wasWhole = epoch === this.#epoch;
+    this.#epoch = epoch;
+    return wasWhole;
   }
 
   pids(): readonly number[] {
