@@ -72,7 +72,7 @@ async function main(): Promise<number> {
     await installation.command(['up', '--detach', '--sparse', '--drive-size', DRIVE_SIZE]);
     // A drive's table has 8,192 volumes at most.
     await installation.command(['drive', 'add', 'second', '--sparse', '--size', DRIVE_SIZE]);
-    const api = new ApiClient(installationAt(installation.dataFolder));
+    const api = new ApiClient([installationAt(installation.dataFolder)]);
     const control = await controlPid(api);
     await cycle(api, { cycles, note });
     note(

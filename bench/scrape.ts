@@ -54,7 +54,7 @@ async function main(): Promise<number> {
   try {
     await installation.command(['up', '--detach', '--sparse', '--drive-size', '4GiB']);
     const { apiSocket, directory } = installationAt(installation.dataFolder);
-    const api = new ApiClient(installationAt(directory));
+    const api = new ApiClient([installationAt(directory)]);
     let made = 0;
     for (const count of VOLUME_COUNTS) {
       for (; made < count; made++) await use(api, `v${made}`);

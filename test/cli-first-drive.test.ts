@@ -64,7 +64,7 @@ function shapeOf(drives: unknown): Record<string, number> {
 test('Ctrl-C in the format of the first drive ends in order, and the next up has the drive', async () => {
   const child = rig.start(['up', '--drive-size', '1GiB']);
   const exit = once(child, 'exit');
-  const api = new ApiClient(installationAt(rig.data));
+  const api = new ApiClient([installationAt(rig.data)]);
   await until(async () => {
     const [drive] = await api.get<DriveView[]>('/v1/drives').catch(() => []);
     return (drive?.progress?.doneBytes ?? 0) > 0;

@@ -59,7 +59,7 @@ const plain = ({ text }: Terminal): string => stripVTControlCharacters(text);
 async function stopEngineIn(
   target: string,
 ): Promise<{ readonly id: string; readonly pid: number }> {
-  const api = new ApiClient(installationAt(rig.data));
+  const api = new ApiClient([installationAt(rig.data)]);
   let found: OperationView | undefined;
   await until(async () => {
     const operations = await api.get<OperationView[]>('/v1/operations?state=running');

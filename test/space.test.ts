@@ -22,7 +22,7 @@ let api: ApiClient;
 before(async () => {
   await sweepEarlierTests();
   await rig.json('up', '--detach', '--sparse', '--drive-size', '3GiB');
-  api = new ApiClient(installationAt(rig.data));
+  api = new ApiClient([installationAt(rig.data)]);
 });
 
 async function refused(words: readonly string[], says: RegExp): Promise<void> {

@@ -115,7 +115,7 @@ test('Ctrl-C ends the tour in order, whatever it is at', { skip }, async () => {
 /** A tour in its longest step, the format of the first drive. */
 async function startFormatting(): Promise<Run> {
   const run = startTour();
-  const api = new ApiClient(installationAt(folder));
+  const api = new ApiClient([installationAt(folder)]);
   await until(async () => {
     const [drive] = await api.get<DriveView[]>('/v1/drives').catch(() => []);
     return (drive?.progress?.doneBytes ?? 0) > 0;

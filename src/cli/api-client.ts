@@ -1,8 +1,12 @@
-/** Requests to the REST API of an installation: over its unix socket, or over TCP on loopback with its token. */
+/**
+ * Requests to the REST API of an installation: over its unix socket, or over TCP on loopback with its token. Of a cluster on this machine
+ * the first node that is there is asked.
+ */
 
 import type { IncomingMessage, RequestOptions } from 'node:http';
 
 import type { Installation } from '../control/installation.ts';
+import type { LocalCluster } from '../control/local-cluster.ts';
 import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import type { ProblemView } from '../control/schemas.ts';
 import { readSupervisor } from '../control/status.ts';
@@ -50,6 +54,8 @@ type Request = {
   readonly key?: string | undefined;
 };
 
+type Sent = Request & { readonly prefer?: string; readonly lastId?: string | undefined };
+
 /** Seconds after which a change is an operation to follow. */
 const WAIT_S = 1;
 /** Control answers within a second or two, but for changes that take longer: then it is asked whether it answers at all. */
@@ -59,16 +65,25 @@ const PROBE_MS = 5000;
 const WATCH_AGAIN_MS = 500;
 
 export class ApiClient {
-  readonly #installation: Installation;
+  readonly #installations: readonly [Installation, ...Installation[]];
+  /** What messages name. */
+  readonly #dataDir: string;
   readonly #tcp: TcpTarget | undefined;
   readonly #follow: Follow | undefined;
 
-  /** Without `follow` each request waits for its answer, however long that takes. */
+  /**
+   * Asks the first of `installations` whose control is there. Without `follow` each request waits for its answer, however long that takes.
+   */
   constructor(
-    installation: Installation,
-    options: { readonly tcp?: TcpTarget | undefined; readonly follow?: Follow } = {},
+    installations: readonly [Installation, ...Installation[]],
+    options: {
+      readonly tcp?: TcpTarget | undefined;
+      readonly follow?: Follow;
+      readonly cluster?: LocalCluster | undefined;
+    } = {},
   ) {
-    this.#installation = installation;
+    this.#installations = installations;
+    this.#dataDir = (options.cluster ?? installations[0]).directory;
     this.#tcp = options.tcp;
     this.#follow = options.follow;
   }
@@ -158,9 +173,19 @@ export class ApiClient {
     return read(await this.#respond({ ...request, ...(prefer === undefined ? {} : { prefer }) }));
   }
 
-  #respond(
-    request: Request & { readonly prefer?: string; readonly lastId?: string | undefined },
-  ): Promise<IncomingMessage> {
+  /** Nobody has seen a request whose connection was refused: the next node may take it. */
+  async #respond(request: Sent): Promise<IncomingMessage> {
+    for (const installation of this.#installations) {
+      try {
+        return await this.#send(request, installation);
+      } catch (error) {
+        if (!(error instanceof Refusal && error.code === 'INSTALLATION_DOWN')) throw error;
+      }
+    }
+    throw new Refusal('INSTALLATION_DOWN', { dataDir: this.#dataDir });
+  }
+
+  #send(request: Sent, installation: Installation): Promise<IncomingMessage> {
     const { method, path, body, key, prefer, lastId } = request;
     const sent = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
@@ -172,13 +197,13 @@ export class ApiClient {
       ...(this.#tcp?.token === undefined ? {} : { authorization: `Bearer ${this.#tcp.token}` }),
     };
     return new Promise((resolve, reject) => {
-      const options = { ...this.#where(), method, path, headers, timeout: SILENCE_MS };
+      const options = { ...this.#where(installation), method, path, headers, timeout: SILENCE_MS };
       let response: IncomingMessage | undefined;
       const call = http.request(options, (begun) => resolve((response = begun)));
       call.on('timeout', () => {
-        void this.#probe().then((answers) => {
+        void this.#probe(installation).then((answers) => {
           if (answers) call.setTimeout(SILENCE_MS);
-          else (response ?? call).destroy(this.#silent());
+          else (response ?? call).destroy(this.#silent(installation));
         });
       });
       call.on('error', (error) =>
@@ -188,16 +213,16 @@ export class ApiClient {
     });
   }
 
-  #where(): RequestOptions {
-    if (this.#tcp === undefined) return { socketPath: this.#installation.apiSocket };
+  #where({ apiSocket }: Installation): RequestOptions {
+    if (this.#tcp === undefined) return { socketPath: apiSocket };
     const { hostname, port } = this.#tcp.url;
     return { host: hostname.replaceAll(/^\[|\]$/g, ''), port };
   }
 
   /** Whether anything is answered at all. */
-  #probe(): Promise<boolean> {
+  #probe(installation: Installation): Promise<boolean> {
     return new Promise((resolve) => {
-      const options = { ...this.#where(), path: '/', agent: false, timeout: PROBE_MS };
+      const options = { ...this.#where(installation), path: '/', agent: false, timeout: PROBE_MS };
       const call = http.get(options, (response) => {
         response.resume();
         resolve(true);
@@ -208,20 +233,19 @@ export class ApiClient {
     });
   }
 
-  #silent(): Refusal {
+  #silent({ directory: dataDir, runDirectory }: Installation): Refusal {
     const silence = `for ${(SILENCE_MS + PROBE_MS) / 1000} s`;
     if (this.#tcp !== undefined) {
       const problem = `it took the request, and has been silent ${silence}`;
       return new Refusal('API_UNREACHABLE', { url: this.#tcp.url.origin, problem });
     }
-    const { directory: dataDir, runDirectory } = this.#installation;
     const pid = readSupervisor(runDirectory)?.processes['control']?.pid;
     const what = pid == null ? 'its control' : `its control, process ${pid},`;
     return new Refusal('CONTROL_SILENT', { dataDir, what, silence });
   }
 
   #unreachable({ message: problem }: Error): Refusal {
-    const { directory: dataDir } = this.#installation;
+    const dataDir = this.#dataDir;
     if (this.#tcp !== undefined) {
       return new Refusal('API_UNREACHABLE', { url: this.#tcp.url.origin, problem });
     }

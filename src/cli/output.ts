@@ -36,6 +36,17 @@ export function openOutput(kind: OutputKind): Output {
   };
 }
 
+/** Says of `node` what is said on the way; its result is a part of another. */
+export function saidOf(output: Output, node: string): Output {
+  return {
+    kind: output.kind,
+    result: () => undefined,
+    note: (text) => output.note(`Node ${node}: ${text}`),
+    // Several nodes would write over each other.
+    progress: () => undefined,
+  };
+}
+
 /** Where nothing else is said, columns go from the right; the first and the state stay. */
 export function table(
   headings: readonly (string | Column)[],

@@ -40,6 +40,8 @@ export function installationAt(directory: string): Installation {
 
 const FILES = ['state.db', 'store.json', 'engine.json', 'lock', 'api.json', 'token'] as const;
 const FOLDERS = ['drives', 'mnt', 'log', 'run'] as const;
+/** Of a node of a cluster. */
+const NODE_NAMES = ['node.json', 'node.json.new', 'tls'] as const;
 
 /** All that an installation has in DIR, for its removal. */
 export const INSTALLATION_NAMES: readonly string[] = [
@@ -54,6 +56,7 @@ export const INSTALLATION_NAMES: readonly string[] = [
   'api.json.new',
   'token.new',
   ...FOLDERS,
+  ...NODE_NAMES,
 ];
 
 /** Whether Holdfast was set up in `directory`. Throws INSTALLATION_FOREIGN where that cannot be told. */
@@ -63,6 +66,7 @@ export function isInstallation(directory: string): boolean {
       statsOf(path.join(directory, name))?.isFile() === true;
     if (['state.db', 'engine.json'].some(isFile)) return true;
     if (isFile('store.json') && isOwnStore(path.join(directory, 'store.json'))) return true;
+    if (isFile('node.json') && isOwnNode(path.join(directory, 'node.json'))) return true;
     // Others have files of that name too; ours has the supervisor's note.
     return isFile('lock') && isOwnLock(path.join(directory, 'lock'));
   });
@@ -70,6 +74,8 @@ export function isInstallation(directory: string): boolean {
 
 const isOwnStore = (file: string): boolean =>
   /"(owner|sqlite)":/.test(fs.readFileSync(file, 'utf8'));
+
+const isOwnNode = (file: string): boolean => fs.readFileSync(file, 'utf8').includes('"cluster":');
 
 const isOwnLock = (file: string): boolean => fs.readFileSync(file, 'utf8').startsWith('{"pid":');
 

@@ -188,6 +188,7 @@ export const UnmountQuery = Type.Object(
 export const Drive = Type.Object({
   name: Name,
   id: Type.String(),
+  node: Nullable(Type.String({ description: 'Of a cluster; else null' })),
   path: Type.String(),
   state: Type.String({
     description: 'adding, removing, open, read-only, faulted, closed or unknown',

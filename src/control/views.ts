@@ -27,6 +27,7 @@ export function viewDrive(
   return {
     name: record.name,
     id: record.id,
+    node: record.node ?? null,
     path: record.path,
     state: ready ? String(status?.['state'] ?? 'unknown') : record.state,
     reason: textOr(status?.['reason']),

@@ -13,6 +13,7 @@ export const NAME_LENGTH_MAX = 63;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const NODE_NAME = /^[a-z0-9-]{1,64}$/;
 const HEX_32 = /^[0-9a-f]{32}$/;
 
 /**
@@ -74,6 +75,10 @@ export function epoch(value: number): Epoch {
   if (!isEpoch(value)) throw new Refusal('INPUT_INVALID', { problem: `${value} is no epoch` });
   return value;
 }
+
+/** Whether a text can name a cluster, or a node of one: 1 to 64 of [a-z0-9-], as in its certificate. */
+export const isNodeName = (text: unknown): text is string =>
+  typeof text === 'string' && NODE_NAME.test(text);
 
 export const isUuid = (text: string): boolean => UUID.test(text);
 

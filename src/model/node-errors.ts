@@ -55,4 +55,9 @@ export const NODE = {
     'Cannot create volume "{volume}": node "{node}" did not make its replica on drive "{drive}": {problem}',
     { wayOut: 'holdfast node ls shows which nodes answer; try again' },
   ),
+  NODE_COUNTED: row(409, 'later', 'Cannot delete node "{node}": its cluster counts on it', {
+    wayOut:
+      'holdfast node drain {node} moves what it has, and holdfast node rm {node} takes it out once it is down',
+  }),
+  CLUSTER_INVALID: row(409, 'never', 'Cannot use the cluster of "{file}": {problem}'),
 } as const satisfies Record<string, ErrorRow>;

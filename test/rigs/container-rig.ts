@@ -22,7 +22,7 @@ export class ContainerRig {
   private constructor(cli: CliRig, sandbox: Sandbox) {
     this.cli = cli;
     this.sandbox = sandbox;
-    this.api = new ApiClient(installationAt(cli.data));
+    this.api = new ApiClient([installationAt(cli.data)]);
   }
 
   /** Starts Holdfast, with a volume plugin of that name. */

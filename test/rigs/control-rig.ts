@@ -52,10 +52,9 @@ export async function removeTestDirectory(directory: string): Promise<void> {
   for (const { source, path: at } of readMounts())
     if (source === TEST_MOUNT && at.startsWith(`${directory}/`)) execFileSync('umount', ['-l', at]);
   const left: unknown[] = [];
-  for (const data of fs.readdirSync(directory)) {
-    const run = path.join(directory, data, 'run');
-    if (!fs.existsSync(run)) continue;
-    const runDirectory = fs.realpathSync(run);
+  for (const run of fs.globSync(['*/run', '*/nodes/*/run'], { cwd: directory })) {
+    if (!fs.existsSync(path.join(directory, run))) continue;
+    const runDirectory = fs.realpathSync(path.join(directory, run));
     left.push(...(await sweepLeftovers(runDirectory, { scope: 'run' })).left);
     if (left.length === 0) fs.rmSync(runDirectory, { recursive: true, force: true });
   }
@@ -109,7 +108,7 @@ export class ControlRig {
   constructor() {
     this.installation = installationAt(path.join(this.directory, 'data'));
     makeDirectories(this.installation);
-    this.api = new ApiClient(this.installation);
+    this.api = new ApiClient([this.installation]);
     this.engine = new LineClient(this.installation.engineSocket, 'ENGINE_UNREACHABLE');
     this.attacher = new LineClient(this.installation.attacherSocket, 'ATTACHER_UNREACHABLE');
   }

@@ -44,13 +44,29 @@ async function endAll(context: Context): Promise<'ended' | 'idle'> {
   }
   const supervisor = await findSupervisor(context);
   if (supervisor === undefined) return undoDead(installation);
-  const [problem] = await release(context).catch((error: unknown) => {
+  const [problem] = await releaseUnlessSilent(context);
+  if (problem !== undefined)
+    throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
+  await endSupervisor(supervisor, installation);
+  const [role] = livingRoles(installation);
+  if (role !== undefined) throw unended(installation, `its ${role} outlived the supervisor`);
+  return 'ended';
+}
+
+/** Unmounts; resolves with what stands in the way. */
+export async function releaseUnlessSilent(context: Context): Promise<readonly string[]> {
+  return await release(context).catch((error: unknown) => {
     // One that is there may unmount yet: to end the rest under what is mounted would cut off what was not synced.
     if (error instanceof Refusal && error.code === 'CONTROL_SILENT') throw error;
     return [];
   });
-  if (problem !== undefined)
-    throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
+}
+
+/** Has a supervisor end what it started, and waits for it. */
+export async function endSupervisor(
+  supervisor: ProcessIdentity,
+  installation: Installation,
+): Promise<void> {
   askToEnd(supervisor, installation);
   const deadline = Date.now() + DOWN_MS_MAX;
   while (isAlive(supervisor)) {
@@ -60,9 +76,6 @@ async function endAll(context: Context): Promise<'ended' | 'idle'> {
     }
     await sleep(LOOK_MS);
   }
-  const [role] = livingRoles(installation);
-  if (role !== undefined) throw unended(installation, `its ${role} outlived the supervisor`);
-  return 'ended';
 }
 
 /** The supervisor, or a new one where it died and left processes: only that one can end them in order. Undefined where nothing runs. */
@@ -108,8 +121,17 @@ function unended({ directory }: Installation, problem: string): Refusal {
   return new Refusal('INSTALLATION_STOP', { dataDir: directory, problem });
 }
 
-/** {@link down}, said in words; where there is no installation, that is refused. */
-export async function downAndTell(context: Context): Promise<void> {
+/** {@link down}, said in words; where there is no installation, that is refused. `node`: of a cluster on this machine that one alone. */
+export async function downAndTell(context: Context, node: string | undefined): Promise<void> {
+  const { cluster, output } = context;
+  if (cluster !== undefined) {
+    const { downNodes } = await import('./nodes.ts');
+    const ended = await downNodes(context, cluster, node);
+    const what = node === undefined ? 'Holdfast' : `Node ${node}`;
+    const said = ended === 'ended' ? 'no longer runs' : 'does not run';
+    output.result({ down: true }, `${what} ${said} in "${cluster.directory}"`);
+    return;
+  }
   const { directory } = context.installation;
   if (!findInstallation(context.installation)) {
     const problem = 'there is no such directory';
@@ -117,5 +139,5 @@ export async function downAndTell(context: Context): Promise<void> {
   }
   const ended = await down(context);
   const text = ended === 'ended' ? 'no longer runs' : 'does not run';
-  context.output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
+  output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
 }

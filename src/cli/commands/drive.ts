@@ -100,15 +100,18 @@ function addGrowth(drive: Command): void {
 
 function listInWords(drives: readonly DriveView[]): string {
   const size = (bytes: number | null): string => (bytes === null ? '?' : formatSize(bytes));
+  const inCluster = drives.some(({ node }) => node !== null);
   const rows = drives.map((view) => [
     view.name,
+    ...(inCluster ? [view.node ?? ''] : []),
     size(view.sizeBytes),
     size(view.usedBytes),
     size(view.freeBytes),
     view.reason === null ? view.state : `${view.state}: ${view.reason}`,
     view.path,
   ]);
-  return table(['NAME', 'SIZE', 'USED', 'FREE', 'STATE', 'PATH'], rows);
+  const node = inCluster ? ['NODE'] : [];
+  return table(['NAME', ...node, 'SIZE', 'USED', 'FREE', 'STATE', 'PATH'], rows);
 }
 
 /** Adds a drive. */

@@ -55,8 +55,14 @@ export function addInstallCommand(program: Command): void {
 
 /** Writes, or with `remove` deletes. Again it changes nothing. Throws INSTALL_REFUSED, and has changed nothing. */
 async function install(context: Context, options: InstallOptions): Promise<void> {
-  const { installation, output } = context;
+  const { cluster, installation, output } = context;
   const { prefix, dryRun = false, remove = false } = options;
+  if (cluster !== undefined) {
+    throw new Refusal('INSTALL_REFUSED', {
+      problem: `"${cluster.directory}" is a cluster on one machine`,
+      way: 'Services are for one node: --data names its directory',
+    });
+  }
   if (!dryRun && prefix === undefined) refuseUnable();
   const pieces = piecesOf(installation, prefix);
   const changed = remove ? pieces.filter(isOwn) : missing(pieces);

@@ -5,6 +5,7 @@
 
 import { type Command, Option } from 'commander';
 
+import type { ChangeKind } from '../../control/changes.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { addYes } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
@@ -20,6 +21,10 @@ function addUp(program: Command): void {
     example: 'holdfast up --detach --drive-size 1GiB',
     isLocal: true,
   })
+    .option(
+      '--nodes <count>',
+      'a cluster of so many nodes on this machine, each in DIR/nodes/NAME and a zone of its own (see docs/cluster.md)',
+    )
     .option('--detach', 'return when it is ready, and leave it running')
     .option('--drive-size <size>', `size of the first drive (default: ${FIRST_DRIVE_SIZE})`)
     .option('--sparse', 'let the first drive grow as it fills')
@@ -50,14 +55,15 @@ export function addInstallationCommands(program: Command): void {
     example: 'holdfast down',
     isLocal: true,
   })
+    .option('--node <name>', 'of a cluster on this machine, that node alone')
     .addOption(
       new Option('--release', 'what the services run before they end: only unmount').hideHelp(),
     )
-    .action(async (options: { release?: boolean }, command: Command) => {
+    .action(async (options: { node?: string; release?: boolean }, command: Command) => {
       const context = contextOf(command);
       const { downAndTell } = await import('./down.ts');
       const { releaseAll } = await import('./services.ts');
-      await (options.release === true ? releaseAll(context) : downAndTell(context));
+      await (options.release === true ? releaseAll(context) : downAndTell(context, options.node));
     });
   addCommand(program, 'upgrade', {
     purpose:
@@ -65,8 +71,11 @@ export function addInstallationCommands(program: Command): void {
     example: 'holdfast upgrade',
     isLocal: true,
   }).action(async (_: object, command: Command) => {
+    const context = contextOf(command);
     const { upgrade } = await import('./upgrade.ts');
-    await upgrade(contextOf(command));
+    const { upgradeNodes } = await import('./nodes.ts');
+    const { cluster } = context;
+    await (cluster === undefined ? upgrade(context) : upgradeNodes(context, cluster));
   });
   addWatch(
     addCommand(program, 'status', {
@@ -75,11 +84,16 @@ export function addInstallationCommands(program: Command): void {
     }),
   ).action(async (options: { watch?: boolean }, command: Command) => {
     const context = contextOf(command);
-    await show(context, {
-      watch: options.watch === true ? ['event', 'drive', 'volume'] : undefined,
-      read: () => context.api.get<StatusView>('/v1/status'),
-      text: describe,
-    });
+    const { cluster } = context;
+    const watch: readonly ChangeKind[] | undefined =
+      options.watch === true ? ['event', 'drive', 'volume'] : undefined;
+    if (cluster !== undefined) {
+      const { describeNodes, readNodes } = await import('./nodes.ts');
+      await show(context, { watch, read: () => readNodes(context, cluster), text: describeNodes });
+      return;
+    }
+    const read = (): Promise<StatusView> => context.api.get<StatusView>('/v1/status');
+    await show(context, { watch, read, text: describe });
   });
   addYes(
     addCommand(program, 'uninstall', {

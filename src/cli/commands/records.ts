@@ -5,10 +5,11 @@ import { refuseCopied, refuseLost } from '../../control/lost-records.ts';
 import { etcdSettingsOf, readStore, sqliteFileOf } from '../../control/open-store.ts';
 import { RecordsStore } from '../../control/records-store.ts';
 import { storeFileOf } from '../../control/store-settings.ts';
+import { readNode } from '../../env/node/node-identity.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 
-/** The drives on record; none where there are no records yet. Throws an Error where they cannot be read. */
+/** The drives on record, of a node of a cluster its own; none where there are no records yet. Throws an Error where they cannot be read. */
 export async function readDrives(directory: string): Promise<readonly DriveRecord[]> {
   const records = await openRecords(directory);
   return records === undefined ? [] : await records.store.drives().finally(records.close);
@@ -20,7 +21,8 @@ export async function openRecords(
 ): Promise<{ readonly store: RecordsStore; readonly close: () => Promise<void> } | undefined> {
   const store = await readStore(directory);
   if (store === undefined) return undefined;
-  return { store: new RecordsStore(store, directory), close: () => store.close() };
+  const node = readNode(directory)?.node;
+  return { store: new RecordsStore(store, directory, node), close: () => store.close() };
 }
 
 /** Throws INSTALLATION_START where the records are damaged, or what the store says: control could only fail again and again. */

@@ -20,11 +20,14 @@ import {
   storeFileOf,
   storeInWords,
 } from '../../control/store-settings.ts';
+import type { LocalCluster } from '../../control/local-cluster.ts';
 import { isServing } from '../../control/service-manager.ts';
+import { isAlive } from '../../attacher/process-identity.ts';
+import { readSupervisor } from '../../control/status.ts';
 import { backupOf, formatBackup, parseBackup } from '../../metadata/backup.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addYes, confirm } from '../confirm.ts';
-import { addCommand, contextOf } from '../context.ts';
+import { addCommand, contextOf, nodesOf } from '../context.ts';
 import { isServed } from './services.ts';
 
 /** Adds `holdfast store` with its subcommands. */
@@ -65,13 +68,14 @@ async function backup(file: string, _: object, command: Command): Promise<void> 
 }
 
 async function restore(file: string, options: { yes?: boolean }, command: Command): Promise<void> {
-  const { installation, output } = contextOf(command);
+  const { cluster, installation, output } = contextOf(command);
   const { directory } = installation;
   const entries = parseBackup(fs.readFileSync(file, 'utf8'), file);
   refuseForeign(directory);
   const where = whereOf(directory);
   const question = `Replace all records in ${where} by the ${entries.length} of "${file}"?`;
   await confirm(options.yes === true, question);
+  refuseNodes(directory, cluster);
   await alone(installation, () => restoreEntries(directory, entries));
   output.result(
     { entries: entries.length },
@@ -123,6 +127,23 @@ export async function chooseStore(installation: Installation, file: string): Pro
     chooseEtcd(directory, settings);
   } finally {
     lock.release();
+  }
+}
+
+/** The records of a cluster on this machine are all nodes'. Throws INSTALLATION_RUNNING where one runs. */
+function refuseNodes(directory: string, cluster: LocalCluster | undefined): void {
+  const shared = sharedFileOf(directory);
+  if (shared !== undefined && cluster === undefined) {
+    const problem = `the nodes of a cluster share ${shared}; give the directory of the cluster (--data)`;
+    throw new Refusal('INPUT_INVALID', { problem });
+  }
+  for (const { directory: dataDir, runDirectory } of cluster === undefined
+    ? []
+    : nodesOf(cluster)) {
+    const supervisor = readSupervisor(runDirectory);
+    if (supervisor === undefined || !isAlive(supervisor)) continue;
+    const { pid, startedAt: since } = supervisor;
+    throw new Refusal('INSTALLATION_RUNNING', { dataDir, pid: String(pid), since });
   }
 }
 

@@ -7,17 +7,23 @@ import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
 import { deleteDriveFile, foreignWhy } from '../../control/drive-file.ts';
 import { type HeldLock, lockInstallation } from '../../control/installation-lock.ts';
-import { etcdSettingsOf } from '../../control/open-store.ts';
+import { etcdSettingsOf, readStore } from '../../control/open-store.ts';
+import {
+  CLUSTER_NAMES,
+  type LocalCluster,
+  leaveLocalCluster,
+} from '../../control/local-cluster.ts';
 import { eraseEtcd } from '../../control/store-move.ts';
 import { storeInWords } from '../../control/store-settings.ts';
 import { readNode } from '../../env/node/node-identity.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord } from '../../model/records.ts';
 import { confirm } from '../confirm.ts';
-import type { Context } from '../context.ts';
+import { type Context, nodesOf } from '../context.ts';
 import { down } from './down.ts';
 import { findInstallation } from './find-installation.ts';
 import { removeServices } from './install.ts';
+import { downNodes } from './nodes.ts';
 import { readDrives, recordsOf, whyOf } from './records.ts';
 import { isServed } from './services.ts';
 
@@ -36,28 +42,49 @@ export async function uninstall(
   context: Context,
   options: { readonly sure: boolean },
 ): Promise<void> {
-  const { installation } = context;
-  const { directory } = installation;
-  const isThere = findInstallation(installation);
-  const outside = isThere ? await drivesOutside(directory) : { made: [], foreign: [] };
-  const also = outside.made.map((drive) => `, and "${drive.path}"`).join('');
+  const { cluster, installation, output } = context;
+  const { directory } = cluster ?? installation;
+  const installations =
+    cluster === undefined ? [installation].filter(findInstallation) : nodesThere(cluster);
+  const outside: DrivesOutside[] = [];
+  for (const each of installations) {
+    if (cluster === undefined) await refuseCounted(each.directory);
+    outside.push(await drivesOutside(each.directory));
+  }
+  const also = outside.flatMap(({ made }) => made.map((drive) => `, and "${drive.path}"`)).join('');
   await confirm(
     options.sure,
     `Delete "${directory}" with all drives and volumes in it${also}? Nothing of it can be brought back.`,
   );
-  const left = [...outside.foreign];
-  if (isThere) {
-    const served = isServed(installation);
-    await down(context);
-    const records = await eraseRecords(installation.directory);
-    left.push(...deleteAll(installation, outside.made), ...records);
-    if (served) await removeServices(installation);
+  const left = outside.flatMap(({ foreign }) => foreign);
+  if (cluster !== undefined) await downNodes(context, cluster);
+  for (const [index, each] of installations.entries()) {
+    const served = isServed(each);
+    if (cluster === undefined) await down(context);
+    const records = await eraseRecords(each.directory);
+    if (cluster === undefined) leaveLocalCluster(directory);
+    left.push(...deleteAll(each, outside[index]?.made ?? []), ...records);
+    if (served) await removeServices(each);
   }
+  if (cluster !== undefined) deleteCluster(cluster);
   const told = left.map(({ path: at, why }) => `\n"${at}" is left as it is: ${why}`);
-  context.output.result(
+  output.result(
     { uninstalled: true, left: left.map((drive) => drive.path) },
     `Nothing is left of Holdfast in "${directory}"${told.join('')}`,
   );
+}
+
+/** An earlier uninstallation may have been interrupted. */
+const nodesThere = (cluster: LocalCluster): readonly Installation[] =>
+  nodesOf(cluster).filter(({ directory }) => fs.existsSync(directory));
+
+/** Throws NODE_COUNTED where the installation is a node that its cluster has on record: volumes may have replicas on it. */
+async function refuseCounted(directory: string): Promise<void> {
+  const node = readNode(directory);
+  if (node === undefined) return;
+  const store = await readStore(directory);
+  const record = await store?.get(`node/${node.node}`).finally(() => store.close());
+  if (record !== undefined) throw new Refusal('NODE_COUNTED', { node: node.node });
 }
 
 async function drivesOutside(directory: string): Promise<DrivesOutside> {
@@ -98,7 +125,7 @@ export async function takeBack(installation: Installation): Promise<void> {
   }
 }
 
-/** Deletes the records in etcd. Returns those that had to be left. */
+/** Deletes the records in etcd, unless they are a cluster's. Returns those that had to be left. */
 async function eraseRecords(directory: string): Promise<DriveLeft[]> {
   const settings = etcdSettingsOf(directory);
   // Of a cluster they are the other nodes' too.
@@ -125,6 +152,22 @@ function deleteAll(installation: Installation, outside: readonly DriveRecord[]):
   }
   if (fs.readdirSync(directory).length === 0) removeEmpty(directory);
   return left;
+}
+
+/** What a cluster on this machine has besides its nodes, which are gone. */
+function deleteCluster({ directory }: LocalCluster): void {
+  fs.rmdirSync(path.join(directory, 'nodes'));
+  for (const name of CLUSTER_NAMES) {
+    fs.rmSync(path.join(directory, name), { recursive: true, force: true });
+  }
+  if (fs.readdirSync(directory).length === 0) removeEmpty(directory);
+}
+
+/** Takes back a cluster that a start has made and of which a node was refused. */
+export async function takeBackCluster(context: Context, cluster: LocalCluster): Promise<void> {
+  await downNodes(context, cluster);
+  for (const installation of nodesThere(cluster)) deleteAll(installation, []);
+  deleteCluster(cluster);
 }
 
 /** A mount point stays: it is the administrator's. */

@@ -11,6 +11,7 @@ import {
 } from '../../control/installation.ts';
 import { lockWritable } from '../../control/installation-lock.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
+import { readNode } from '../../env/node/node-identity.ts';
 import { BLOCK_BYTES } from '../../model/block-target.ts';
 import { Refusal } from '../../model/errors.ts';
 import { openLog } from '../../model/log.ts';
@@ -27,6 +28,8 @@ import { chooseStore } from './store.ts';
 import { takeBack } from './uninstall.ts';
 
 export type UpOptions = {
+  /** How many nodes a cluster on this machine is to have. */
+  readonly nodes?: string;
   readonly detach?: boolean;
   /** {@link FIRST_DRIVE_SIZE} without it. */
   readonly driveSize?: string;
@@ -39,7 +42,12 @@ export type UpOptions = {
 
 /** Returns when it is ready, with `detach`; else when it has ended. */
 export async function up(context: Context, options: UpOptions): Promise<void> {
-  const { installation } = context;
+  if (options.nodes !== undefined || context.cluster !== undefined) {
+    const { upNodes } = await import('./up-nodes.ts');
+    await upNodes(context, options);
+    return;
+  }
+  const { installation, output } = context;
   const { listen } = options;
   parseSize(options.driveSize ?? FIRST_DRIVE_SIZE);
   const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
@@ -51,10 +59,14 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
     if (options.store !== undefined) await chooseStore(installation, options.store);
     await refuseDamaged(installation);
     if (listen !== undefined) await keepAddress(installation, address);
-    if (served)
-      await upReady(context, options, () => startServices({ isChanged: listen !== undefined }));
-    else if (options.detach === true) await upReady(context, options, () => startDetached(context));
-    else await upHere(context, options);
+    if (!served && options.detach !== true) {
+      await upHere(context, options);
+      return;
+    }
+    const view = await upReady(context, options, () =>
+      served ? startServices({ isChanged: listen !== undefined }) : startDetached(context),
+    );
+    output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
   } catch (error) {
     if (isNew && !served) await takeBack(installation);
     throw error;
@@ -75,13 +87,12 @@ async function keepAddress(
   }
 }
 
-/** Has `start` start all and wait until it is ready, and leaves it running. */
-async function upReady(
+/** Has `start` start all and wait until it is ready, and leaves it running. Resolves with what an `up` answers. */
+export async function upReady(
   context: Context,
-  options: UpOptions,
+  options: Pick<UpOptions, 'driveSize' | 'sparse' | 'listen'>,
   start: () => Promise<void>,
-): Promise<void> {
-  const { installation, output } = context;
+): Promise<UpView> {
   await start();
   const view = await firstView(context, options).catch(async (error: unknown) => {
     // Refused is not running: what was started for it ends again. Left running is.
@@ -90,16 +101,19 @@ async function upReady(
     throw error;
   });
   for (const warning of view.warnings.filter((text) => text.startsWith('volume '))) {
-    output.note(`${colored('yellow', 'Warning:')} ${warning}`);
+    context.output.note(`${colored('yellow', 'Warning:')} ${warning}`);
   }
-  output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
+  return view;
 }
 
+/** {@link firstView}. */
+export type UpView = StatusView & { readonly driveViews: DriveView[] };
+
 /** What an `up` answers: the status, and the drives, of which it makes the first. */
-async function firstView(
+export async function firstView(
   context: Context,
-  options: UpOptions,
-): Promise<StatusView & { readonly driveViews: DriveView[] }> {
+  options: Pick<UpOptions, 'driveSize' | 'sparse' | 'listen'>,
+): Promise<UpView> {
   const driveViews = await firstDrive(context, options);
   const status = await context.api.get<StatusView>('/v1/status');
   const isWanted = options.listen !== undefined && options.listen !== 'none';
@@ -116,8 +130,13 @@ async function firstView(
 }
 
 /** Makes the first drive where there is none; resolves with the drives. */
-async function firstDrive(context: Context, options: UpOptions): Promise<DriveView[]> {
-  const drives = await context.api.get<DriveView[]>('/v1/drives');
+async function firstDrive(
+  context: Context,
+  options: Pick<UpOptions, 'driveSize' | 'sparse'>,
+): Promise<DriveView[]> {
+  const node = readNode(context.installation.directory)?.node ?? null;
+  const all = await context.api.get<DriveView[]>('/v1/drives');
+  const drives = all.filter((drive) => drive.node === node);
   const [first] = drives;
   if (first !== undefined) {
     tellOtherSize(context, options, first);
@@ -125,7 +144,9 @@ async function firstDrive(context: Context, options: UpOptions): Promise<DriveVi
   }
   const size = options.driveSize ?? FIRST_DRIVE_SIZE;
   context.output.note(`Making a file drive of ${formatSize(parseSize(size))}`);
-  const wish = { name: 'default', size, sparse: options.sparse === true };
+  // Names are the cluster's.
+  const name = node === null ? 'default' : `default-${node}`;
+  const wish = { name, size, sparse: options.sparse === true };
   const view = await addDrive(context, wish);
   if (view.warning !== null) context.output.note(`Warning: ${view.warning}`);
   return [view];
@@ -134,7 +155,7 @@ async function firstDrive(context: Context, options: UpOptions): Promise<DriveVi
 /** `--drive-size` makes a first drive, and leaves one that is there as it is. */
 function tellOtherSize(
   { output }: Context,
-  { driveSize }: UpOptions,
+  { driveSize }: Pick<UpOptions, 'driveSize'>,
   { name, sizeBytes }: DriveView,
 ): void {
   if (driveSize === undefined || sizeBytes === null) return;
@@ -148,10 +169,10 @@ function tellOtherSize(
 const SAME_SIGNAL_MS = 500;
 
 /**
- * Resolves at the first Ctrl-C, SIGTERM, or hangup of the terminal. At a second one all is killed at once: what was acknowledged is
+ * Resolves at the first Ctrl-C, SIGTERM, or hangup of the terminal. At a second one `kill` ends all at once: what was acknowledged is
  * safe, and mounts are swept at the next start.
  */
-function askedToEnd(supervisor: Supervisor): Promise<void> {
+export function askedToEnd(kill: () => void): Promise<void> {
   let askedAtMs: number | undefined;
   return new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -161,7 +182,7 @@ function askedToEnd(supervisor: Supervisor): Promise<void> {
           askedAtMs = now;
           resolve();
         } else if (now - askedAtMs > SAME_SIGNAL_MS) {
-          supervisor.kill();
+          kill();
           process.exit(1);
         }
       });
@@ -186,7 +207,7 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   const supervisor = new Supervisor(installation, lock, log);
   let asked = false;
   // Before it starts anything: a signal that ended it half-way would leave that running.
-  const ended = askedToEnd(supervisor).then(() => {
+  const ended = askedToEnd(() => supervisor.kill()).then(() => {
     asked = true;
   });
   await supervisor.start();

@@ -26,10 +26,15 @@ export function driveRoutes(app: App, parts: RestParts): void {
   const { records, drives, progress } = parts;
   app.get(
     '/v1/drives',
-    { schema: { summary: 'Lists drives', response: { 200: Type.Array(Drive), ...problems } } },
+    {
+      schema: {
+        summary: 'Lists drives, of a cluster those of all nodes',
+        response: { 200: Type.Array(Drive), ...problems },
+      },
+    },
     async () => {
       const statuses = await drives.engineStatus();
-      return (await records.drives()).map((record) =>
+      return (await records.everyDrive()).map((record) =>
         viewDrive(record, statuses.get(record.id), progress.of(`drive/${record.name}`)),
       );
     },

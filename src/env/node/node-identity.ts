@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { Refusal } from '../../model/errors.ts';
+import { isNodeName } from '../../model/ids.ts';
 import type { NodeLabels } from '../../model/records.ts';
 import { type TcpAddress, socketAddressOf } from '../tcp-address.ts';
 import type { NodeIdentity } from './cluster-tls.ts';
@@ -26,7 +27,6 @@ export type ClusterNode = {
 const FIELDS = ['version', 'cluster', 'node', 'labels', 'peer'];
 const LABELS = ['region', 'zone', 'rack'];
 const PEER_FIELDS = ['host', 'port', 'sealed'];
-const ID = /^[a-z0-9-]{1,64}$/;
 
 /** DIR/node.json. */
 export const nodeFileOf = (directory: string): string => path.join(directory, 'node.json');
@@ -41,10 +41,6 @@ export const tlsFilesOf = (directory: string) => ({
 /** What a certificate names a node by (docs/peer-protocol.md, "Who is who"). */
 export const nodeUri = ({ cluster, node }: Pick<ClusterNode, 'cluster' | 'node'>): string =>
   `holdfast://${cluster}/node/${node}`;
-
-/** Whether a text can name a cluster or a node. */
-export const isNodeName = (text: unknown): text is string =>
-  typeof text === 'string' && ID.test(text);
 
 /** The node that the installation in `directory` is; undefined: none, it is a single machine. Throws NODE_INVALID. */
 export function readNode(directory: string): ClusterNode | undefined {

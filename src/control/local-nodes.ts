@@ -1,0 +1,123 @@
+/** Makes the nodes of a cluster on this machine (local-cluster.ts). */
+
+import { randomInt, randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+
+import { makeDirectory } from '../env/node/make-directory.ts';
+import { nodeFileOf, readNode, tlsFilesOf } from '../env/node/node-identity.ts';
+import { Refusal } from '../model/errors.ts';
+import { type Certified, newAuthority, newNodeCertificate } from './cluster-authority.ts';
+import { replaceFile } from './installation.ts';
+import {
+  type LocalCluster,
+  clusterFileOf,
+  keepLocalCluster,
+  nodeDirectoryOf,
+  readLocalCluster,
+} from './local-cluster.ts';
+import { sqliteFileOf } from './open-store.ts';
+import { storeFileOf } from './store-settings.ts';
+
+const HOST = '127.0.0.1';
+/** Below those that Linux gives to connections (32768 on), so that a node finds its own free when it starts again. */
+const PORTS = { from: 10_000, to: 32_768 };
+
+/**
+ * Makes the cluster in `directory`, or gives the one that is there more nodes, so that it has `count`; makes what an earlier call left
+ * undone. Throws CLUSTER_INVALID where there are more already, or the key of its authority is gone. The caller holds DIR/lock.
+ */
+export async function makeLocalNodes(directory: string, count: number): Promise<LocalCluster> {
+  const before = readLocalCluster(directory) ?? { directory, id: randomUUID(), nodes: [] };
+  const cluster = { ...before, nodes: withNames(before, count) };
+  const unmade = cluster.nodes.filter((node) => !isMade(cluster, node));
+  if (unmade.length === 0) return cluster;
+  // From here on the directory is known as Holdfast's.
+  keepLocalCluster(before);
+  const authority = findAuthority(before);
+  keepLocalCluster(cluster);
+  for (const node of unmade) await makeNode(cluster, authority, node);
+  return cluster;
+}
+
+/** Its nodes, and the first free letters for those that are to come. */
+function withNames({ directory, nodes }: LocalCluster, count: number): readonly string[] {
+  if (count < nodes.length) {
+    const [last = ''] = nodes.slice(-1);
+    const problem = `it has ${nodes.length} nodes (${nodes.join(', ')}), and "up" takes none away. To remove node "${last}": holdfast node drain ${last}, holdfast down --node ${last}, holdfast node rm ${last}, then holdfast uninstall --data ${nodeDirectoryOf({ directory }, last)}`;
+    throw new Refusal('CLUSTER_INVALID', { file: clusterFileOf(directory), problem });
+  }
+  const free = LETTERS.filter((letter) => !nodes.includes(letter));
+  return [...nodes, ...free.slice(0, count - nodes.length)];
+}
+
+const LETTERS: readonly string[] = Array.from('abcdefghijklmnopqrstuvwxyz');
+export const LOCAL_NODES_MAX: number = LETTERS.length;
+
+/** Its node.json is written last. */
+const isMade = (cluster: LocalCluster, node: string): boolean =>
+  fs.existsSync(nodeFileOf(nodeDirectoryOf(cluster, node)));
+
+const authorityFilesOf = (directory: string) => ({
+  certificate: path.join(directory, 'tls', 'ca.pem'),
+  key: path.join(directory, 'tls', 'ca.key'),
+});
+
+/** The authority, which is made before the first node is. */
+function findAuthority(cluster: LocalCluster): Certified {
+  const files = authorityFilesOf(cluster.directory);
+  if (fs.existsSync(files.key)) {
+    return {
+      certificate: fs.readFileSync(files.certificate, 'utf8'),
+      key: fs.readFileSync(files.key, 'utf8'),
+    };
+  }
+  if (cluster.nodes.some((node) => isMade(cluster, node))) {
+    const problem = `"${files.key}" is gone, and without it there are no more nodes`;
+    throw new Refusal('CLUSTER_INVALID', { file: clusterFileOf(cluster.directory), problem });
+  }
+  const authority = newAuthority(cluster.id);
+  makeDirectory(path.dirname(files.key), 0o700);
+  replaceFile(files.certificate, authority.certificate);
+  replaceFile(files.key, authority.key);
+  return authority;
+}
+
+async function makeNode(cluster: LocalCluster, authority: Certified, node: string): Promise<void> {
+  const directory = nodeDirectoryOf(cluster, node);
+  const files = tlsFilesOf(directory);
+  const own = newNodeCertificate(authority, { cluster: cluster.id, node });
+  makeDirectory(path.dirname(files.key), 0o700);
+  replaceFile(files.authority, authority.certificate);
+  replaceFile(files.certificate, own.certificate);
+  replaceFile(files.key, own.key);
+  const store = { version: 1, sqlite: sqliteFileOf(cluster.directory) };
+  if (process.env.HACK === undefined)
+    replaceFile(storeFileOf(directory), `${JSON.stringify(store)}\n`);
+  const settings = {
+    version: 1,
+    cluster: cluster.id,
+    node,
+    labels: { zone: node },
+    peer: { host: HOST, port: await freePort(cluster) },
+  };
+  replaceFile(nodeFileOf(directory), `${JSON.stringify(settings)}\n`);
+}
+
+/** A port that nobody has now, and none of the cluster's nodes when they run. */
+async function freePort(cluster: LocalCluster): Promise<number> {
+  const taken = cluster.nodes.map((node) => readNode(nodeDirectoryOf(cluster, node))?.peer.port);
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    if (!taken.includes(port) && (await isFree(port))) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, HOST, () => server.close(() => resolve(true)));
+  });
+}
