@@ -93,6 +93,7 @@ export class ScriptedIo {
       close: unexpected,
       backlog: unexpected,
       nowUs: unexpected,
+      turnCount: 0,
       run: unexpected,
       stop: unexpected,
     };

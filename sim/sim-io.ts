@@ -44,6 +44,7 @@ export class SimIo implements Io {
   /** By {@link keyOf}. */
   readonly #timers = new Map<number, Timer>();
   #turnScheduled = false;
+  turnCount = 0;
   #dead = false;
   #onStop: (() => void) | undefined;
   readonly #onSettled = (): void => this.#afterRuntime();
@@ -348,6 +349,7 @@ export class SimIo implements Io {
 
   #turn(): void {
     this.#turnScheduled = false;
+    this.turnCount++;
     if (this.#dead) return;
     const batch = this.#ready;
     this.#ready = [];

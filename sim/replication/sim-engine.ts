@@ -46,6 +46,7 @@ export class SimEngine {
   content: SimContent | undefined;
   head: Head | undefined;
   #attempts = 0;
+  #stepDepth = 0;
   /** What waits for the process to be continued. */
   readonly #paused: (() => void)[] = [];
   /** Connections of the head to replicas, by node. */
@@ -247,8 +248,14 @@ export class SimEngine {
   #whenRunning(own: number, step: () => void): void {
     if (this.isRunning && this.start === own) this.#host.onStep(this);
     if (!this.isRunning || this.start !== own) return;
-    if (this.isPaused) this.#paused.push(step);
-    else step();
+    if (this.isPaused) {
+      this.#paused.push(step);
+      return;
+    }
+    this.#stepDepth++;
+    step();
+    // A client asks for more as it is answered: within a step.
+    if (--this.#stepDepth === 0) this.head?.path.operations.recycle();
   }
 
   #answer(connectionId: number, answer: Answer): void {

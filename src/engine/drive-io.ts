@@ -162,6 +162,10 @@ export class DriveIo implements Io {
     this.#io.yieldTurn();
   }
 
+  get turnCount(): number {
+    return this.#io.turnCount;
+  }
+
   nowUs(): number {
     return this.#io.nowUs();
   }

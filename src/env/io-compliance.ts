@@ -303,10 +303,12 @@ function turnCompliance(check: Check): void {
   check('hooks run after each batch, in order, and may submit', async (trial) => {
     const { io } = trial;
     const heard: string[] = [];
+    const turns = [io.turnCount];
     const done = Promise.withResolvers<void>();
     let asked = false;
     const port = io.port((index) => {
       heard.push(`completion ${index}`);
+      turns.push(io.turnCount);
       asked = index === 1;
       if (index === 2) done.resolve();
       io.yieldTurn();
@@ -328,6 +330,8 @@ function turnCompliance(check: Check): void {
       'second hook',
       'completion 2',
     ]);
+    const [before = 0, first = 0, second = 0] = turns;
+    assert.ok(before < first && first < second, 'batches are counted');
   });
 
   check('yieldTurn lets promises run before the next wait', async (trial) => {

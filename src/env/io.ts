@@ -132,6 +132,8 @@ export type Io = {
   yieldTurn(): void;
   /** Microseconds of a clock that never goes back. */
   nowUs(): number;
+  /** Rises before each batch of completions is delivered: a clock read after it did is no older than what the batch tells of. */
+  readonly turnCount: number;
 
   /** Runs turns until `stop`. While nothing is in flight it waits without polling and without a timer. */
   run(): Promise<void>;

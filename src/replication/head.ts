@@ -188,7 +188,6 @@ export class Head {
   /** Time has passed: called at least every 50 ms. */
   tick(): void {
     if (this.state === 'ended') return;
-    this.path.operations.recycle();
     this.changer.tick();
     this.#stallLimit.tick();
     if (this.isOver) {

@@ -74,6 +74,8 @@ export class Operations implements Iterable<Operation> {
   readonly #spare: Operation[] = [];
   /** Over, and maybe still in the hands of a caller. */
   readonly #over: Operation[] = [];
+  /** Ordered ones that are no reads: without them none waits for another. */
+  #changeCount = 0;
   #table = Array.from<Operation | undefined>({ length: TABLE_LENGTH });
   #nextId = 1;
 
@@ -106,7 +108,10 @@ export class Operations implements Iterable<Operation> {
     operation.firstBlock = Math.floor(operation.offsetBytes / BLOCK_BYTES);
     operation.endBlock = Math.ceil((operation.offsetBytes + operation.lengthBytes) / BLOCK_BYTES);
     operation.waitsFor = 0;
-    for (const other of this.#active) if (conflict(other, operation)) operation.waitsFor++;
+    if (isOrderedChange(operation)) this.#changeCount++;
+    if (this.#changeCount > 0) {
+      for (const other of this.#active) if (conflict(other, operation)) operation.waitsFor++;
+    }
     this.#active.push(operation);
     return operation;
   }
@@ -124,6 +129,8 @@ export class Operations implements Iterable<Operation> {
     const at = this.#active.indexOf(operation);
     this.#active.splice(at, 1);
     this.#over.push(operation);
+    if (this.#changeCount === 0) return false;
+    if (isOrderedChange(operation)) this.#changeCount--;
     let freesOne = false;
     for (let i = at; i < this.#active.length; i++) {
       const later = this.#active[i];
@@ -134,7 +141,7 @@ export class Operations implements Iterable<Operation> {
     return freesOne;
   }
 
-  /** Those that are over may be handed out again: called when nothing of this is on the stack. */
+  /** Those that are over may be handed out again: called often, by whoever runs the head, when nothing of it is on the stack. */
   recycle(): void {
     for (const operation of this.#over) this.#spare.push(reset(operation));
     this.#over.length = 0;
@@ -152,6 +159,10 @@ export class Operations implements Iterable<Operation> {
     for (const operation of this.#active) table[operation.id % table.length] = operation;
     this.#table = table;
   }
+}
+
+function isOrderedChange({ isOrdered, kind }: Operation): boolean {
+  return isOrdered && kind !== 'read';
 }
 
 /** Whether of two ordered ones the later must wait for the earlier. */

@@ -131,8 +131,9 @@ export class Changer {
   #era(piece: Piece, volume: Volume, { era }: Version): number {
     const birth = era < 0 ? volume.birth : volume.birthOf(era);
     if (volume.marks === undefined) return volume.eraOf(birth, volume.epoch);
-    const known = era < 0 ? 0 : volume.epochOf(era);
-    return volume.eraOf(birth, Math.max(known, piece.request?.stamp ?? 0));
+    const known = era < 0 ? -1 : volume.epochOf(era);
+    const stamp = piece.request?.stamp ?? 0;
+    return known >= stamp ? era : volume.eraOf(birth, stamp);
   }
 
   /** Decides where the blocks go; false when the piece waits for space or has failed. */

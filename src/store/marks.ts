@@ -88,9 +88,9 @@ export class MarkBook {
   }
 
   /** Marks blocks of 2^grain extents from `extent` on: together with what is marked of them. */
-  add(marks: Marks, extent: number, { mask, epoch, number }: Mark, grain = 0): void {
+  add(marks: Marks, extent: number, mark: Mark, grain = 0): void {
     while (marks.grain < grain) this.#coarsen(marks);
-    this.#enter(marks, firstOf(extent, marks.grain), { mask, epoch, number });
+    this.#enter(marks, firstOf(extent, marks.grain), mark);
     while (this.#count > this.#max) this.#coarsen(this.#largest());
   }
 
@@ -136,5 +136,5 @@ export class MarkBook {
 }
 
 function firstOf(extent: number, grain: number): number {
-  return extent - (extent % 2 ** grain);
+  return grain === 0 ? extent : extent - (extent % 2 ** grain);
 }

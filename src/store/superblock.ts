@@ -193,7 +193,9 @@ function fields(words: Uint32Array, w: number): Superblock {
 
 /** Stores a safe integer as two little-endian words. */
 export function setU64(words: Uint32Array, at: number, value: number): void {
-  assert(Number.isSafeInteger(value) && value >= 0, `a u64 field holds a safe integer: ${value}`);
+  // Each mark has one: the words of the message are made only where they are needed.
+  if (!Number.isSafeInteger(value) || value < 0)
+    assert(false, `a u64 field holds a safe integer: ${value}`);
   words[at] = value >>> 0;
   words[at + 1] = Math.floor(value / 2 ** 32);
 }

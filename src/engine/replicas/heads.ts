@@ -24,6 +24,7 @@ import type { Meters } from '../meters.ts';
 import type { Peers } from '../peers/peers.ts';
 import type { Attachment } from '../nbd/attachment.ts';
 import { ATTACHMENT_COUNT_MAX, type NbdFrontend } from '../nbd/frontend.ts';
+import { TurnClock } from '../turn-clock.ts';
 import { ExtentBuffers } from './extent-buffers.ts';
 import { aboutJson, headJson, volumeJson } from './head-json.ts';
 import { HeadNews, type HeadStart } from './head-news.ts';
@@ -75,6 +76,7 @@ export class Heads {
   /** By volume. */
   readonly #served = new Map<string, Served>();
   readonly #turnstile = new Turnstile();
+  readonly #clock: TurnClock;
   readonly #news: HeadNews;
   readonly #timer: Port;
   #isTicking = false;
@@ -83,10 +85,14 @@ export class Heads {
     this.#env = env;
     this.#options = options;
     this.#news = new HeadNews(env.io);
+    this.#clock = new TurnClock(env);
     this.#buffers = new ExtentBuffers(options.arena, BUFFERS);
     this.#timer = env.io.port(() => this.#tick());
+    env.io.onTurnEnd(() => {
+      for (const { volume } of this.#served.values()) volume.endTurn();
+    });
     this.#replicas = new Replicas({
-      now: () => env.clock.bootMs(),
+      now: () => this.#clock.now(),
       buffers: this.#buffers,
       yieldTurn: () => env.io.yieldTurn(),
       peers: options.peers?.server,
@@ -215,7 +221,7 @@ export class Heads {
       memory: this.#options.memory,
       replicas: this.#replicas,
       host: {
-        now: () => env.clock.bootMs(),
+        now: () => this.#clock.now(),
         newWriter: () => Buffer.from(env.random.bytes(16)).toString('hex'),
         link: (replica, host) => this.#link(replica, places, host),
         transact: (expected, next) => this.#news.transact({ volume: uuid, expected, next }),

@@ -127,6 +127,11 @@ export class ReplicatedVolume {
     this.#head.path.stop();
   }
 
+  /** Called at the end of each turn, when nothing of it is on the stack. */
+  endTurn(): void {
+    this.#head.path.operations.recycle();
+  }
+
   /** Time has passed: called at least every 50 ms. */
   tick(): void {
     for (const link of this.#links.values()) link.tick();

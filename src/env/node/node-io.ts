@@ -41,6 +41,7 @@ export class NodeIo implements Io {
   /** Of the batch being delivered: completions still to come. */
   #left = 0;
   #turnAsked = false;
+  turnCount = 0;
   #onStop: (() => void) | undefined;
 
   /** `memoryBytes` is rounded up to 64 KiB. */
@@ -253,6 +254,7 @@ export class NodeIo implements Io {
 
   #turn(): void {
     this.#turnAsked = false;
+    this.turnCount += 1;
     // Results that come while nobody runs the loop wait for the next run.
     if (this.#onStop === undefined) return;
     const ended = this.#ended;

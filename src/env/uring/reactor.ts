@@ -75,6 +75,7 @@ export class Reactor {
   #running = false;
   #stopAsked = false;
   #turnsToYield = TURNS_PER_YIELD;
+  turnCount = 0;
   readonly #pause = new Int32Array(new SharedArrayBuffer(4));
 
   /** `runtimeFd` becomes readable when the runtime's own loop has something to do. */
@@ -235,6 +236,7 @@ export class Reactor {
     const errno = this.#ring.enter(wait && !known ? 1 : 0, true);
     if (this.#ring.pending === 0) this.#scratch.reset();
     if (errno === EINTR) this.#yieldAsked = true;
+    this.turnCount += 1;
     this.#deliver();
     this.#runHooks();
   }

@@ -256,6 +256,10 @@ export class UringIo implements Io {
     return performance.now() * 1000;
   }
 
+  get turnCount(): number {
+    return this.#reactor.turnCount;
+  }
+
   run(): Promise<void> {
     return this.#reactor.run();
   }
