@@ -12,6 +12,7 @@ import { Refusal } from '../model/errors.ts';
 import type {
   AliveRecord,
   DriveRecord,
+  DriveUseRecord,
   EventRecord,
   NodeRecord,
   OperationRecord,
@@ -103,6 +104,11 @@ export class RecordsStore {
   /** The nodes that live, as far as the store knows. */
   alive(): Promise<AliveRecord[]> {
     return this.#all<AliveRecord>('alive/');
+  }
+
+  /** Of the drives of all nodes. */
+  driveUses(): Promise<DriveUseRecord[]> {
+    return this.#all<DriveUseRecord>('drive-use/');
   }
 
   /** See {@link ClusterStore.grantLease}. */

@@ -1,6 +1,6 @@
 /**
  * What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, trash/VOLUME ID, usage/VOLUME ID, operation/ID, request/KEY,
- * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, replica/ID, set/VOLUME ID (docs/cluster.md)
+ * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, drive-use/NAME, replica/ID, set/VOLUME ID (docs/cluster.md)
  */
 
 import type { LogEvent } from './log-events.ts';
@@ -81,6 +81,18 @@ export type DriveRecord = {
   readonly createdAtMs: number;
   /** Growth under way. */
   readonly growToBytes?: number | undefined;
+};
+
+/** How a drive of a cluster is, as its node told last. */
+export type DriveUseRecord = {
+  readonly drive: string;
+  readonly node: string;
+  /** `faulted`: its engine has it not open for changes. `sinceMs`: since when it is so. */
+  readonly state: 'open' | 'faulted';
+  readonly sinceMs: number;
+  /** Together what volumes can take of it. */
+  readonly usedBytes: number;
+  readonly freeBytes: number;
 };
 
 export type VolumeRecord = {

@@ -5,6 +5,7 @@ import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { ControlParts } from '../parts.ts';
 import { isConflict } from '../conflicts.ts';
+import { DriveUseKeeper } from './drive-use-keeper.ts';
 import { HeadKeeper } from './head-keeper.ts';
 import { Nodes } from './nodes.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
@@ -25,6 +26,7 @@ export class Cluster {
   readonly nodes: Nodes;
   readonly #repairs: RepairKeeper;
   readonly #rebuilds: Rebuilds;
+  readonly #driveUses: DriveUseKeeper;
   readonly #replicas: ReplicaKeeper;
   #retry: NodeJS.Timeout | undefined;
 
@@ -38,6 +40,7 @@ export class Cluster {
     this.nodes = new Nodes(parts, mine);
     this.#rebuilds = new Rebuilds(parts, { heads: this.heads, nodes: this.nodes });
     this.#repairs = new RepairKeeper(parts, { nodes: this.nodes, watch: this.watch });
+    this.#driveUses = new DriveUseKeeper(parts, this.node.name);
     this.watch.onChange((key) => this.#onChange(key));
   }
 
@@ -47,6 +50,7 @@ export class Cluster {
     await this.nodes.start();
     this.heads.start();
     this.#repairs.start();
+    this.#driveUses.start();
     void this.onEngine();
   }
 
@@ -54,6 +58,7 @@ export class Cluster {
     clearTimeout(this.#retry);
     this.heads.stop();
     await this.#repairs.stop();
+    await this.#driveUses.stop();
     await this.#rebuilds.stop();
     await this.nodes.stop();
     await this.watch.stop();
@@ -150,7 +155,7 @@ export class Cluster {
   }
 
   async #choosePlaces(volume: PlacedVolume): Promise<readonly ReplicaRecord[]> {
-    const cluster = await clusterOf(this.#parts.records, (node) => this.nodes.liveness(node));
+    const cluster = await clusterOf(this.#parts.records, this.nodes);
     const localTo = volume.replication.local ? this.node.name : undefined;
     return placeNew(cluster, volume, localTo).map((drive) => ({
       id: this.#parts.newAttachId(),

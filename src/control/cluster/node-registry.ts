@@ -100,7 +100,10 @@ export class NodeRegistry {
           })),
         ],
         puts: operationPuts(endedOperation(this.#parts, 'node.remove', key)),
-        deletes: [key, ...drives.map((drive) => `drive/${drive.name}`)],
+        deletes: [
+          key,
+          ...drives.flatMap((drive) => [`drive/${drive.name}`, `drive-use/${drive.name}`]),
+        ],
       });
       return true;
     });

@@ -17,6 +17,8 @@ export class Nodes {
   readonly #downSince = new Map<string, number>();
   #leaseId: string | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #reading: Promise<void> = Promise.resolve();
+  #readTimer: NodeJS.Timeout | undefined;
   #isEnding = false;
 
   constructor(
@@ -26,21 +28,23 @@ export class Nodes {
     this.#parts = parts;
     this.#node = node;
     watch.onChange((key) => {
-      if (key === undefined || key.startsWith('alive/') || key.startsWith('node/'))
-        void this.#read();
+      if (key === undefined || key.startsWith('alive/') || key.startsWith('node/')) {
+        void this.#readNext();
+      }
     });
   }
 
   /** Says that this node lives, from now on. */
   async start(): Promise<void> {
     await this.#live();
-    await this.#read();
+    await this.#readNext();
   }
 
   /** The node ends in order: nobody has to wait for that to show. */
   async stop(): Promise<void> {
     this.#isEnding = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#readTimer);
     const leaseId = this.#leaseId;
     if (leaseId !== undefined)
       await this.#parts.records.revokeLease(leaseId).catch(() => undefined);
@@ -49,6 +53,11 @@ export class Nodes {
   /** Of the clock by which {@link liveness} tells since when, in ms. */
   nowMs(): number {
     return performance.now();
+  }
+
+  /** The time of {@link nowMs} at a time of the wall clock. */
+  clockOf(wallMs: number): number {
+    return this.nowMs() - Math.max(0, this.#parts.wallMs() - wallMs);
   }
 
   /** As far as the store has told. */
@@ -76,10 +85,18 @@ export class Nodes {
   async #renew(): Promise<void> {
     const { records, bootId } = this.#parts;
     if (this.#leaseId !== undefined && (await records.renewLease(this.#leaseId))) return;
-    this.#leaseId = await records.grantLease(LEASE_MS);
+    // One that is not put under it is to be put next time.
+    this.#leaseId = undefined;
+    const leaseId = await records.grantLease(LEASE_MS);
     const record: AliveRecord = { node: this.#node, bootId };
-    const puts = [{ key: `alive/${this.#node}`, record, leaseId: this.#leaseId }];
-    await records.change({ puts });
+    await records.change({ puts: [{ key: `alive/${this.#node}`, record, leaseId }] });
+    this.#leaseId = leaseId;
+  }
+
+  /** One after the other: what was read last is what holds. */
+  #readNext(): Promise<void> {
+    this.#reading = this.#reading.then(() => this.#read());
+    return this.#reading;
   }
 
   async #read(): Promise<void> {
@@ -94,6 +111,8 @@ export class Nodes {
       }
     } catch (error) {
       log('cluster.put_off', { error: String(error) });
+      clearTimeout(this.#readTimer);
+      if (!this.#isEnding) this.#readTimer = setTimeout(() => void this.#readNext(), RENEW_MS);
     }
   }
 }

@@ -3,52 +3,38 @@
 import { Refusal } from '../../model/errors.ts';
 import type { Replication, VolumeRecord } from '../../model/records.ts';
 import { Cluster } from '../../placement/cluster.ts';
-import type { Liveness, Replica, Volume } from '../../placement/model.ts';
+import type { Drive, Replica, Volume } from '../../placement/model.ts';
 import type { NoPlace } from '../../placement/no-place.ts';
 import { explainPlacement } from '../../placement/place.ts';
 import { defaultMinimum } from '../../replication/record.ts';
 import type { RecordsStore } from '../records-store.ts';
+import type { Nodes } from './nodes.ts';
 
 /** A volume that is to be placed. */
 export type PlacedVolume = Pick<VolumeRecord, 'name' | 'id' | 'sizeBytes' | 'owner'> & {
   readonly replication: Replication;
 };
 
+/** What {@link Nodes} knows and the records do not. */
+export type NodesSeen = Pick<Nodes, 'liveness' | 'clockOf'>;
+
 /** The nodes, drives and volumes of the records. */
-export async function clusterOf(
-  records: RecordsStore,
-  liveness: (node: string) => Liveness,
-): Promise<Cluster> {
-  const [nodes, drives, replicas, volumes, settings] = await Promise.all([
+export async function clusterOf(records: RecordsStore, seen: NodesSeen): Promise<Cluster> {
+  const [nodes, volumes, settings] = await Promise.all([
     records.nodes(),
-    records.everyDrive(),
-    records.replicas(),
     records.volumes(),
     records.settings(),
   ]);
   const byVolume = await replicasByVolume(records);
-  const byDrive = Map.groupBy(replicas, ({ drive }) => drive);
   const names = new Set(nodes.map(({ name }) => name));
   return new Cluster({
     nodes: nodes.map(({ name, labels, service }) => ({
       name,
       ...labels,
       service,
-      liveness: liveness(name),
+      liveness: seen.liveness(name),
     })),
-    drives: drives
-      .filter(({ state, node }) => state === 'ready' && node !== undefined && names.has(node))
-      .map(({ name, node = '', sizeBytes = 0 }) => ({
-        id: name,
-        node,
-        capacityBytes: sizeBytes,
-        promisedBytes: (byDrive.get(name) ?? []).reduce((sum, each) => sum + each.sizeBytes, 0),
-        writtenBytes: 0,
-        load: 0,
-        tags: [],
-        service: 'open',
-        downSinceMs: undefined,
-      })),
+    drives: (await drivesOf(records, seen)).filter(({ node }) => names.has(node)),
     volumes: volumes.flatMap(({ replication, ...volume }) =>
       replication === undefined
         ? []
@@ -62,6 +48,42 @@ export async function clusterOf(
     ),
     overprovisionPercent: settings.overprovisionPercent,
   });
+}
+
+async function drivesOf(records: RecordsStore, seen: NodesSeen): Promise<Drive[]> {
+  const [drives, uses, replicas, volumes, trash] = await Promise.all([
+    records.everyDrive(),
+    records.driveUses(),
+    records.replicas(),
+    records.volumes(),
+    records.trash(),
+  ]);
+  const useOf = new Map(uses.map((use) => [use.drive, use]));
+  const promised = new Map<string, number>();
+  for (const { drive, sizeBytes } of [
+    ...replicas,
+    ...volumes,
+    ...trash.map(({ volume }) => volume),
+  ]) {
+    promised.set(drive, (promised.get(drive) ?? 0) + sizeBytes);
+  }
+  return drives
+    .filter(({ state }) => state === 'ready')
+    .map(({ name, node = '', sizeBytes = 0 }): Drive => {
+      const use = useOf.get(name);
+      return {
+        id: name,
+        node,
+        // One that was just added was not told of yet.
+        capacityBytes: use === undefined ? sizeBytes : use.usedBytes + use.freeBytes,
+        promisedBytes: promised.get(name) ?? 0,
+        writtenBytes: use?.usedBytes ?? 0,
+        load: 0,
+        tags: [],
+        service: 'open',
+        downSinceMs: use?.state === 'faulted' ? seen.clockOf(use.sinceMs) : undefined,
+      };
+    });
 }
 
 /** The replicas of each volume, by its id, as placement knows them. Those that are being removed are there no more. */

@@ -66,7 +66,7 @@ export class RepairKeeper {
   /** Decides, and does it, if it is this node's turn. */
   async look(): Promise<void> {
     if (!(await this.#nodes.isFirst())) return;
-    const cluster = await clusterOf(this.#parts.records, (node) => this.#nodes.liveness(node));
+    const cluster = await clusterOf(this.#parts.records, this.#nodes);
     const repairs = decideRepairs(cluster, {
       nowMs: this.#nodes.nowMs(),
       graceMs: GRACE_MS,
