@@ -55,12 +55,12 @@ export const DRIVE_FAULTS: readonly Fault[] = [
   },
   {
     name: 'a connection breaks as a full drive gets room',
-    weight: 3,
-    moods: { churn: 20 },
+    weight: 4,
+    moods: { churn: 30 },
     needsService: true,
     happen: (cluster) => {
-      const { serving, world } = cluster;
-      const engine = draw(cluster);
+      const { serving, store, world } = cluster;
+      const engine = cluster.engineOf(world.prng.pick([...store.record.members.keys()]));
       engine.health.full = true;
       world.schedule(world.prng.below(3000), () => {
         engine.health.full = false;

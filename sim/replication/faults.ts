@@ -211,8 +211,11 @@ export const FAULTS: readonly Fault[] = [
     name: 'all machines but one lose power, and the loss is accepted',
     weight: 3,
     happen: (cluster) => {
-      const { engines, options, world } = cluster;
-      const left = world.prng.pick(engines.slice(0, options.replicaCount));
+      const { engines, options, store, world } = cluster;
+      const replicas = engines.slice(0, options.replicaCount);
+      // Rather one that lacks something.
+      const behind = replicas.filter(({ node }) => !store.record.members.has(replicaOf(node)));
+      const left = world.prng.pick(behind.length > 0 && world.prng.chance(70) ? behind : replicas);
       for (const engine of engines) {
         if (engine === left) cluster.kill(engine);
         else {

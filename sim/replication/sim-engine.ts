@@ -107,7 +107,7 @@ export class SimEngine {
     const connection = this.#connections.get(to);
     if (connection === undefined) return;
     this.#connections.delete(to);
-    if (prng.chance(50)) connection.strayUntilUs = nowUs + prng.below(5000);
+    if (prng.chance(60)) connection.strayUntilUs = nowUs + prng.below(2500);
     this.#whenRunning(this.start, () => {
       if (head !== undefined && this.head === head) head.onUnreachable(replicaOf(to), false);
     });

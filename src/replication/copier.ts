@@ -170,18 +170,15 @@ export class Copier {
         found = survey.find((entry) => entry.extent === extent);
       },
       onDone: (errno) => {
-        if (errno !== 0 || found === undefined) {
-          onDone(errno === 0 ? EIO : errno);
-          return;
+        const end = (failure: number): void => {
+          if (failure === EIO) this.#lost(extent);
+          this.#end(extent, { errno: failure, unreadable: seats }, onDone);
+        };
+        if (errno !== 0 || found === undefined) end(errno === 0 ? EIO : errno);
+        else {
+          const { dataMask, stamp } = found;
+          this.#copy(extent, plan, { right: { dataMask, stamp, from: sources }, onDone: end });
         }
-        const { dataMask, stamp } = found;
-        this.#copy(extent, plan, {
-          right: { dataMask, stamp, from: sources },
-          onDone: (failure) => {
-            if (failure === EIO) this.#lost(extent);
-            this.#end(extent, { errno: failure, unreadable: seats }, onDone);
-          },
-        });
       },
     });
   }

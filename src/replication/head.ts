@@ -191,7 +191,7 @@ export class Head {
     this.changer.tick();
     this.#stallLimit.tick();
     if (this.isOver) {
-      this.#endSession('given up');
+      this.endSession('given up');
       return;
     }
     this.members.tick();
@@ -230,13 +230,10 @@ export class Head {
   giveUp(): void {
     if (this.isOver) return;
     this.#stop('giving up');
+    // Nor does it go on with what waits for a transaction.
+    this.#onCommitted = undefined;
     this.host.onEvent('stall given up');
-    this.#endSession('given up');
-  }
-
-  /** The client's session is over, because what it wrote may be lost: the next attachment is a new one. */
-  loseSession(): void {
-    this.#endSession('session lost');
+    this.endSession('given up');
   }
 
   #stop(state: 'giving up' | 'ended'): void {
@@ -245,7 +242,8 @@ export class Head {
     this.path.stop();
   }
 
-  #endSession(reason: HeadEnd): void {
+  /** The client's session is over: the attachment goes as soon as the store can be asked, and the next one is another. */
+  endSession(reason: 'session lost' | 'given up'): void {
     const { known, pending } = this.changer;
     if (pending !== undefined || this.state === 'ended') return;
     this.transact(detached(known, this.host.newWriter()), () => this.end(reason));

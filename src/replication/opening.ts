@@ -115,7 +115,7 @@ export class Opening {
     if (intact.length === 0 && head.clientLives) {
       head.stalled =
         'every in-sync replica that is reached lost power, and the client of before lives';
-      if (isComplete) head.loseSession();
+      if (isComplete) head.endSession('session lost');
       return;
     }
     const candidates = intact.length > 0 ? intact : reached;

@@ -231,14 +231,15 @@ export class WritePath {
     this.#end(operation, errno);
   }
 
-  /** What no member could read as a whole was put together (0), could not be (EIO), or is asked anew. */
+  /** What no member could read as a whole was put together (0), could not be (EIO), or a member is missing: it is tried anew by {@link review}. */
   readAgain(operation: Operation, errno: number): void {
     operation.isSettling = false;
     operation.sentSeats = 0;
-    operation.failedSeats = 0;
-    if (errno === 0) operation.tookSeats = this.memberSeats;
     if (errno === EIO) this.#end(operation, errno);
-    else this.#advance(operation);
+    if (errno !== 0) return;
+    operation.failedSeats = 0;
+    operation.tookSeats = this.memberSeats;
+    this.#advance(operation);
   }
 
   #startIfFree(operation: Operation): void {
