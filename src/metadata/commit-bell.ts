@@ -1,7 +1,8 @@
 /**
- * How processes that share a SQLite file hear of each other's commits, without polling: whoever has committed touches the log (FILE-wal), and
- * inotify tells the others. The kernel tells of writes to the log too, but those come before their commit can be seen. A process that is killed
- * between its commit and the touch is heard with the next one's.
+ * How processes that share a SQLite file hear of each other's commits, without polling: whoever has committed touches the index of its log
+ * (FILE-shm), and inotify tells the others. SQLite itself changes that file through memory alone, which inotify does not tell; it would tell of
+ * writes to the log, but those come before their commit can be seen. A process that is killed between its commit and the touch is heard with the
+ * next one's.
  */
 
 import fs from 'node:fs';
@@ -10,22 +11,22 @@ import fs from 'node:fs';
 const LOOK_EVERY_MS = 500;
 
 export class CommitBell {
-  readonly #log: string;
+  readonly #index: string;
   readonly #stop: () => void;
 
-  /** For the SQLite file at `path`, whose log is there. `onRing` is called after each touch of it, one's own too, and sometimes for nothing. */
+  /** For the SQLite file at `path`, which is open in WAL mode. `onRing` is called after each touch, one's own too, and sometimes for nothing. */
   constructor(path: string, onRing: () => void) {
-    this.#log = `${path}-wal`;
-    this.#stop = watch(this.#log, onRing);
+    this.#index = `${path}-shm`;
+    this.#stop = watch(this.#index, onRing);
   }
 
   /** To be called after each commit. */
   ring(): void {
     try {
       const now = new Date();
-      fs.utimesSync(this.#log, now, now);
+      fs.utimesSync(this.#index, now, now);
     } catch {
-      // Nobody listens at a log that is gone.
+      // Nobody listens at one that is gone.
     }
   }
 

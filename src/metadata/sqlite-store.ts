@@ -237,9 +237,10 @@ export class SqliteStore implements ClusterStore {
     if (this.#isClosed) return;
     const { bootId, bootMs } = this.#options;
     try {
-      const next = this.#statements.nextEnd.get(bootId)?.['next'];
-      if (next != null) this.#after(Number(next) - bootMs(), () => this.#endLeases());
-      const revision = this.#revision();
+      const row = this.#statements.look.get(bootId);
+      const nextEnd = row?.['nextEnd'];
+      if (nextEnd != null) this.#after(Number(nextEnd) - bootMs(), () => this.#endLeases());
+      const revision = Number(row?.['revision']);
       if (revision <= this.#seenRevision) return;
       this.#seenRevision = revision;
       for (const wake of this.#wakers) wake();
@@ -329,9 +330,9 @@ function statementsOf(database: DatabaseSync) {
     leased: database.prepare('SELECT key FROM entry WHERE lease = ?'),
     endLease: database.prepare('DELETE FROM boot_lease WHERE id = ?'),
     ended: database.prepare('SELECT id FROM boot_lease WHERE boot <> ? OR ends_ms <= ?'),
-    nextEnd: database.prepare(
-      'SELECT min(CASE boot WHEN ? THEN ends_ms ELSE 0 END) AS next FROM boot_lease',
-    ),
+    look: database.prepare(`
+      SELECT value AS revision, (SELECT min(CASE boot WHEN ? THEN ends_ms ELSE 0 END) FROM boot_lease) AS nextEnd
+      FROM meta WHERE name = 'revision'`),
   } satisfies Record<string, StatementSync>;
 }
 
