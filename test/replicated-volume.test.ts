@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
+import { rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { after, before, test } from 'node:test';
 
 import { CMD_WRITE } from '../src/wire/nbd/constants.ts';
@@ -18,7 +21,15 @@ const VOLUME = 'e0'.repeat(16);
 const ATTACH = 'a7'.repeat(16);
 const REPLICAS = ['11', '22', '33'].map((digits) => digits.repeat(16));
 
-const engine = new EngineProcess();
+/** The path of the drive that hangs. */
+const HUNG = join(tmpdir(), `hf-hung-${process.pid}`);
+const engine = new EngineProcess({
+  env: {
+    NODE_OPTIONS: `--import=${new URL('hooks/load.mjs', import.meta.url).href}`,
+    HOLDFAST_TEST_HOOKS: 'hanging-io',
+    HOLDFAST_TEST_HUNG: HUNG,
+  },
+});
 const drives = REPLICAS.map((_, index) => ({
   driveId: `drive-${index}`,
   path: join(engine.folder, `${index}.img`),
@@ -27,7 +38,7 @@ let keeper: RecordKeeper;
 
 before(async () => {
   await engine.start();
-  const members: [string, number][] = [];
+  const lives: [string, number][] = [];
   for (const [index, drive] of drives.entries()) {
     await engine.call('drive.format', { ...drive, sizeBytes: 128 * MIB, sparse: true });
     await engine.call('drive.open', drive);
@@ -38,14 +49,15 @@ before(async () => {
       driveId: drive.driveId,
       life,
     });
-    members.push([REPLICAS[index] ?? '', Number(life)]);
+    lives.push([REPLICAS[index] ?? '', Number(life)]);
   }
   engine.listDrives(drives);
-  keeper = new RecordKeeper({ uuid: VOLUME, attachId: ATTACH, sizeBytes: SIZE }, members);
+  keeper = new RecordKeeper({ uuid: VOLUME, attachId: ATTACH, sizeBytes: SIZE }, lives);
 });
 
 after(async () => {
   keeper.stop();
+  rmSync(HUNG, { force: true });
   await engine.remove();
 });
 
@@ -56,6 +68,9 @@ async function serve(): Promise<NbdRawClient> {
   const path = await keeper.serve(engine, REPLICAS[0]);
   return NbdRawClient.attach(path, { name: keeper.volume.attachId });
 }
+
+const members = (): readonly string[] =>
+  keeper.record.members.map(([replica]) => replica).toSorted();
 
 type Status = {
   readonly state: string;
@@ -86,6 +101,31 @@ test('it is told of like any volume, and its replicas only where they are asked 
   assert.equal(replica['driveId'], drives[1]?.driveId);
 });
 
+test('a drive that hangs keeps neither a client waiting nor a detach', async () => {
+  let client = await serve();
+  await client.write(0, Buffer.alloc(4096));
+  const [first] = drives;
+  writeFileSync(HUNG, first?.path ?? '');
+  const startMs = performance.now();
+  await client.write(4096, Buffer.alloc(4096, 3));
+  const ms = performance.now() - startMs;
+  // Two seconds is what it may take; a loaded machine gets more.
+  assert.ok(ms < 10_000, `${ms} ms`);
+  assert.deepEqual(members(), REPLICAS.slice(1));
+  assert.deepEqual(await client.read(4096, 4096), Buffer.alloc(4096, 3));
+  client.destroy();
+  const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
+  assert.equal(end, 'detached');
+
+  rmSync(HUNG);
+  keeper.attach(ATTACH);
+  client = await serve();
+  await client.write(4096, Buffer.alloc(4096));
+  await engine.call('head.rebuild', { uuid: VOLUME, replica: REPLICAS[0] ?? '' });
+  await until(() => members().length === 3);
+  client.destroy();
+});
+
 test('what is written outlives SIGKILL of the engine, and the loss of a drive, which is rebuilt', async () => {
   let client = await serve();
   await client.write(4096, Buffer.alloc(8192, 1));
@@ -105,13 +145,10 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
   assert(last !== undefined);
   await engine.call('drive.close', { driveId: last.driveId });
   await client.write(4096, Buffer.alloc(4096, 2));
-  assert.deepEqual(
-    keeper.record.members.map(([replica]) => replica),
-    REPLICAS.slice(0, 2),
-  );
+  assert.deepEqual(members(), REPLICAS.slice(0, 2));
   await engine.call('drive.open', last);
   await engine.call('head.rebuild', { uuid: VOLUME, replica: REPLICAS[2] ?? '' });
-  await until(() => keeper.record.members.length === 3);
+  await until(() => members().length === 3);
 
   // Of the three only the one that was rebuilt is left.
   for (const { driveId } of drives.slice(0, 2)) await engine.call('drive.close', { driveId });
@@ -124,10 +161,7 @@ test('what is written outlives SIGKILL of the engine, and the loss of a drive, w
       Buffer.alloc(4096),
     ]),
   );
-  assert.deepEqual(
-    keeper.record.members.map(([replica]) => replica),
-    REPLICAS.slice(2),
-  );
+  assert.deepEqual(members(), REPLICAS.slice(2));
   const { state, replicas } = await status();
   assert.equal(state, 'serving');
   assert.equal(replicas.filter(({ isInSync }) => isInSync).length, 1);
