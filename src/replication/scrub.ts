@@ -42,9 +42,10 @@ export class Scrub {
 
   /** Goes on if what it waits for is there: called at least every 50 ms. What fails is tried anew then. */
   advance(): void {
-    const { path, host, changer } = this.#head;
-    if (this.isDone || this.#isUnderWay || !path.isServing || host.now() < this.#allowedAtMs)
-      return;
+    const { path, host, changer, isRecorded } = this.#head;
+    if (this.isDone || this.#isUnderWay || host.now() < this.#allowedAtMs) return;
+    // All members are there, and have the size of the volume.
+    if (!path.isServing || !isRecorded) return;
     const extent = this.#found[0];
     if (extent !== undefined) this.#compare(extent);
     else if (this.#surveyAt * EXTENT_BYTES < changer.known.sizeBytes) this.#survey();

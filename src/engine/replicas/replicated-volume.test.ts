@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { EIO } from '../../model/errno.ts';
+import { attached, lossAccepted } from '../../replication/record.ts';
 import { ReplicasRig, VOLUME_BYTES, replicaOf } from '../../../sim/replicas-rig.ts';
 
 const BLOCK = 4096;
@@ -162,4 +163,25 @@ test('a scrub mends what nobody reads', async () => {
   assert.deepEqual([head.copier.repairedCount, head.repairs.differedCount], [1, 0]);
   assert.equal(head.scrub?.offsetBytes, VOLUME_BYTES);
   await areEqual(rig);
+});
+
+test('a loss that is accepted: one drive is the truth, and the others are made equal to it', async () => {
+  const rig = await begun(12);
+  await writtenExtent(rig);
+  await rig.closeDrive(2);
+  assert.equal(await rig.write(0, filled(BLOCK, 99), true), 0);
+  await rig.losePower();
+  const { record } = rig;
+  assert.deepEqual([...record.members.keys()], [replicaOf(0), replicaOf(1)]);
+  const life = rig.stores[2]?.life ?? 0;
+  const lineage = record.lineage + 2 ** 40;
+  const accepted = lossAccepted(record, { replica: replicaOf(2), life, lineage, writer: 'f7' });
+  rig.record = attached(accepted, { attachId: 'cc'.repeat(16), boot: 'bb'.repeat(16) }, 'f8');
+  await rig.serve(false);
+  assert.equal((await rig.read(0, BLOCK))[0], 1);
+  for (const index of [0, 1]) rig.inTurn(() => rig.volume.head.rebuild(replicaOf(index)));
+  await rig.world.run(() => rig.record.members.size === 3, 'both join');
+  const content = await areEqual(rig);
+  assert.deepEqual([content[0], content[BLOCK]], [1, 2]);
+  assert.equal(rig.record.lineage, lineage);
 });
