@@ -13,6 +13,7 @@ const PASSING: readonly ErrorCode[] = [
   'ENGINE_UNREACHABLE',
   'ATTACHER_UNREACHABLE',
   'INSTALLATION_STOPPING',
+  'NODES_UNREPORTED',
 ];
 
 /** Whether trying again later may succeed: the operation then stays open. */

@@ -37,6 +37,10 @@ type KeptSet = {
   readonly minimum: number;
 };
 
+/** Of records that were restored from a backup: {@link Unreported}. */
+export const UNREPORTED_KEY = 'meta/unreported';
+type Unreported = { readonly nodes: readonly string[] };
+
 export const SETTINGS_KEY = 'settings/installation';
 /** Operations and events kept: the newest. */
 const KEPT_MAX = 500;
@@ -109,6 +113,22 @@ export class RecordsStore {
   /** Of the drives of all nodes. */
   driveUses(): Promise<DriveUseRecord[]> {
     return this.#all<DriveUseRecord>('drive-use/');
+  }
+
+  /** The nodes that have yet to say what their replicas know, since the records were restored from a backup. */
+  async unreported(): Promise<readonly string[]> {
+    const found = kept<Unreported>(await this.#store.get(UNREPORTED_KEY));
+    return found?.record.nodes ?? [];
+  }
+
+  /** A node has said what its replicas know, or was named as lost. */
+  async putReported(node: string): Promise<void> {
+    const found = kept<Unreported>(await this.#store.get(UNREPORTED_KEY));
+    if (found === undefined || !found.record.nodes.includes(node)) return;
+    const nodes = found.record.nodes.filter((each) => each !== node);
+    const conditions = [{ key: UNREPORTED_KEY, version: found.version }];
+    if (nodes.length === 0) await this.change({ conditions, deletes: [UNREPORTED_KEY] });
+    else await this.change({ conditions, puts: [{ key: UNREPORTED_KEY, record: { nodes } }] });
   }
 
   /** See {@link ClusterStore.grantLease}. */

@@ -11,6 +11,7 @@ import type { DriveRecord } from '../model/records.ts';
 import { recordsInode } from './drive-file.ts';
 import { replaceFile, syncDirectory } from './installation.ts';
 import { etcdSettingsOf, openEtcd, openSqlite, openStore, sqliteFileOf } from './open-store.ts';
+import { UNREPORTED_KEY } from './records-store.ts';
 import {
   type StoreSettings,
   readStoreSettings,
@@ -78,7 +79,13 @@ export async function restoreEntries(
       ? await openSqlite(directory)
       : await openEtcd(directory, settings, { rememberedRevision: 0 });
   await refuseLiving(store);
-  await fill(store, entries);
+  const nodes = entries
+    .filter(({ key }) => key.startsWith('node/'))
+    .map(({ key }) => key.slice('node/'.length));
+  // Their replicas may know newer sets: nothing is served before they have said so.
+  const unreported = nodes.length === 0 ? [] : [{ key: UNREPORTED_KEY, value: { nodes } }];
+  const restored = entries.filter(({ key }) => key !== UNREPORTED_KEY && !key.startsWith('alive/'));
+  await fill(store, [...restored, ...unreported]);
   forgetList(directory);
 }
 

@@ -63,6 +63,9 @@ export const LOG_EVENTS = {
   'volume.not_grown': warning('A volume is nearly full and cannot grow'),
   'volume.unmounted_unclean': warning('A file system had stopped writing before it was unmounted'),
   'volume.restored': info('A volume that could not be mounted or attached again is, at last'),
+  'volume.set_restored': warning('Records that had been lost were put back from a replica'),
+  'replica.stray': warning('A drive holds a replica of which the records know nothing'),
+  'replica.lost': error('A drive no longer holds a replica'),
   'volume.head_ended': warning('A node no longer serves a volume'),
   'volume.reattached': warning('A volume had lost its block device, and has it again'),
 

@@ -11,6 +11,15 @@ export const NODE = {
       wayOut: 'docs/cluster.md has what a node keeps of itself ("One node on disk")',
     },
   ),
+  NODES_UNREPORTED: row(
+    503,
+    'later',
+    'Cannot serve volume "{volume}" yet: the records were restored from a backup, and the replicas of nodes {nodes} may know newer ones',
+    {
+      wayOut:
+        'Start these nodes; of one that is gone for good: holdfast node lost NAME, which gives up what only its replicas knew',
+    },
+  ),
   NODE_NOT_FOUND: row(404, 'never', 'There is no node "{node}" in the cluster{hint}'),
   NODE_LIVES: row(409, 'later', 'Cannot take node "{node}" out of the cluster: it lives', {
     wayOut: 'Drain it (holdfast node drain {node}), and end it when it is empty',

@@ -119,6 +119,21 @@ function addRemoval(node: Command): void {
       view.removed ? `Node "${name}" is out of the cluster` : `There was no node "${name}"${like}`,
     );
   });
+  addYes(
+    addCommand(node, 'lost <name>', {
+      purpose:
+        'After a restore of the records: names a node as gone for good, which they wait for. What only its replicas knew is given up.',
+      example: 'holdfast node lost b --yes',
+    }),
+  ).action(async (name: string, options: { yes?: boolean }, command: Command) => {
+    const { api, output } = contextOf(command);
+    await confirm(
+      options.yes === true,
+      `Go on without node "${name}"? What was written since the backup and is on its replicas alone is lost.`,
+    );
+    const view = await api.post<NodeView>(`${pathOf(name)}/lost`, {});
+    output.result(view, `Node "${name}" is no longer waited for`);
+  });
 }
 
 const pathOf = (name: string): string => `/v1/nodes/${encodeURIComponent(name)}`;

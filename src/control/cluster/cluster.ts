@@ -13,6 +13,7 @@ import { RecordWatch } from './record-watch.ts';
 import { Rebuilds } from './rebuilds.ts';
 import { RepairKeeper } from './repair-keeper.ts';
 import { ReplicaKeeper } from './replica-keeper.ts';
+import { ReplicaReport } from './replica-report.ts';
 import { ThisNode } from './this-node.ts';
 
 /** After what could not be done because a process was away. */
@@ -28,6 +29,7 @@ export class Cluster {
   readonly #rebuilds: Rebuilds;
   readonly #driveUses: DriveUseKeeper;
   readonly #replicas: ReplicaKeeper;
+  readonly #report: ReplicaReport;
   #retry: NodeJS.Timeout | undefined;
 
   constructor(parts: ControlParts, identity: ClusterNode) {
@@ -36,6 +38,7 @@ export class Cluster {
     this.watch = new RecordWatch(parts.records, parts.log);
     this.heads = new HeadKeeper(parts, this.node, () => this.#rebuilds.lookSoon());
     this.#replicas = new ReplicaKeeper(parts, this.node.name);
+    this.#report = new ReplicaReport(parts, this.node.name);
     const mine = { node: this.node.name, watch: this.watch };
     this.nodes = new Nodes(parts, mine);
     this.#rebuilds = new Rebuilds(parts, { heads: this.heads, nodes: this.nodes });
@@ -68,6 +71,7 @@ export class Cluster {
   async onEngine(): Promise<void> {
     await this.#trying(async () => {
       await this.node.meetEngine();
+      await this.#report.run();
       await this.#replicas.settleAll();
       await this.#serveAttached();
       this.#rebuilds.lookSoon();

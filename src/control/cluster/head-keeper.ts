@@ -103,6 +103,10 @@ export class HeadKeeper {
     const { records, engine, bootId } = this.#parts;
     const { attachId } = how;
     const start = await this.#node.meetEngine();
+    const unreported = await records.unreported();
+    if (unreported.length > 0) {
+      throw new Refusal('NODES_UNREPORTED', { volume: name, nodes: unreported.join(', ') });
+    }
     for (;;) {
       const key = `volume/${name}`;
       const wanted = await records.volume(name);

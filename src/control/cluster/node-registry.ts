@@ -68,6 +68,20 @@ export class NodeRegistry {
   }
 
   /**
+   * After a restore of the records: a node is gone for good, and what only its replicas knew is given up. Throws NODE_NOT_FOUND,
+   * NODE_LIVES.
+   */
+  async giveUp(name: string): Promise<NodeView> {
+    const { records } = this.#parts;
+    const view = await this.get(name);
+    if ((await records.alive()).some(({ node }) => node === name)) {
+      throw new Refusal('NODE_LIVES', { node: name });
+    }
+    await decideAgain(() => records.putReported(name));
+    return view;
+  }
+
+  /**
    * Takes a node that is gone for good out of the cluster, with its drives. One that is not there is removed already: false then. Throws
    * NODE_LIVES, and NODE_IN_USE while volumes count on it.
    */

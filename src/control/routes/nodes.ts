@@ -41,6 +41,17 @@ export function nodeRoutes(app: App, { nodes }: RestParts): void {
     },
     ({ params, body }) => nodes.change(params.name, body),
   );
+  app.post(
+    '/v1/nodes/:name/lost',
+    {
+      schema: {
+        summary: 'Names a node as lost, whose replicas restored records wait for',
+        params: NameParams,
+        response: { 200: Node, ...problems },
+      },
+    },
+    ({ params }) => nodes.giveUp(params.name),
+  );
   app.delete(
     '/v1/nodes/:name',
     {

@@ -19,11 +19,27 @@ import type { Heads } from './heads.ts';
 /** A client waits for so long before its session ends, unless `head.start` says otherwise: about as long as a missing replica is waited for. */
 const STALL_LIMIT_MS = 600_000;
 
+/** With up to 1 KiB each they fit a line. */
+const REPORT_COUNT_MAX = 48;
+
 /** By name. A volume is `uuid`, a replica `replica`: 32 hex digits, with or without dashes. */
 export function headCalls(heads: Heads): { readonly [name: string]: Call } {
   return {
     'replica.create': (args) =>
       heads.createReplica(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
+    'replica.list': (args) => {
+      const after = args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] });
+      const reports = heads.replicas.list(after, REPORT_COUNT_MAX);
+      return {
+        replicas: reports.map(({ id, life, seen, base }) => ({
+          replica: id,
+          life,
+          ...(seen === undefined ? {} : { record: recordJson(seen) }),
+          ...(base === undefined ? {} : { base: { ...base } }),
+        })),
+        more: reports.length === REPORT_COUNT_MAX,
+      };
+    },
     'replica.delete': (args) => heads.deleteReplica(replicaOf(args)),
     'head.start': async (args) => ({
       ...(await heads.start({

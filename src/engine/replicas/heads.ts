@@ -71,7 +71,7 @@ type Served = {
 export class Heads {
   readonly #env: Env;
   readonly #options: HeadsOptions;
-  readonly #replicas: Replicas;
+  readonly replicas: Replicas;
   readonly #buffers: ExtentBuffers;
   /** By volume. */
   readonly #served = new Map<string, Served>();
@@ -91,7 +91,7 @@ export class Heads {
     env.io.onTurnEnd(() => {
       for (const { volume } of this.#served.values()) volume.endTurn();
     });
-    this.#replicas = new Replicas({
+    this.replicas = new Replicas({
       now: () => this.#clock.now(),
       buffers: this.#buffers,
       yieldTurn: () => env.io.yieldTurn(),
@@ -104,9 +104,9 @@ export class Heads {
   /** Serves the replicas that a drive holds: after it was opened. One that cannot be read is told of, and left. */
   openReplicas({ driveId, store }: OpenDrive): void {
     for (const { uuid, state, isReplica } of store.volumes()) {
-      if (!isReplica || state !== 'live' || this.#replicas.content(uuid) !== undefined) continue;
+      if (!isReplica || state !== 'live' || this.replicas.content(uuid) !== undefined) continue;
       try {
-        this.#replicas.open(uuid, store);
+        this.replicas.open(uuid, store);
       } catch (error) {
         if (!(error instanceof Fault)) throw error;
         this.#options.log('replica.not_opened', { driveId, replica: uuid, error: error.message });
@@ -117,20 +117,20 @@ export class Heads {
   /** A drive is about to be closed: what heads have of it they lose. {@link forgetReplicas} follows. */
   endReplicas({ store }: OpenDrive): readonly ReplicaId[] {
     const ids = store.volumes().flatMap(({ uuid, isReplica }) => (isReplica ? [uuid] : []));
-    for (const id of ids) this.#replicas.end(id);
+    for (const id of ids) this.replicas.end(id);
     return ids;
   }
 
   /** After the drive was closed. */
   forgetReplicas(ids: readonly ReplicaId[]): void {
-    for (const id of ids) this.#replicas.forget(id);
+    for (const id of ids) this.replicas.forget(id);
   }
 
   /** Makes a replica on a drive, durably, empty and never opened: the same call again finds it. Resolves with the drive's life. */
   async createReplica(driveId: string, uuid: string, sizeBytes: number): Promise<JsonObject> {
     const store = this.#options.drives.get(driveId);
     await store.createVolume({ uuid, sizeBytes, isReplica: true });
-    if (this.#replicas.content(uuid) === undefined) this.#replicas.open(uuid, store);
+    if (this.replicas.content(uuid) === undefined) this.replicas.open(uuid, store);
     return { uuid: formatUuid(uuid), driveId, life: store.life };
   }
 
@@ -139,9 +139,9 @@ export class Heads {
     const found = this.#options.drives.find(uuid);
     if (found === undefined) return {};
     if (!found.volume.isReplica) throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
-    this.#replicas.end(uuid);
+    this.replicas.end(uuid);
     await found.store.deleteVolume(uuid);
-    this.#replicas.forget(uuid);
+    this.replicas.forget(uuid);
     return {};
   }
 
@@ -219,7 +219,7 @@ export class Heads {
       stallLimitMs,
       buffers: this.#buffers,
       memory: this.#options.memory,
-      replicas: this.#replicas,
+      replicas: this.replicas,
       host: {
         now: () => this.#clock.now(),
         newWriter: () => Buffer.from(env.random.bytes(16)).toString('hex'),
@@ -244,7 +244,7 @@ export class Heads {
       return peers.link(replica, node, host);
     }
     const defer = (step: () => void): void => this.#defer(step);
-    return new LocalLink(replica, { replicas: this.#replicas, memory, defer }, host);
+    return new LocalLink(replica, { replicas: this.replicas, memory, defer }, host);
   }
 
   #defer(step: () => void): void {
@@ -391,7 +391,7 @@ export class Heads {
   #tick(): void {
     this.#isTicking = false;
     const { peers } = this.#options;
-    this.#replicas.tick();
+    this.replicas.tick();
     peers?.tick();
     for (const { volume } of this.#served.values()) volume.tick();
     if (this.#served.size > 0 || peers?.isIdle === false) this.keepTicking();

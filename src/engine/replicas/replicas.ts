@@ -2,7 +2,7 @@
 
 import { assert } from '../../lib/assert.ts';
 import type { Answer } from '../../replication/messages.ts';
-import type { ReplicaId } from '../../replication/record.ts';
+import type { Base, Life, Record, ReplicaId } from '../../replication/record.ts';
 import { Replica } from '../../replication/replica.ts';
 import type { PeerServer } from '../../peer/server.ts';
 import type { DriveStore } from '../../store/drive-store.ts';
@@ -25,6 +25,14 @@ export type ReplicasOptions = {
   readonly yieldTurn: () => void;
   /** Serves heads of other engines; undefined: there are none. */
   readonly peers: Pick<PeerServer, 'add' | 'end' | 'remove' | 'answer' | 'dropped'> | undefined;
+};
+
+/** A replica's life, the newest record that it was shown, and up to where it holds what S held. */
+export type ReplicaReport = {
+  readonly id: ReplicaId;
+  readonly life: Life;
+  readonly seen: Record | undefined;
+  readonly base: Base | undefined;
 };
 
 type Opened = { readonly replica: Replica; readonly content: DriveContent };
@@ -100,6 +108,19 @@ export class Replicas {
   /** What the drive has of the volume, for those who know that the replica is in sync. */
   content(id: ReplicaId): DriveContent | undefined {
     return this.#opened.get(id)?.content;
+  }
+
+  /** Those that are open, with ids above `after`, in order: what each knows of its history. */
+  list(after: ReplicaId, countMax: number): readonly ReplicaReport[] {
+    const ids = [...this.#opened.keys()]
+      .filter((id) => id > after)
+      .toSorted((a, b) => (a < b ? -1 : 1));
+    return ids.slice(0, countMax).flatMap((id) => {
+      const content = this.#opened.get(id)?.content;
+      if (content === undefined) return [];
+      const { life, state } = content;
+      return [{ id, life, seen: state.seen, base: state.base }];
+    });
   }
 
   /** Time has passed: called at least every 50 ms while there is a connection. */
