@@ -64,14 +64,14 @@ async function setUp(replicas: readonly JsonObject[]) {
 }
 
 test('a set that a replica knew, and the records lost, is put back; an older one is not', async () => {
-  const newer = await setUp([{ replica: 'r1', life: 1, record: recordJson(set(9)) as JsonObject }]);
+  const newer = await setUp([{ replica: 'r1', life: 1, record: recordJson(set(9)) }]);
   await newer.report.run();
   await newer.report.run();
   assert.equal((await newer.records.set('v'))?.record.epoch, 9);
   assert.deepEqual(await newer.kinds(), ['volume.set_restored']);
   assert.deepEqual(await newer.records.unreported(), ['b']);
 
-  const older = await setUp([{ replica: 'r1', life: 1, record: recordJson(set(3)) as JsonObject }]);
+  const older = await setUp([{ replica: 'r1', life: 1, record: recordJson(set(3)) }]);
   await older.report.run();
   assert.equal((await older.records.set('v'))?.record.epoch, 5);
   assert.deepEqual(await older.kinds(), []);
@@ -83,5 +83,5 @@ test('a replica that its drive no longer holds is given up; one that nobody know
   await report.run();
   assert.equal((await records.replica('r1'))?.record.state, 'removing');
   assert.equal(await records.replica('r9'), undefined);
-  assert.deepEqual((await kinds()).toSorted(), ['replica.lost', 'replica.stray']);
+  assert.deepEqual(new Set(await kinds()), new Set(['replica.lost', 'replica.stray']));
 });

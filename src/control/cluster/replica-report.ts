@@ -35,9 +35,10 @@ export class ReplicaReport {
     const reported: Reported[] = [];
     for (;;) {
       const after = reported.at(-1)?.replica;
-      const answer = await this.#parts.engine.call('replica.list', {
-        ...(after === undefined ? {} : { after }),
-      });
+      const answer = await this.#parts.engine.call(
+        'replica.list',
+        after === undefined ? {} : { after },
+      );
       for (const { replica, record } of answer['replicas'] as readonly JsonObject[]) {
         reported.push({
           replica: String(replica),

@@ -27,19 +27,7 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
   return {
     'replica.create': (args) =>
       heads.createReplica(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
-    'replica.list': (args) => {
-      const after = args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] });
-      const reports = heads.replicas.list(after, REPORT_COUNT_MAX);
-      return {
-        replicas: reports.map(({ id, life, seen, base }) => ({
-          replica: id,
-          life,
-          ...(seen === undefined ? {} : { record: recordJson(seen) }),
-          ...(base === undefined ? {} : { base: { ...base } }),
-        })),
-        more: reports.length === REPORT_COUNT_MAX,
-      };
-    },
+    'replica.list': (args) => listReplicas(heads, args),
     'replica.delete': (args) => heads.deleteReplica(replicaOf(args)),
     'head.start': async (args) => ({
       ...(await heads.start({
@@ -98,6 +86,20 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
       end: await heads.detach(volumeUuid(args), attachIdOf(args)),
     }),
     'head.status': (args) => heads.status(volumeUuid(args)),
+  };
+}
+
+function listReplicas(heads: Heads, args: JsonObject): JsonObject {
+  const after = args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] });
+  const reports = heads.replicas.list(after, REPORT_COUNT_MAX);
+  return {
+    replicas: reports.map(({ id, life, seen, base }) => ({
+      replica: id,
+      life,
+      ...(seen === undefined ? {} : { record: recordJson(seen) }),
+      ...(base === undefined ? {} : { base: { ...base } }),
+    })),
+    more: reports.length === REPORT_COUNT_MAX,
   };
 }
 
