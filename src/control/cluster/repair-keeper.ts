@@ -3,7 +3,7 @@
  * "Repairs"). One node at a time, the first by name that lives; two for a moment do no harm, since each change is conditional on what it was decided on.
  */
 
-import type { ReplicaRecord } from '../../model/records.ts';
+import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import { type Change, GRACE_MS, type Repairs, decideRepairs } from '../../placement/repairs.ts';
 import type { ControlParts } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
@@ -95,12 +95,9 @@ export class RepairKeeper {
     };
     switch (change.kind) {
       case 'add':
-        return this.#put([], await this.#newReplica(volume.record, change.drive));
+        return this.#add(volume, change.drive, []);
       case 'replace':
-        return this.#put(
-          [marked(await on(change.drive), 'replaced')],
-          await this.#newReplica(volume.record, change.by),
-        );
+        return this.#add(volume, change.by, [marked(await on(change.drive), 'replaced')]);
       case 'readmit':
         return this.#put([
           marked(await on(change.drive), undefined),
@@ -109,52 +106,88 @@ export class RepairKeeper {
       case 'retire':
         return this.#put([marked(await on(change.drive), 'moved')]);
       case 'remove':
-        return this.#remove(await on(change.drive));
+        return this.#remove(volume.record, replicas, await on(change.drive));
     }
   }
 
-  async #newReplica(
-    {
-      name,
-      id: volumeId,
-      sizeBytes,
-    }: { readonly name: string; readonly id: string; readonly sizeBytes: number },
-    drive: string,
-  ): Promise<ReplicaRecord | undefined> {
-    const node = (await this.#parts.records.drive(drive))?.record.node;
-    if (node === undefined) return undefined;
+  /** The drive's record is written as it is: a removal of it, or another who adds the same, then conflicts; as does a removal of the volume. */
+  async #add(
+    { record: { name, id: volumeId, sizeBytes }, version }: Kept<VolumeRecord>,
+    driveName: string,
+    changed: readonly (Kept<ReplicaRecord> | undefined)[],
+  ): Promise<void> {
+    const drive = await this.#parts.records.drive(driveName);
+    const node = drive?.record.node;
+    if (drive?.record.state !== 'ready' || node === undefined) return;
     const id = this.#parts.newAttachId();
-    return { id, volume: name, volumeId, node, drive, sizeBytes, state: 'creating', isNew: true };
+    const place = { node, drive: driveName, state: 'creating', isNew: true } as const;
+    const added: ReplicaRecord = { id, volume: name, volumeId, sizeBytes, ...place };
+    const driveKey = `drive/${driveName}`;
+    await this.#put(changed, {
+      conditions: [
+        { key: `volume/${name}`, version },
+        { key: driveKey, version: drive.version },
+      ],
+      puts: [
+        { key: driveKey, record: drive.record },
+        { key: `replica/${id}`, record: added },
+      ],
+    });
   }
 
   async #put(
     changed: readonly (Kept<ReplicaRecord> | undefined)[],
-    added?: ReplicaRecord,
+    {
+      conditions = [],
+      puts = [],
+    }: {
+      readonly conditions?: readonly { readonly key: string; readonly version: number }[];
+      readonly puts?: readonly { readonly key: string; readonly record: object }[];
+    } = {},
   ): Promise<void> {
     const present = changed.filter((each) => each !== undefined);
     if (present.length < changed.length) return;
+    const keyed = present.map(({ record, version }) => {
+      return { key: `replica/${record.id}`, record, version };
+    });
     await this.#parts.records.change({
-      conditions: present.map(({ record, version }) => ({ key: `replica/${record.id}`, version })),
-      puts: [...present.map(({ record }) => record), ...(added === undefined ? [] : [added])].map(
-        (record) => ({ key: `replica/${record.id}`, record }),
-      ),
+      conditions: [...conditions, ...keyed.map(({ key, version }) => ({ key, version }))],
+      puts: [...puts, ...keyed.map(({ key, record }) => ({ key, record }))],
     });
   }
 
-  /** Its node erases it; a head whose member it was goes on without, as with one that is gone. */
-  async #remove(kept: Kept<ReplicaRecord> | undefined): Promise<void> {
-    if (kept === undefined) return;
-    await this.#put([{ ...kept, record: { ...kept.record, state: 'removing' } }]);
+  /**
+   * Its node erases it; a head whose member it was goes on without, as with one that is gone. What was decided on is a moment old, and the set
+   * may have become smaller since: this may be the last copy. So the others that stay are counted in the store, as the store has it.
+   */
+  async #remove(
+    { id, replication }: VolumeRecord,
+    replicas: readonly ReplicaRecord[],
+    kept: Kept<ReplicaRecord> | undefined,
+  ): Promise<void> {
+    const set = await this.#parts.records.set(id);
+    if (kept === undefined || set === undefined || replication === undefined) return;
+    const { record, version } = kept;
+    const staying = replicas.filter(
+      (each) =>
+        each.id !== record.id && each.leaving === undefined && set.record.members.has(each.id),
+    );
+    if (staying.length < replication.count) return;
+    await this.#put([{ version, record: { ...record, state: 'removing' } }], {
+      conditions: [{ key: `set/${id}`, version: set.version }],
+    });
   }
 
   /** Says of each replica that lacks something whether it is its turn to be filled, and of each that lacks nothing any more that it is new no longer. */
   async #admit({ rebuilds }: Repairs): Promise<void> {
     const { records } = this.#parts;
-    const due = new Set(rebuilds.map(({ volume, drive }) => `${volume} on ${drive}`));
+    // A replica has the name that its volume was created under; out of the trash that may have come under another.
+    const ids = new Map((await records.volumes()).map(({ name, id }) => [name, id]));
+    const due = new Set(rebuilds.map(({ volume, drive }) => `${ids.get(volume)} on ${drive}`));
     for (const replica of await records.replicas()) {
       if (replica.state !== 'ready') continue;
       const isMember = (await records.membersOf(replica.volumeId)).has(replica.id);
-      const isDue = !isMember && due.has(`${replica.volume} on ${replica.drive}`);
+      const isDue = !isMember && due.has(`${replica.volumeId} on ${replica.drive}`);
       const isNew = replica.isNew === true && !isMember;
       if (isDue === (replica.isDue ?? false) && isNew === (replica.isNew ?? false)) continue;
       const kept = await records.replica(replica.id);

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import type { ReplicaRecord } from '../../model/records.ts';
+import type { ControlParts } from '../parts.ts';
+import { RecordsStore } from '../records-store.ts';
+import type { Nodes } from './nodes.ts';
+import type { RecordWatch } from './record-watch.ts';
+import { RepairKeeper } from './repair-keeper.ts';
+
+const NODES = ['a', 'b', 'c', 'd'];
+
+const setOf = (...members: readonly string[]) => ({
+  lineage: 1,
+  epoch: members.length,
+  writer: '00',
+  members: members.map((id) => [id, 1]),
+  minimum: 1,
+  sizeBytes: 4096,
+});
+
+/** Nodes a to d live, with a drive each. A volume with a replica on each of `replicas`, all of them in its set. */
+async function setUp(replicas: Readonly<Record<string, Partial<ReplicaRecord>>>, count: number) {
+  const store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot',
+    randomId: () => 'lease',
+  });
+  const records = new RecordsStore(store, '/', 'a');
+  let nextId = 1;
+  const parts = { records, newAttachId: () => `new-${nextId++}` } as unknown as ControlParts;
+  const nodes = {
+    isFirst: () => Promise.resolve(true),
+    liveness: () => ({ kind: 'up' }),
+    nowMs: () => 1_000_000,
+    clockOf: () => 0,
+  } as unknown as Nodes;
+  const watch = { onChange: () => () => false } as unknown as RecordWatch;
+  const keeper = new RepairKeeper(parts, { nodes, watch });
+  const spread = { level: 'node', isHard: true };
+  const volume = {
+    name: 'db',
+    id: 'v',
+    drive: '',
+    state: 'ready',
+    sizeBytes: 4096,
+    replication: { count, spread, local: false },
+  };
+  await records.change({
+    puts: [
+      ...NODES.flatMap((name) => [
+        {
+          key: `node/${name}`,
+          record: { name, labels: { region: '', zone: name, rack: '' }, service: 'open' },
+        },
+        {
+          key: `drive/drive-${name}`,
+          record: {
+            name: `drive-${name}`,
+            id: `id-${name}`,
+            node: name,
+            path: '/x',
+            sizeBytes: 2 ** 30,
+            state: 'ready',
+          },
+        },
+      ]),
+      { key: 'volume/db', record: volume },
+      ...Object.entries(replicas).map(([name, of]) => ({
+        key: `replica/${name}`,
+        record: {
+          id: name,
+          volume: 'db',
+          volumeId: 'v',
+          node: name,
+          drive: `drive-${name}`,
+          sizeBytes: 4096,
+          state: 'ready',
+          ...of,
+        },
+      })),
+      { key: 'set/v', record: setOf(...Object.keys(replicas)) },
+    ],
+  });
+  return { store, records, keeper, volume };
+}
+
+test('a replica that is to go stays while the store says that others are fewer than wanted, whatever a watch has told', async () => {
+  const { store, records, keeper } = await setUp({ a: { leaving: 'moved' }, b: {}, c: {} }, 2);
+  const read = records.set.bind(records);
+  // Both others died, and no watch has told so yet.
+  records.set = async (id) => {
+    const value = { ...setOf('a'), members: [['a', 1]] };
+    await store.transact({ puts: [{ key: 'set/v', value }] });
+    return read(id);
+  };
+  await keeper.look();
+  assert.equal((await records.replica('a'))?.record.state, 'ready');
+});
+
+test('a set that changes while a removal is decided takes the removal back', async () => {
+  const { store, records, keeper } = await setUp({ a: { leaving: 'moved' }, b: {}, c: {} }, 2);
+  const read = records.set.bind(records);
+  records.set = async (id) => {
+    const before = await read(id);
+    await store.transact({ puts: [{ key: 'set/v', value: setOf('a') }] });
+    return before;
+  };
+  await keeper.look();
+  assert.equal((await records.replica('a'))?.record.state, 'ready');
+  records.set = read;
+  await store.transact({ puts: [{ key: 'set/v', value: setOf('a', 'b', 'c') }] });
+  await keeper.look();
+  assert.equal((await records.replica('a'))?.record.state, 'removing');
+});
+
+test('no replica is added to a volume that is being removed, nor on a drive that is', async () => {
+  for (const key of ['volume/db', 'drive/drive-b']) {
+    const { store, records, keeper } = await setUp({ a: {} }, 2);
+    const change = records.change.bind(records);
+    records.change = async (wanted) => {
+      records.change = change;
+      const { value } = (await store.get(key)) ?? { value: {} };
+      await store.transact({ puts: [{ key, value: { ...(value as object), state: 'removing' } }] });
+      return change(wanted);
+    };
+    await keeper.look();
+    assert.deepEqual(
+      (await records.replicas()).map(({ id }) => id),
+      ['a'],
+    );
+  }
+});
+
+test('a volume that came out of the trash under another name is repaired too', async () => {
+  const { records, keeper, volume } = await setUp({ a: {}, b: {} }, 2);
+  await records.change({
+    puts: [
+      { key: 'volume/other', record: { ...volume, name: 'other' } },
+      { key: 'set/v', record: setOf('a') },
+    ],
+    deletes: ['volume/db'],
+  });
+  await keeper.look();
+  assert.equal((await records.replica('b'))?.record.isDue, true);
+});
