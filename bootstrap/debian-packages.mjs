@@ -37,6 +37,7 @@ const FILES = {
   podman: inPath('podman'),
   prometheus: inPath('promtool'),
   'etcd-server': inPath('etcd'),
+  nftables: inPath('nft'),
 };
 
 /** What `npm start` needs. */

@@ -178,11 +178,14 @@ export function run(program: string, ...values: readonly string[]): string {
   });
 }
 
-/** Waits for a condition, 20 s at most. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000;
+/** Waits for a condition, 20 s at most, or as long as is told. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 20_000,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('waited 20 s in vain');
+    if (performance.now() > deadline) throw new Error(`waited ${limitMs / 1000} s in vain`);
     await sleep(10);
   }
 }

@@ -13,6 +13,7 @@ import {
 import type { DriveView, VolumeView } from '../../src/control/schemas.ts';
 import { nodeFileOf, tlsFilesOf } from '../../src/env/node/node-identity.ts';
 import { ControlRig, type Role } from './control-rig.ts';
+import type { Network } from './network.ts';
 import { until } from './attach-rig.ts';
 
 const MIB = 1024 * 1024;
@@ -23,10 +24,12 @@ export class ClusterRig {
   readonly #authority: Certified = newAuthority(this.#cluster);
   readonly #nodes = new Map<string, ControlRig>();
   readonly #roles: readonly Role[];
+  readonly #network: Network | undefined;
 
-  /** `roles`: without an attacher there are no block devices. */
-  constructor(roles: readonly Role[] = ['engine', 'control']) {
+  /** `roles`: without an attacher there are no block devices. `network`: where the nodes are, each a machine of its own; the caller's. */
+  constructor(roles: readonly Role[] = ['engine', 'control'], network?: Network) {
     this.#roles = roles;
+    this.#network = network;
   }
 
   node(name: string): ControlRig {
@@ -49,12 +52,13 @@ export class ClusterRig {
   }
 
   async #make(node: string): Promise<void> {
-    const rig = new ControlRig();
+    const place = await this.#network?.add(node);
+    const rig = new ControlRig(place?.enter);
     const { directory } = rig.installation;
     const first = [...this.#nodes.values()][0]?.installation.directory ?? directory;
     this.#nodes.set(node, rig);
     const labels = { region: '', zone: node, rack: '' };
-    const peer = { host: '127.0.0.1', port: await freePort() };
+    const peer = { host: place?.host ?? '127.0.0.1', port: await freePort() };
     const identity = { version: 1, cluster: this.#cluster, node, labels, peer };
     fs.writeFileSync(nodeFileOf(directory), JSON.stringify(identity));
     const files = tlsFilesOf(directory);

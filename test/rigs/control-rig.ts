@@ -27,6 +27,9 @@ const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 /** As bin/holdfast has it: a start takes a third of the time. */
 const COMPILE_CACHE = new URL('../../node_modules/.cache/holdfast', import.meta.url).pathname;
 
+/** A start on a machine whose cores ten others want. */
+const START_MS_MAX = 60_000;
+
 export type Role = 'engine' | 'attacher' | 'control';
 
 /** The source of the file systems in memory that tests mount in their directories. */
@@ -104,8 +107,11 @@ export class ControlRig {
   readonly engine: LineClient;
   readonly attacher: LineClient;
   readonly #children = new Map<Role, ChildProcess>();
+  readonly #enter: readonly string[];
 
-  constructor() {
+  /** `enter`: words before those of each process, which become it. */
+  constructor(enter: readonly string[] = []) {
+    this.#enter = enter;
     this.installation = installationAt(path.join(this.directory, 'data'));
     makeDirectories(this.installation);
     this.api = new ApiClient([this.installation]);
@@ -130,7 +136,7 @@ export class ControlRig {
   start(role: Role): void {
     const log = fs.openSync(path.join(this.installation.logDirectory, `${role}.log`), 'a');
     const words = [process.execPath, MAIN, role, '--data', this.installation.directory];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...words], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.#enter, ...words], {
       stdio: ['ignore', log, log],
       env: {
         NODE_COMPILE_CACHE: COMPILE_CACHE,
@@ -150,12 +156,17 @@ export class ControlRig {
     await until(async () => {
       const status = await this.api.get<StatusView>('/v1/status').catch(() => undefined);
       return status?.processes['control']?.state === 'running';
-    });
+    }, START_MS_MAX);
   }
 
   isRunning(role: Role): boolean {
     const child = this.#children.get(role);
     return child !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
+  /** One that does not run hears nothing. */
+  signal(role: Role, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#children.get(role)?.kill(signal);
   }
 
   async kill(role: Role): Promise<void> {

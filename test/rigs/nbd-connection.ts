@@ -121,6 +121,11 @@ export class NbdConnection {
     this.#socket.destroySoon();
   }
 
+  /** Ends as with a client that is killed. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
   async #receive(): Promise<void> {
     try {
       for (;;) {

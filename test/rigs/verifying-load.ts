@@ -22,6 +22,8 @@ export type LoadOptions = {
   readonly reconnectLimitMs: number;
   /** Told of every change and flush, for judging a power cut later. */
   readonly history?: ChangeHistory;
+  /** Called with each answer. */
+  readonly onReply?: () => void;
 };
 
 export type LoadCounts = {
@@ -100,6 +102,15 @@ export class VerifyingLoad {
       }
     };
     await Promise.all(Array.from({ length: VERIFY_DEPTH }, reader));
+  }
+
+  /** Gives the connection up, as the client's machine would by dying, for one to where the volume is by now. */
+  reconnect(): void {
+    void this.#connection.then(
+      (connection) => connection.destroy(),
+      () => undefined,
+    );
+    this.#connection = this.#reconnect();
   }
 
   async close(): Promise<void> {
@@ -188,9 +199,12 @@ export class VerifyingLoad {
     for (;;) {
       const used = this.#connection;
       try {
-        return await (await used).request(request);
+        const answer = await (await used).request(request);
+        this.#options.onReply?.();
+        return answer;
       } catch (error) {
-        if (!(error instanceof ConnectionLost)) throw error;
+        // What a session answers that was given up concerns nobody.
+        if (!(error instanceof ConnectionLost) && this.#connection === used) throw error;
         // The first of the slots to notice replaces the connection for all.
         if (this.#connection === used) this.#connection = this.#reconnect();
       }

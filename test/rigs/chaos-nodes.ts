@@ -1,0 +1,87 @@
+/** `npm run chaos:nodes`: three nodes in network namespaces, whose processes, machines and networks fail under a volume that is used. */
+
+import { mkdirSync } from 'node:fs';
+import { loadavg } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { atRigEnd, runRig } from '../../bench/lib/rig.ts';
+import { countOption } from '../../src/lib/count-option.ts';
+import { sweepEarlierTests } from './control-rig.ts';
+import { type ChaosReport, type FaultReport, NodeChaos } from './node-chaos.ts';
+
+const HELP = `npm run chaos:nodes -- [options]: kills, stops and cuts off nodes under load; nothing acknowledged may be lost
+
+  --minutes N     how long (3)
+  --seed N        of faults and load; printed, random by default
+  --dir FOLDER    where folders for the nodes are made (.holdfast/chaos)
+  --assert        a stall above its bar is a failure: for a machine that does nothing else
+
+Example: npm run chaos:nodes -- --minutes 60
+`;
+
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '3' },
+      seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
+      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'chaos') },
+      assert: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const seconds = 60 * countOption('minutes', values.minutes);
+  const seed = countOption('seed', values.seed, 0);
+  process.stdout.write(`seed ${seed}\n`);
+  mkdirSync(values.dir, { recursive: true });
+  // Where the rigs make their folders.
+  process.env['TMPDIR'] = values.dir;
+  await sweepEarlierTests();
+  const onProgress = (line: string): void => void process.stderr.write(`${line}\n`);
+  const chaos = await NodeChaos.start({ seed, seconds, onProgress });
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= chaos.close());
+  atRigEnd(close);
+  try {
+    return tell(await chaos.run(), values.assert) ? 0 : 1;
+  } finally {
+    await close();
+  }
+}
+
+/** Prints what came of it; returns whether it is good. */
+function tell({ problems, alone, together, counts }: ChaosReport, asserts: boolean): boolean {
+  const print = (line: string): void => void process.stdout.write(`${line}\n`);
+  print(
+    `${counts.writes} writes, ${counts.trims} trims, ${counts.zeroes} zeroes, ${counts.flushes} flushes, ` +
+      `${counts.resent} requests sent again, ${counts.sectorsCompared} sectors compared; load ${loadavg()[0]?.toFixed(1)}`,
+  );
+  const missed = alone.filter((each) => !isMet(each));
+  for (const each of alone) print(`${lineOf(each)}${verdictOf(each)}`);
+  for (const each of together) print(`beside another: ${lineOf(each)}`);
+  for (const problem of problems) print(`WRONG: ${problem}`);
+  print(problems.length === 0 ? 'nothing acknowledged was lost' : 'FAILED');
+  return problems.length === 0 && (!asserts || missed.length === 0);
+}
+
+function lineOf({ fault, gapsMs, states }: FaultReport): string {
+  const during = [...states].map(([state, count]) => `${count} while ${state}`).join(', ');
+  return `${fault.target}, ${fault.name}: ${during}; no answer for ${Math.round(Math.max(...gapsMs))} ms at most`;
+}
+
+const isMet = ({ fault: { barMs = Infinity }, gapsMs }: FaultReport): boolean =>
+  Math.max(...gapsMs) <= barMs;
+
+function verdictOf(report: FaultReport): string {
+  const { barMs } = report.fault;
+  return barMs === undefined ? '' : `, bar ${barMs} ms: ${isMet(report) ? 'met' : 'MISSED'}`;
+}
+
+await runRig(main);

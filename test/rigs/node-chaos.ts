@@ -1,0 +1,324 @@
+/**
+ * A cluster of three nodes, each on a machine of its own as far as its network goes, with one volume under a load that knows what it was
+ * promised: faults by a seeded plan, one or two at a time.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { ApiProblem } from '../../src/cli/api-client.ts';
+import type { VolumeView } from '../../src/control/schemas.ts';
+import { Prng } from '../../src/lib/prng.ts';
+import { Fault, Refusal } from '../../src/model/errors.ts';
+import { CommitClock } from '../../src/tour/commit-clock.ts';
+import { ClusterRig } from './cluster-rig.ts';
+import { Network } from './network.ts';
+import { NODE_FAULTS, type NodeFault, type Scene } from './node-faults.ts';
+import { type LoadCounts, VerifyingLoad } from './verifying-load.ts';
+
+const NODES = ['a', 'b', 'c'];
+const VOLUME = 'db';
+const PATH = `/v1/volumes/${VOLUME}`;
+const VOLUME_BYTES = 32 * 2 ** 20;
+const DEPTH = 4;
+
+const HOLD_MS = { least: 200, most: 5_000 };
+/** Between two faults that happen at once. */
+const APART_MS_MAX = 300;
+/** How long all may take to be well again. More is a fault of its own. */
+const HEAL_MS_MAX = 60_000;
+const POLL_MS = 20;
+/** So many answers, and what follows is no longer the fault's. */
+const ANSWERS = 50;
+
+export type ChaosOptions = {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly onProgress: (line: string) => void;
+};
+
+/** Of one kind of fault: how often it happened, in which state of the volume, and the longest time between two answers around it. */
+export type FaultReport = {
+  readonly fault: NodeFault;
+  readonly gapsMs: readonly number[];
+  readonly states: ReadonlyMap<string, number>;
+};
+
+export type ChaosReport = {
+  /** What is wrong; empty is what is asked for. */
+  readonly problems: readonly string[];
+  /** Of faults that happened alone. */
+  readonly alone: readonly FaultReport[];
+  /** Of faults that happened beside another; their gaps are those of both. */
+  readonly together: readonly FaultReport[];
+  readonly counts: LoadCounts;
+};
+
+type Happening = { readonly fault: NodeFault; readonly node: string };
+
+export class NodeChaos {
+  readonly #network: Network;
+  readonly #cluster: ClusterRig;
+  readonly #options: ChaosOptions;
+  readonly #random: Prng;
+  readonly #clock = new CommitClock(() => performance.now());
+  readonly #scene: Scene;
+  readonly #load: VerifyingLoad;
+  #running: Promise<void> = Promise.resolve();
+  /** Nodes with a fault. */
+  readonly #ill = new Set<string>();
+  #head = 'a';
+  #uri: Promise<string> = Promise.resolve('');
+  #takeoverAtMs = 0;
+  readonly #alone = new Tally();
+  readonly #together = new Tally();
+
+  private constructor(network: Network, cluster: ClusterRig, options: ChaosOptions) {
+    this.#network = network;
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#random = new Prng(options.seed);
+    this.#uri = this.#attach(false);
+    this.#load = new VerifyingLoad({
+      random: new Prng(options.seed + 1),
+      run: this.#random.next(),
+      uri: () => this.#uri,
+      volumeBytes: VOLUME_BYTES,
+      depth: DEPTH,
+      reconnectLimitMs: HEAL_MS_MAX,
+      onReply: () => this.#clock.note(),
+    });
+    this.#scene = {
+      cluster,
+      network,
+      nodes: NODES,
+      random: this.#random,
+      head: () => this.#head,
+      takeOver: () => this.#takeOver(),
+    };
+  }
+
+  /** Brings the cluster up, with the volume. */
+  static async start(options: ChaosOptions): Promise<NodeChaos> {
+    const network = await Network.open();
+    const cluster = new ClusterRig(['engine', 'control'], network);
+    try {
+      await cluster.start(...NODES);
+      const replicas = { count: NODES.length, spread: { level: 'zone', isHard: true } };
+      const body = { name: VOLUME, sizeBytes: VOLUME_BYTES, replicas };
+      await cluster.node('a').api.post('/v1/volumes', body);
+    } catch (error) {
+      await cluster.close();
+      await network.close();
+      throw error;
+    }
+    return new NodeChaos(network, cluster, options);
+  }
+
+  async run(): Promise<ChaosReport> {
+    const problems: string[] = [];
+    const endAtMs = performance.now() + this.#options.seconds * 1000;
+    try {
+      await this.#load.verifyAll();
+      while (performance.now() < endAtMs && this.#load.mismatches.length === 0) await this.#round();
+      await this.#readEachReplica();
+    } catch (error) {
+      problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
+    this.#load.stop();
+    const wrong = this.#load.mismatches.map(
+      ({ sector, found, legal }) =>
+        `sector ${sector} holds version ${found}, right is ${legal.join(' or ')}`,
+    );
+    return {
+      problems: [...problems, ...wrong],
+      alone: this.#alone.reports(),
+      together: this.#together.reports(),
+      counts: this.#load.counts,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#load.stop();
+    await this.#cluster.close();
+    await this.#network.close();
+  }
+
+  /** What a node's process logged. */
+  log(node: string, role: 'engine' | 'control'): string {
+    return this.#cluster.node(node).log(role);
+  }
+
+  // --- Faults ---------------------------------------------------------------------------------------------------
+
+  /** Faults, their end, and in three of four the state that was before. */
+  async #round(): Promise<void> {
+    const happenings = this.#draw();
+    const state = await this.#state();
+    this.#running = this.#load.run();
+    // Told below, when the round ends.
+    this.#running.catch(() => undefined);
+    await this.#untilAnswers(ANSWERS);
+    this.#clock.takeLongestGapMs();
+    const begunAtMs = performance.now();
+    this.#takeoverAtMs = 0;
+    for (const { node } of happenings) this.#ill.add(node);
+    for (const [index, { fault, node }] of happenings.entries()) {
+      if (index > 0) await sleep(this.#random.below(APART_MS_MAX));
+      await fault.begin(this.#scene, node);
+    }
+    await sleep(HOLD_MS.least + this.#random.below(HOLD_MS.most - HOLD_MS.least));
+    for (const { fault, node } of happenings) {
+      await fault.undo(this.#scene, node);
+      this.#ill.delete(node);
+    }
+    await this.#untilAnswers(ANSWERS);
+    if (this.#random.below(4) > 0) await this.#untilSynced();
+    this.#load.stop();
+    await this.#running;
+    const gapMs = this.#gapMs();
+    await this.#load.verifyAll();
+    this.#clock.takeLongestGapMs();
+    const tally = happenings.length === 1 ? this.#alone : this.#together;
+    for (const { fault } of happenings) tally.note(fault, state, gapMs);
+    const what = happenings.map(({ fault, node }) => `${fault.target} ${node}: ${fault.name}`);
+    this.#options.onProgress(
+      `${what.join(' and ')}, while ${state}: no answer for ${Math.round(gapMs)} ms, ` +
+        `${Math.round(performance.now() - begunAtMs)} ms in all, ${this.#load.counts.writes} writes so far`,
+    );
+  }
+
+  /** Half of the time one fault that must be borne, else anything, or two on two nodes. */
+  #draw(): Happening[] {
+    const random = this.#random;
+    const members = NODES.filter((node) => node !== this.#head);
+    const nodeOf = ({ target }: NodeFault): string =>
+      target === 'head' ? this.#head : random.pick(members);
+    const borne = NODE_FAULTS.filter(({ isBorne }) => isBorne);
+    const first = random.pick(random.chance(50) ? borne : NODE_FAULTS);
+    const happenings = [{ fault: first, node: nodeOf(first) }];
+    if (random.chance(50)) return happenings;
+    const second = random.pick(NODE_FAULTS);
+    const node = nodeOf(second);
+    // Of two on one node the undoing of one would be that of both; and who takes over must be well.
+    const isApart = happenings.every((each) => each.node !== node);
+    if (isApart && second.takesOver === undefined) happenings.push({ fault: second, node });
+    return happenings;
+  }
+
+  /** What the head says its replicas are, in a word. */
+  async #state(): Promise<string> {
+    const states = await this.#states();
+    return states.every((state) => state === 'synced')
+      ? 'synced'
+      : [...new Set(states)].toSorted().join(' and ');
+  }
+
+  async #states(): Promise<string[]> {
+    try {
+      const { replicas } = await this.#cluster.node(this.#head).api.get<VolumeView>(PATH);
+      return replicas.map(({ state }) => state);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return ['unknown'];
+    }
+  }
+
+  // --- The volume -----------------------------------------------------------------------------------------------
+
+  async #attach(force: boolean): Promise<string> {
+    const endAtMs = performance.now() + HEAL_MS_MAX;
+    for (;;) {
+      try {
+        const { api } = this.#cluster.node(this.#head);
+        const { attachment } = await api.put<VolumeView>(`${PATH}/attachment`, {
+          as: 'nbd',
+          force,
+        });
+        if (typeof attachment?.uri === 'string') return attachment.uri;
+      } catch (error) {
+        if (!isRefusal(error) || performance.now() > endAtMs) throw error;
+        this.#options.onProgress(`attach on ${this.#head}: ${String(error)}`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** The client's machine is given up: what it had not heard of may have happened or not. */
+  async #takeOver(): Promise<void> {
+    this.#head = this.#random.pick(
+      NODES.filter((node) => !this.#ill.has(node) && node !== this.#head),
+    );
+    this.#takeoverAtMs = performance.now();
+    this.#uri = this.#attach(true);
+    this.#load.reconnect();
+    await this.#uri;
+  }
+
+  async #untilAnswers(count: number): Promise<void> {
+    const wanted = this.#clock.count + count;
+    const endAtMs = performance.now() + HEAL_MS_MAX;
+    while (this.#clock.count < wanted && this.#load.mismatches.length === 0) {
+      if (performance.now() > endAtMs) throw new Error(`no answer for ${HEAL_MS_MAX} ms`);
+      await Promise.race([sleep(POLL_MS), this.#running]);
+    }
+  }
+
+  async #untilSynced(): Promise<void> {
+    const endAtMs = performance.now() + HEAL_MS_MAX;
+    for (;;) {
+      const states = await this.#states();
+      if (states.every((state) => state === 'synced')) return;
+      if (performance.now() > endAtMs) {
+        throw new Error(`replicas not synced after ${HEAL_MS_MAX} ms: ${states.join(', ')}`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** Since the round's start; after a takeover from its request on. */
+  #gapMs(): number {
+    const { servedAgainAtMs } = this.#load;
+    const longestMs = this.#clock.takeLongestGapMs();
+    if (this.#takeoverAtMs === 0) return longestMs;
+    const servedAtMs = servedAgainAtMs.find((atMs) => atMs > this.#takeoverAtMs);
+    return servedAtMs === undefined ? longestMs : servedAtMs - this.#takeoverAtMs;
+  }
+
+  /** Attached on each node in turn, the replica beside the head is what is read. */
+  async #readEachReplica(): Promise<void> {
+    await this.#untilSynced();
+    for (const node of NODES) {
+      if (node !== this.#head) {
+        this.#ill.clear();
+        for (const other of NODES) if (other !== node) this.#ill.add(other);
+        await this.#takeOver();
+      }
+      await this.#load.verifyAll();
+      await this.#untilSynced();
+      this.#options.onProgress(`read on ${node}: ${this.#load.mismatches.length} mismatches`);
+    }
+    this.#ill.clear();
+  }
+}
+
+const isRefusal = (error: unknown): boolean =>
+  error instanceof ApiProblem || error instanceof Refusal || error instanceof Fault;
+
+/** Counts what happened, by fault. */
+class Tally {
+  readonly #reports = new Map<NodeFault, { gapsMs: number[]; states: Map<string, number> }>();
+
+  note(fault: NodeFault, state: string, gapMs: number): void {
+    const report = this.#reports.get(fault) ?? { gapsMs: [], states: new Map<string, number>() };
+    this.#reports.set(fault, report);
+    report.gapsMs.push(gapMs);
+    report.states.set(state, (report.states.get(state) ?? 0) + 1);
+  }
+
+  reports(): FaultReport[] {
+    return NODE_FAULTS.flatMap((fault) => {
+      const report = this.#reports.get(fault);
+      return report === undefined ? [] : [{ fault, ...report }];
+    });
+  }
+}
