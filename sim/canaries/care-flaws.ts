@@ -37,8 +37,8 @@ export const CARE_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'opening.ts',
-        '    this.#sources = candidates',
-        '    this.#sources = [...candidates, ...reached]',
+        'this.#sources = this.#inOrder(candidates);',
+        'this.#sources = [...this.#inOrder(candidates), ...this.#inOrder(reached)];',
       ),
     ],
   },

@@ -157,11 +157,13 @@ export class Cluster {
     return this.requestsLeft === 0 && (this.client?.size ?? 0) === 0 && this.#ghosts.size === 0;
   }
 
-  /** Everything was answered, and every replica is a member. */
+  /** Everything was answered, every replica is a member, and nobody is about to take the volume over. */
   get isWhole(): boolean {
     const head = this.serving?.head;
     if (!this.isDone || head === undefined || head.state !== 'serving') return false;
-    if (this.store.record.members.size < this.options.replicaCount) return false;
+    const { record } = this.store;
+    if (record.head !== head.id || this.serving?.node !== this.wantedNode) return false;
+    if (record.members.size < this.options.replicaCount) return false;
     return head.path.operations.size === 0 && head.changer.pending === undefined;
   }
 
