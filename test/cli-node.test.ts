@@ -61,11 +61,13 @@ function exampleOf(words: string): string {
   return /^ {2}holdfast (.*)$/m.exec(help)?.[1] ?? '';
 }
 
-test('every example of a node command runs, for people and as JSON', async () => {
+test('every example of a command on nodes runs, for people and as JSON', async () => {
   const expected: readonly (readonly [words: string, text: RegExp])[] = [
     ['node ls', /^b +up +open +zone b/m],
     ['node inspect', /^zone +b$/m],
     ['node label', /^rack +r12$/m],
+    ['what-if lose', /No volume would notice: none has anything in node "b"/],
+    ['what-if drain', /There is nothing to move/],
     ['node cordon', /Node "b" gets nothing new/],
     ['node uncordon', /Node "b" is in service/],
     ['node drain', /Node "b" drains: 0 replicas are to leave it/],
@@ -95,4 +97,5 @@ test('what cannot be done of a node is refused', async () => {
   assert.equal((await run('node inspect nobody')).code, 1);
   assert.equal((await run('node label a floor=3')).code, 2);
   assert.equal((await run('node label a zone=a/b')).code, 2);
+  assert.equal((await run('what-if lose nowhere --level zone')).code, 2);
 });

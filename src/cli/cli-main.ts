@@ -25,6 +25,7 @@ import { addStoreCommands } from './commands/store.ts';
 import { addTrashCommands } from './commands/trash.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addTokenCommands } from './commands/token.ts';
+import { addWhatIfCommands } from './commands/what-if.ts';
 import { addVerifyDurability } from './commands/verify-durability.ts';
 import { addVolumeCommands } from './commands/volume.ts';
 
@@ -48,6 +49,7 @@ export function newProgram(): Command {
   addDriveCommands(program);
   addVolumeCommands(program);
   addNodeCommands(program);
+  addWhatIfCommands(program);
   addEventCommands(program);
   addExplainCommands(program);
   addDoctorCommand(program);

@@ -158,6 +158,7 @@ const KIND_OF_GROUP: Readonly<Record<string, Kind>> = {
   volume: 'volumes',
   drive: 'drives',
   node: 'nodes',
+  'what-if': 'nodes',
   operation: 'operations',
   trash: 'trash',
 };

@@ -45,5 +45,44 @@ export const Node = Type.Object({
   createdAt: Type.String(),
 });
 
+const PLACE_LENGTH_MAX = 200;
+
+export const WhatIfQuery = Type.Object(
+  {
+    event: Type.Union([Type.Literal('lose'), Type.Literal('drain')], {
+      description:
+        'lose: the nodes vanish and do not come back; drain: their replicas are to leave',
+    }),
+    level: Type.Optional(
+      Type.Union([Type.Literal('zone'), Type.Literal('rack'), Type.Literal('node')], {
+        description: 'Without it node',
+      }),
+    ),
+    domain: Type.String({
+      pattern: '^[A-Za-z0-9_./-]+$',
+      maxLength: PLACE_LENGTH_MAX,
+      description: 'A node; a zone, as REGION/ZONE where it has a region; a rack, as ZONE/RACK',
+    }),
+  },
+  { additionalProperties: false },
+);
+
+export const Effect = Type.Object({
+  volume: Type.String(),
+  outcome: Type.String({
+    description:
+      'stops: its I/O stands still until enough is back; loses redundancy: it goes on with fewer copies; moves: it is drained without a gap',
+  }),
+  copiesNow: Type.Integer({ description: 'From which it can be served' }),
+  copiesThen: Type.Integer({ description: 'Without those there' }),
+  minimum: Type.Integer({ description: 'With fewer copies it stops' }),
+  replicas: Type.Integer({ description: 'How many are wanted' }),
+  attachedThere: Type.Boolean({ description: 'Who uses it is there, too' }),
+  drives: Type.Array(Type.String(), { description: 'With its replicas, there' }),
+  newDrives: Type.Array(Type.String(), { description: 'Those that would get them' }),
+  held: Nullable(Type.String({ description: 'Why not all that are lost get another drive' })),
+});
+
+export type EffectView = Static<typeof Effect>;
 export type NodeChange = Static<typeof NodeChangeBody>;
 export type NodeView = Static<typeof Node>;

@@ -40,6 +40,7 @@ async function setUp() {
   const registry = new NodeRegistry(parts as unknown as ControlParts, {
     liveness,
     nowMs: () => 6000,
+    clockOf: (wallMs) => wallMs,
   });
   await records.change({
     puts: [

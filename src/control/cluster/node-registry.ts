@@ -4,11 +4,13 @@ import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord, NodeRecord, ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import { decideAgain } from '../conflicts.ts';
 import { similar } from '../names.ts';
-import type { NodeChange, NodeView } from '../node-schemas.ts';
+import type { EffectView, NodeChange, NodeView } from '../node-schemas.ts';
 import { endedOperation } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import { operationPuts } from '../request-keys.ts';
 import type { Nodes } from './nodes.ts';
+import { NOBODY_AWAY, type NodesSeen } from './placing.ts';
+import { type Loss, effectsOf } from './what-if-effects.ts';
 
 /** As many as a refusal names. */
 const HELD_SHOWN_MAX = 5;
@@ -22,10 +24,10 @@ type Holdings = {
 
 export class NodeRegistry {
   readonly #parts: ControlParts;
-  readonly #nodes: Pick<Nodes, 'liveness' | 'nowMs'> | undefined;
+  readonly #nodes: (NodesSeen & Pick<Nodes, 'nowMs'>) | undefined;
 
   /** `nodes`: which of them live; undefined on a single machine, which has none. */
-  constructor(parts: ControlParts, nodes?: Pick<Nodes, 'liveness' | 'nowMs'>) {
+  constructor(parts: ControlParts, nodes?: NodesSeen & Pick<Nodes, 'nowMs'>) {
     this.#parts = parts;
     this.#nodes = nodes;
   }
@@ -123,6 +125,11 @@ export class NodeRegistry {
     });
   }
 
+  /** What would become of the volumes: see {@link effectsOf}. */
+  whatIf(loss: Loss): Promise<EffectView[]> {
+    return effectsOf(this.#parts.records, this.#nodes ?? NOBODY_AWAY, loss);
+  }
+
   /** Of all nodes. A volume is of the node where it is attached, or where its one drive is, also in the trash. */
   async #holdings(): Promise<Holdings> {
     const { records } = this.#parts;
@@ -138,7 +145,7 @@ export class NodeRegistry {
   #view(record: NodeRecord, all: Holdings): NodeView {
     const { name, service, labels, peer, engine, createdAtMs } = record;
     const { drives, replicas, volumes } = holdingsOf(name, all);
-    const liveness = this.#nodes?.liveness(name) ?? { kind: 'up' };
+    const liveness = (this.#nodes ?? NOBODY_AWAY).liveness(name);
     return {
       name,
       state: liveness.kind,

@@ -18,6 +18,12 @@ export type PlacedVolume = Pick<VolumeRecord, 'name' | 'id' | 'sizeBytes' | 'own
 /** What {@link Nodes} knows and the records do not. */
 export type NodesSeen = Pick<Nodes, 'liveness' | 'clockOf'>;
 
+/** On a single machine. */
+export const NOBODY_AWAY: NodesSeen = {
+  liveness: () => ({ kind: 'up' }),
+  clockOf: (wallMs) => wallMs,
+};
+
 /** The nodes, drives and volumes of the records. */
 export async function clusterOf(records: RecordsStore, seen: NodesSeen): Promise<Cluster> {
   const [nodes, volumes, settings] = await Promise.all([

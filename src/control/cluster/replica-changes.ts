@@ -9,7 +9,7 @@ import { endedOperation } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import { operationPuts } from '../request-keys.ts';
 import type { Nodes } from './nodes.ts';
-import { type NodesSeen, clusterOf, refuseWithoutPlace } from './placing.ts';
+import { NOBODY_AWAY, clusterOf, refuseWithoutPlace } from './placing.ts';
 
 export class ReplicaChanges {
   readonly #parts: ControlParts;
@@ -72,8 +72,7 @@ export class ReplicaChanges {
   }
 
   #cluster(): Promise<Cluster> {
-    const alone: NodesSeen = { liveness: () => ({ kind: 'up' }), clockOf: (wallMs) => wallMs };
-    return clusterOf(this.#parts.records, this.#nodes ?? alone);
+    return clusterOf(this.#parts.records, this.#nodes ?? NOBODY_AWAY);
   }
 
   async #get(

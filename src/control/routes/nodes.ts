@@ -2,7 +2,7 @@
 
 import { Type } from 'typebox';
 
-import { Node, NodeChangeBody } from '../node-schemas.ts';
+import { Effect, Node, NodeChangeBody, WhatIfQuery } from '../node-schemas.ts';
 import type { App, RestParts } from '../rest.ts';
 import { NameParams, Removed, problems } from '../schemas.ts';
 
@@ -62,5 +62,17 @@ export function nodeRoutes(app: App, { nodes }: RestParts): void {
       },
     },
     async ({ params }) => ({ removed: await nodes.remove(params.name) }),
+  );
+  app.get(
+    '/v1/what-if',
+    {
+      schema: {
+        summary:
+          'Tells which volumes would stop or lose redundancy, before a node or more are lost or drained',
+        querystring: WhatIfQuery,
+        response: { 200: Type.Array(Effect), ...problems },
+      },
+    },
+    ({ query: { event, level = 'node', domain } }) => nodes.whatIf({ kind: event, level, domain }),
   );
 }
