@@ -108,7 +108,7 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
       patch(
         'opening.ts',
         'onAnswer: (_member, { marks }) => {',
-        'onAnswer: (member, { marks }) => {\n        if (member !== this.#source) return;',
+        'onAnswer: (member, { marks }) => {\n        if (member.seat !== this.#sources[0]) return;',
       ),
     ],
   },
@@ -125,8 +125,8 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
   {
     name: 'a takeover serves with fewer than the minimum',
     patches: [
-      patch('opening.ts', 'if (reached.length < known.minimum) {', 'if (reached.length < 1) {'),
-      patch('record.ts', "assert(set.size >= record.minimum, 'S keeps its minimum');", ''),
+      patch('opening.ts', 'if (reached.length < least) {', 'if (reached.length < 1) {'),
+      patch('record.ts', "assert(set.size >= fewest(record), 'S keeps its minimum');", ''),
     ],
   },
   {
