@@ -24,6 +24,6 @@ export function mountProblem() {
 /** The device by which a volume will be mounted, in words. */
 export function deviceKind() {
   return existsSync('/sys/module/nbd')
-    ? 'one NBD device (/dev/nbdN), while the tour runs'
-    : 'one loop device (/dev/loopN) on a FUSE file, while the tour runs';
+    ? 'NBD devices (/dev/nbdN), while the tour runs'
+    : 'loop devices (/dev/loopN) on FUSE files, while the tour runs';
 }

@@ -29,22 +29,22 @@ const HELP = `npm start [-- OPTIONS]: sets Holdfast up and tours it
 
   --once       end after the tour instead of running until Ctrl-C
   --yes        do not ask
-  --data DIR   where the data goes (default: $HOLDFAST_DATA or ./.holdfast)
+  --data DIR   where the data goes (default: $HOLDFAST_DATA or ./.holdfast-tour)
 
 Example: npm start -- --once
 `;
 
-/** The drive (src/tour/tour-main.ts), and room for the journal and logs. */
-const DATA_MB = 4300;
-/** PostgreSQL, the engine, the attacher, control and the tour together, measured: 325, and half as much again. */
-const MEMORY_MB = 500;
+/** What the three drives (src/tour/tour-main.ts) grow to, measured: 2950, and room for the journal and logs. */
+const DATA_MB = 3400;
+/** PostgreSQL, three engines, attachers and controls and the tour together, measured: 800, and half as much again. */
+const MEMORY_MB = 1200;
 
 async function main() {
   const { values } = parseArgs({
     options: {
       once: { type: 'boolean', default: false },
       yes: { type: 'boolean', default: false },
-      data: { type: 'string', default: process.env.HOLDFAST_DATA ?? join(HOME, '.holdfast') },
+      data: { type: 'string', default: process.env.HOLDFAST_DATA ?? join(HOME, '.holdfast-tour') },
       help: { type: 'boolean', default: false },
     },
   });
@@ -79,7 +79,7 @@ function makePlan(data) {
     withoutMount,
     debian: withoutMount === undefined ? debian : [],
     isInstalled: isInstalled(),
-    hasDrive: hasEntries(join(data, 'drives')),
+    hasDrive: hasEntries(join(data, 'nodes', 'a', 'drives')),
     hasRecords: existsSync(join(data, 'state.db')),
   };
 }
@@ -92,8 +92,8 @@ function describe(plan) {
   const { data, withoutMount } = plan;
   const title =
     withoutMount === undefined
-      ? 'Holdfast: PostgreSQL on a volume, while the process that serves the volume is killed'
-      : `Holdfast, without mounting (${withoutMount}): writers on an NBD socket that verify every block, in place of PostgreSQL, while the process that serves the volume is killed`;
+      ? 'Holdfast: PostgreSQL on a volume with three replicas, while processes and whole nodes of the cluster are killed'
+      : `Holdfast, without mounting (${withoutMount}): writers on an NBD socket that verify every block, in place of PostgreSQL, on a volume with three replicas, while processes and whole nodes of the cluster are killed`;
   const packages = [];
   if (!plan.isInstalled) {
     packages.push(
@@ -107,20 +107,22 @@ function describe(plan) {
     );
   }
   const drive = plan.hasDrive
-    ? 'the file drive that is there'
-    : 'a file drive of 4 GiB, written in full';
+    ? 'the file drives that are there'
+    : 'three file drives of at most 4 GiB, which grow as they fill';
   const lines = [title, '', 'This will', ...packages.map((line) => `  install  ${line}`)];
   lines.push(`  write    ${data}: ${drive}, a journal, logs`);
   if (plan.hasRecords) {
     lines.push(
-      '  start    the installation that is there; it ends again before anything is killed or removed if a volume in it that no tour made is attached or is named "tour"',
+      '  start    the cluster that is there; it ends again before anything is killed or removed if a volume in it that no tour made is attached or is named "tour"',
     );
   }
   if (withoutMount === undefined)
     lines.push('  write    /tmp/holdfast-tour-*: the mount point, while the tour runs');
-  lines.push('  listen   on unix sockets only, no port');
+  lines.push(
+    '  listen   on unix sockets, and on ports of 127.0.0.1 for the other nodes, who prove by certificates who they are',
+  );
   if (withoutMount === undefined) lines.push(`  use      ${deviceKind()}`);
-  lines.push('  take     about a minute, and a third of a gigabyte of memory');
+  lines.push('  take     about a minute and a half, and a gigabyte of memory');
   lines.push(`  undo     bin/holdfast uninstall --data ${shellWord(data)}`);
   return lines;
 }

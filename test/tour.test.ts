@@ -10,9 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { missing } from '../bootstrap/debian-packages.mjs';
 import { mountProblem } from '../bootstrap/mounting.mjs';
-import { ApiClient } from '../src/cli/api-client.ts';
-import { installationAt } from '../src/control/installation.ts';
-import type { DriveView, VolumeView } from '../src/control/schemas.ts';
+import type { VolumeView } from '../src/control/schemas.ts';
 import { CommandLine } from '../src/tour/command-line.ts';
 import { until } from './rigs/attach-rig.ts';
 import { processesOf } from './rigs/control-rig.ts';
@@ -43,7 +41,7 @@ type Run = {
 };
 
 function startTour(...args: readonly string[]): Run {
-  const all = [TOUR, '--data', folder, '--drive-size', '1GiB', '--kills', '1', ...args];
+  const all = [TOUR, '--data', folder, '--drive-size', '2GiB', '--kills', '1', ...args];
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -81,6 +79,8 @@ function assertNothingLost(output: string): void {
   assert.equal(found, committed);
   assert.equal(lost, '0');
   assert.match(output, /kill 1: engine \d+ after \d+ commits; engine \d+ took over/);
+  assert.match(output, /the first commit on node b \d+\.\d s after the kill/);
+  assert.equal(output.match(/later its replica has what it missed/g)?.length, 2);
 }
 
 test(
@@ -112,14 +112,10 @@ test('Ctrl-C ends the tour in order, whatever it is at', { skip }, async () => {
   assertClean();
 });
 
-/** A tour in its longest step, the format of the first drive. */
-async function startFormatting(): Promise<Run> {
+/** A tour whose nodes are starting. */
+async function startStarting(): Promise<Run> {
   const run = startTour();
-  const api = new ApiClient([installationAt(folder)]);
-  await until(async () => {
-    const [drive] = await api.get<DriveView[]>('/v1/drives').catch(() => []);
-    return (drive?.progress?.doneBytes ?? 0) > 0;
-  });
+  await until(() => processesOf(folder).length > 0);
   return run;
 }
 
@@ -127,15 +123,15 @@ for (const [signal, what] of [
   ['SIGINT', 'Ctrl-C'],
   ['SIGHUP', 'a terminal that closes'],
 ] as const) {
-  test(`${what} while the first drive is formatted ends the tour there`, async () => {
-    const run = await startFormatting();
+  test(`${what} while the nodes start ends the tour there`, async () => {
+    const run = await startStarting();
     if (signal === 'SIGHUP')
       for (const stream of [run.process.stdout, run.process.stderr]) stream?.destroy();
     run.process.kill(signal);
     const { status, output } = await run.ended;
     assert.equal(status, 130, output);
     assert.ok(
-      !output.includes('Start Holdfast'),
+      !output.includes('Start three nodes'),
       'not even the step that it was in came to its end',
     );
     assert.deepEqual(processesOf(folder), []);
@@ -154,33 +150,34 @@ test('a tour that is refused its folder leaves that as it is', async () => {
 
 test('the tour neither removes a volume that no tour made nor kills the engine under one', async () => {
   const holdfast = new CommandLine(folder);
-  const up = () => holdfast.up('128MiB', new AbortController().signal);
-  await up();
-  await holdfast.run('volume', 'create', 'mine', '--size', '16MiB');
-  await holdfast.run('volume', 'attach', 'mine', '--nbd');
-  await holdfast.run('volume', 'create', 'tour', '--size', '16MiB');
-  const { id } = await holdfast.run<VolumeView>('volume', 'inspect', 'tour');
-  await holdfast.run('down');
+  // The volumes are on one node, which is enough to ask about them.
+  const node = new CommandLine(join(folder, 'nodes', 'a'));
+  await holdfast.up(1, '128MiB', new AbortController().signal);
+  await node.run('volume', 'create', 'mine', '--size', '16MiB');
+  await node.run('volume', 'attach', 'mine', '--nbd');
+  await node.run('volume', 'create', 'tour', '--size', '16MiB');
+  const { id } = await node.run<VolumeView>('volume', 'inspect', 'tour');
+  await node.run('down');
   const used = await startTour('--once', '--without-mount').ended;
   assert.equal(used.status, 1);
   assert.match(used.output, /Volume "mine" in ".+" is attached/);
   assertClean();
 
-  await up();
-  await holdfast.run('volume', 'detach', 'mine');
-  await holdfast.run('down');
+  await node.run('up', '--detach');
+  await node.run('volume', 'detach', 'mine');
+  await node.run('down');
   const named = await startTour('--once', '--without-mount').ended;
   assert.equal(named.status, 1);
   assert.match(named.output, /Volume "tour" in ".+" was not made by a tour/);
   assertClean();
 
-  await up();
-  assert.equal((await holdfast.run<VolumeView>('volume', 'inspect', 'tour')).id, id);
-  await holdfast.run('down');
+  await node.run('up', '--detach');
+  assert.equal((await node.run<VolumeView>('volume', 'inspect', 'tour')).id, id);
+  await node.run('down');
 });
 
 test('the tour on the NBD socket loses no write, after one that was killed at its start', async () => {
-  const killed = await startFormatting();
+  const killed = await startStarting();
   killed.process.kill('SIGKILL');
   await killed.ended;
   const { status, output } = await startTour('--once', '--without-mount').ended;

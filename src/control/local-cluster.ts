@@ -39,6 +39,8 @@ export const CLUSTER_NAMES: readonly string[] = [
   'state.db-wal',
   'state.db-shm',
   'tls',
+  // Of a tour.
+  'log',
   'lock',
   'cluster.json.new',
   'cluster.json',

@@ -2,6 +2,8 @@
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { shellWord } from '../../bootstrap/shell-word.mjs';
+import type { Screen } from './screen.ts';
 
 const HOLDFAST = fileURLToPath(new URL('../../bin/holdfast', import.meta.url));
 /** Output of one command; a list of a thousand volumes is below 1 MiB. */
@@ -24,7 +26,6 @@ export class CommandFailed extends Error {
 }
 
 export type Status = {
-  readonly enginePid: number;
   readonly ioKind: string;
   readonly warnings: readonly string[];
 };
@@ -32,14 +33,24 @@ export type Status = {
 export type Volume = {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly attachment: object | null;
+  readonly attachment: { readonly node: string | null } | null;
 };
 
-type StatusJson = {
-  readonly processes: Readonly<Record<string, { readonly pid: number | null } | undefined>>;
-  readonly io: { readonly kind: string };
-  readonly warnings: readonly string[];
+type NodesJson = { readonly nodes: readonly NodeJson[] };
+
+type NodeJson = {
+  readonly node: string;
+  readonly dataDir: string;
+  readonly state: string;
+  /** Null while its control does not answer. */
+  readonly status: {
+    readonly processes: Readonly<Record<string, { readonly pid: number | null } | undefined>>;
+    readonly io: { readonly kind: string };
+    readonly warnings: readonly string[];
+  } | null;
 };
+
+type VolumeJson = { readonly replicas: readonly { readonly state: string }[] };
 
 export class CommandLine {
   readonly dataFolder: string;
@@ -53,9 +64,25 @@ export class CommandLine {
     return await this.#run(words);
   }
 
-  /** Starts Holdfast. Rejects with an AbortError as soon as `signal` says so; what was started by then runs. */
-  async up(driveSize: string, signal: AbortSignal): Promise<void> {
-    await this.#run(['up', '--detach', '--drive-size', driveSize], signal);
+  /** {@link run}, shown with its time: a user would do the same. */
+  async show<Result = unknown>(screen: Screen, ...words: readonly string[]): Promise<Result> {
+    const command = `  holdfast ${words.map(shellWord).join(' ')}`;
+    return await screen.step(command, () => this.#run<Result>(words));
+  }
+
+  /** Starts the nodes. Rejects with an AbortError as soon as `signal` says so; what was started by then runs. */
+  async up(nodeCount: number, driveSize: string, signal: AbortSignal): Promise<void> {
+    const drive = ['--drive-size', driveSize, '--sparse'];
+    await this.#run(['up', '--nodes', String(nodeCount), '--detach', ...drive], signal);
+  }
+
+  /** Starts one node again, and shows that. */
+  async showUp(screen: Screen, node: string): Promise<void> {
+    const { dataDir } = await this.#node(node);
+    await screen.step(`  holdfast up --detach --data ${shellWord(dataDir)}`, async () => {
+      await new CommandLine(dataDir).run('up', '--detach');
+      return '';
+    });
   }
 
   async #run<Result>(words: readonly string[], signal?: AbortSignal): Promise<Result> {
@@ -68,18 +95,45 @@ export class CommandLine {
     throw new CommandFailed(sentences.join('\n'), { code, exitStatus: status });
   }
 
+  /** How each node does its I/O, and what is wrong with them. */
   async status(): Promise<Status> {
-    const status = await this.run<StatusJson>('status');
-    const enginePid = status.processes['engine']?.pid ?? undefined;
-    if (enginePid === undefined) throw new Error('holdfast status names no engine process');
-    return { enginePid, ioKind: status.io.kind, warnings: status.warnings };
+    const { nodes } = await this.run<NodesJson>('status');
+    const kinds = nodes.map(({ status }) => status?.io.kind ?? 'none');
+    const warnings = new Set(nodes.flatMap(({ status }) => status?.warnings ?? []));
+    return { ioKind: [...new Set(kinds)].join(', '), warnings: [...warnings] };
+  }
+
+  /** Undefined while it is away. */
+  async enginePid(node: string): Promise<number | undefined> {
+    const { status } = await this.#node(node);
+    return status?.processes['engine']?.pid ?? undefined;
+  }
+
+  /** The processes of a node, the supervisor first: it would start the others again. */
+  async nodePids(node: string): Promise<readonly number[]> {
+    const processes = Object.values((await this.#node(node)).status?.processes ?? {});
+    return processes.flatMap((each) => each?.pid ?? []);
+  }
+
+  async #node(name: string): Promise<NodeJson> {
+    const { nodes } = await this.run<NodesJson>('status');
+    const found = nodes.find(({ node }) => node === name);
+    if (found === undefined) throw new Error(`holdfast status names no node "${name}"`);
+    return found;
+  }
+
+  /** Whether each of `count` replicas of a volume has every acknowledged write. */
+  async isSynced(volume: string, count: number): Promise<boolean> {
+    const { replicas } = await this.run<VolumeJson>('volume', 'inspect', volume);
+    return replicas.filter(({ state }) => state === 'synced').length === count;
   }
 
   /** Whether something answers for this folder. */
   async isRunning(): Promise<boolean> {
     try {
-      await this.run('status');
-      return true;
+      const status = await this.run<Partial<NodesJson>>('status');
+      // That of a single machine answers only while it runs.
+      return status.nodes?.some(({ state }) => state !== 'down') ?? true;
     } catch (error) {
       if (error instanceof CommandFailed && error.code === 'INSTALLATION_DOWN') return false;
       throw error;
@@ -93,16 +147,22 @@ export class CommandLine {
   }
 
   /** Makes `name` a volume without content, in place of what an earlier tour left. Refuses the name where another has it. */
-  async freshVolume(name: string, sizeBytes: number): Promise<void> {
-    if ((await this.othersVolumes()).some((volume) => volume.name === name)) {
+  async freshVolume(name: string, sizeBytes: number, replicas: number): Promise<void> {
+    const volumes = await this.run<readonly Volume[]>('volume', 'ls');
+    const known = volumes.find((volume) => volume.name === name);
+    if (known !== undefined && !Object.hasOwn(known.labels, TOUR_LABEL)) {
       throw new Error(
         `Volume "${name}" in "${this.dataFolder}" was not made by a tour, which would remove it; give the tour its own place: npm start -- --data DIR`,
       );
     }
-    await this.#unlessRefused('volume', 'unmount', name);
-    await this.#unlessRefused('volume', 'detach', name);
-    await this.#unlessRefused('volume', 'rm', name, '--now', '--yes');
-    await this.run('volume', 'create', name, '--size', String(sizeBytes), '--label', TOUR_LABEL);
+    const node = known?.attachment?.node;
+    if (node != null) {
+      await this.#unlessRefused('volume', 'unmount', name, '--node', node);
+      await this.#unlessRefused('volume', 'detach', name, '--node', node);
+    }
+    if (known !== undefined) await this.#unlessRefused('volume', 'rm', name, '--now', '--yes');
+    const wish = ['--size', String(sizeBytes), '--replicas', String(replicas)];
+    await this.run('volume', 'create', name, ...wish, '--spread', 'zone', '--label', TOUR_LABEL);
   }
 
   /** There may be nothing to undo; what stands in the way for another reason, the creation names. */

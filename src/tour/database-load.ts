@@ -53,7 +53,7 @@ export class DatabaseLoad {
 
   async #write(writer: number): Promise<void> {
     const session = new SqlSession(this.#postgres.openPsql());
-    for (let sequence = 1; !this.#stopping; sequence++) {
+    for (let sequence = this.#journal.startOf(writer); !this.#stopping; sequence++) {
       const entry = { writer, sequence };
       await session.run(transaction(entry));
       this.#clock.note();

@@ -1,9 +1,8 @@
 /** Kills the engine with SIGKILL at random moments under a load, and measures how long the load stands still. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CommandLine } from './command-line.ts';
 import type { CommitClock } from './commit-clock.ts';
-import type { Tour } from './tour.ts';
+import type { Tour } from './guest.ts';
 
 /** The load runs at least and at most this long between two kills. */
 const UPTIME_MS_MIN = 1500;
@@ -16,31 +15,31 @@ const POLL_MS = 20;
 const PROGRESS_MS = 250;
 
 /**
- * Kills the engine `tour.killCount` times. Resolves with the longest stall, in milliseconds. Throws when `load` rejects, when
- * the engine or the load does not come back, and when the user has asked to stop.
+ * Kills the engine of `node` `tour.killCount` times. Throws when `load` rejects, when the engine or the load does not come back, and when
+ * the user has asked to stop.
  */
 export async function killEngine(
   tour: Tour,
-  clock: CommitClock,
-  load: Promise<void>,
-): Promise<number> {
-  const { screen, signal, killCount } = tour;
-  /** Lets the load run. */
-  const during = async (ms: number): Promise<void> => {
-    await Promise.race([sleep(ms, undefined, { signal }), load]);
-  };
-  let longestMs = 0;
-  for (let kill = 1; kill <= killCount; kill++) {
-    const untilMs = performance.now() + uptimeMs();
-    while (performance.now() < untilMs) {
-      screen.progress(`${clock.count} commits, ${Math.round(clock.perSecond())} a second`);
-      await during(Math.min(PROGRESS_MS, Math.max(0, untilMs - performance.now())));
-    }
-    const stallMs = await killOnce({ tour, clock, during, kill });
-    longestMs = Math.max(longestMs, stallMs);
+  { clock, load, node }: { clock: CommitClock; load: Promise<void>; node: string },
+): Promise<void> {
+  for (let kill = 1; kill <= tour.killCount; kill++) {
+    await loadFor(tour, { clock, load, ms: uptimeMs() });
+    await killOnce({ tour, clock, load, node, kill });
   }
-  await during(UPTIME_MS_MIN);
-  return longestMs;
+  await loadFor(tour, { clock, load, ms: UPTIME_MS_MIN });
+}
+
+/** Lets the load run. Throws when it rejects, and when the user has asked to stop. */
+export async function loadFor(
+  { screen, signal }: Tour,
+  { clock, load, ms }: { clock: CommitClock; load: Promise<void>; ms: number },
+): Promise<void> {
+  const untilMs = performance.now() + ms;
+  while (performance.now() < untilMs) {
+    screen.progress(`${clock.count} commits, ${Math.round(clock.perSecond())} a second`);
+    const pauseMs = Math.min(PROGRESS_MS, Math.max(0, untilMs - performance.now()));
+    await Promise.race([sleep(pauseMs, undefined, { signal }), load]);
+  }
 }
 
 /** How long the load runs between two kills: at random. */
@@ -51,12 +50,13 @@ function uptimeMs(): number {
 async function killOnce(options: {
   readonly tour: Tour;
   readonly clock: CommitClock;
-  readonly during: (ms: number) => Promise<void>;
+  readonly load: Promise<void>;
+  readonly node: string;
   readonly kill: number;
-}): Promise<number> {
-  const { clock, during, kill } = options;
-  const { commandLine, screen } = options.tour;
-  const { enginePid } = await commandLine.status();
+}): Promise<void> {
+  const { clock, load, node, kill } = options;
+  const { commandLine, screen, signal } = options.tour;
+  const enginePid = (await commandLine.enginePid(node)) ?? 0;
   const countBefore = clock.count;
   clock.takeLongestGapMs();
   process.kill(enginePid, 'SIGKILL');
@@ -66,21 +66,12 @@ async function killOnce(options: {
     if (performance.now() > deadlineMs) {
       throw new Error(`${RETURN_MS_MAX / 1000} s after a kill of the engine nothing commits yet`);
     }
-    await during(POLL_MS);
-    if (newPid === enginePid) newPid = await enginePidNow(commandLine, enginePid);
+    await Promise.race([sleep(POLL_MS, undefined, { signal }), load]);
+    // While the engine is away, status may not name one.
+    if (newPid === enginePid) newPid = (await commandLine.enginePid(node)) ?? enginePid;
   }
   const stallMs = clock.takeLongestGapMs();
   screen.line(
     `  kill ${kill}: engine ${enginePid} after ${countBefore} commits; engine ${newPid} took over; no commit for ${Math.round(stallMs)} ms`,
   );
-  return stallMs;
-}
-
-/** While the engine is away, status may not name one. */
-async function enginePidNow(commandLine: CommandLine, otherwise: number): Promise<number> {
-  try {
-    return (await commandLine.status()).enginePid;
-  } catch {
-    return otherwise;
-  }
 }

@@ -15,6 +15,7 @@ export class Journal {
   /** The flush that takes what is pending now; it begins when the one under way has ended. */
   #next: Promise<void> | undefined;
   #current: Promise<void> = Promise.resolve();
+  readonly #last = new Map<number, number>();
 
   private constructor(file: FileHandle) {
     this.#file = file;
@@ -27,9 +28,15 @@ export class Journal {
 
   /** Adds an entry. Resolves when it is on media; entries that wait together share one flush. */
   async add({ writer, sequence }: Entry): Promise<void> {
+    this.#last.set(writer, sequence);
     this.#pending += `${writer} ${sequence}\n`;
     this.#next ??= this.#flushAfter(this.#current);
     await this.#next;
+  }
+
+  /** The number that a writer begins with: from 1, and after a crash one that cannot be there. The one under way then may be there or not. */
+  startOf(writer: number): number {
+    return (this.#last.get(writer) ?? -1) + 2;
   }
 
   async close(): Promise<void> {

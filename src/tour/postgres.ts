@@ -7,6 +7,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chownSync, closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { processes } from '../env/node/processes.ts';
 import { postgresFolders } from '../../bootstrap/debian-packages.mjs';
 
 /** Who runs it: the package's own user, or the one that owns nothing. */
@@ -53,10 +54,10 @@ export class Postgres {
     this.#folders = folders;
   }
 
-  /** Such as "PostgreSQL 15.13". */
+  /** Such as "15.13". */
   async version(): Promise<string> {
     const { stdout } = await promisify(execFile)(join(this.#programs, 'postgres'), ['--version']);
-    return `PostgreSQL ${/\d[\d.]*/.exec(stdout)?.[0] ?? ''}`;
+    return /\d[\d.]*/.exec(stdout)?.[0] ?? '';
   }
 
   /** Makes the database; its folder and the socket's get the user as their owner. */
@@ -64,8 +65,10 @@ export class Postgres {
     const { data, socket } = this.#folders;
     for (const folder of [data, socket]) chownSync(folder, this.#user.uid, this.#user.gid);
     const args = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'];
-    const child = this.#spawn('initdb', args);
-    if (!(await succeeds(child))) throw new Error(`initdb failed; see ${this.#folders.log}`);
+    const child = this.#spawn('initdb', [...args, '--no-sync']);
+    // A thousand files by one flush instead of one each.
+    if (!(await succeeds(child)) || !(await succeeds(spawn('sync', ['-f', data]))))
+      throw new Error(`initdb failed; see ${this.#folders.log}`);
   }
 
   /** Starts it and waits until it takes connections: after recovery, if there is something to recover. */
@@ -78,6 +81,10 @@ export class Postgres {
       // Every COMMIT waits for its flush: what the tour is about. These are the defaults.
       'fsync=on',
       'synchronous_commit=on',
+      // After a crash it makes durable what is there: by one call, where it knows that.
+      ...(Number.parseInt(await this.version(), 10) >= 14
+        ? ['recovery_init_sync_method=syncfs']
+        : []),
     ].flatMap((setting) => ['-c', setting]);
     const server = this.#spawn('postgres', ['-D', this.#folders.data, ...settings]);
     this.#server = server;
@@ -103,9 +110,23 @@ export class Postgres {
     clearTimeout(guard);
   }
 
+  /** Ends it as a power cut would, and waits until it is gone: what is mounted below it stays in use as long. */
+  async die(): Promise<void> {
+    const server = this.#server;
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
+    const ended = new Promise((resolve) => server.on('exit', resolve));
+    this.kill();
+    await ended;
+  }
+
   /** Ends it at once, without a checkpoint. */
   kill(): void {
-    if (this.#server?.pid !== undefined) process.kill(-this.#server.pid, 'SIGKILL');
+    const pid = this.#server?.pid;
+    if (pid === undefined) return;
+    // Each of its processes has a group of its own, and one that waits for another does not notice that the first is dead.
+    process.kill(pid, 'SIGSTOP');
+    const others = processes.pids().filter((each) => processes.parentOf(each) === pid);
+    for (const each of [pid, ...others]) process.kill(each, 'SIGKILL');
   }
 
   /** Starts psql on it: statements on its standard input, results on its standard output. */

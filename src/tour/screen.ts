@@ -12,14 +12,16 @@ export class Screen {
     process.stdout.write(`${text}\n`);
   }
 
-  /** Runs one step and prints its title, what came of it (the string that `run` gives), and its seconds. */
-  async step(title: string, run: () => Promise<string>): Promise<void> {
+  /** Runs one step and prints its title, what came of it (the string that `run` gives, if it gives one), and its seconds. */
+  async step<Outcome>(title: string, run: () => Promise<Outcome>): Promise<Outcome> {
     const startedAtMs = performance.now();
     if (this.#isTerminal) this.progress(`${title} …`);
     const outcome = await run();
     const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
-    const text = outcome === '' ? title : `${title}: ${outcome}`;
+    const isSaid = typeof outcome === 'string' && outcome !== '';
+    const text = isSaid ? `${title}: ${outcome}` : title;
     this.line(`${text.padEnd(WIDTH)} ${seconds.padStart(6)} s`);
+    return outcome;
   }
 
   /** Shows how far a step is: over itself on a terminal, else as a line every few seconds. */

@@ -44,7 +44,7 @@ export class SocketLoad {
 
   async #write(writer: number): Promise<void> {
     const connection = new NbdConnection(this.#uri);
-    for (let sequence = 1; !this.#stopping; sequence++) {
+    for (let sequence = this.#journal.startOf(writer); !this.#stopping; sequence++) {
       if (sequence > this.#regionBlocks) throw new Error('The volume is full before its time');
       const entry = { writer, sequence };
       await connection.write(offsetOf(entry, this.#regionBlocks), content(entry));

@@ -10,12 +10,13 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CommandFailed, CommandLine } from './command-line.ts';
 import { formatComparison } from './comparison.ts';
-import { DatabaseTour } from './database-tour.ts';
+import { NODES, runCourse } from './course.ts';
+import { DatabaseGuest } from './database-guest.ts';
+import { type Guest, type Tour, VOLUME_NAME } from './guest.ts';
 import { endProcessesOf } from './left-processes.ts';
 import { findPostgres } from './postgres.ts';
 import { Screen } from './screen.ts';
-import { SocketTour } from './socket-tour.ts';
-import { type Tour, VOLUME_NAME } from './tour.ts';
+import { SocketGuest } from './socket-guest.ts';
 import { WorkFolders } from './work-folder.ts';
 
 const EXIT_INTERRUPTED = 130;
@@ -24,9 +25,9 @@ const SAME_CTRL_C_MS = 500;
 
 const { values } = parseArgs({
   options: {
-    data: { type: 'string', default: process.env['HOLDFAST_DATA'] ?? '.holdfast' },
+    data: { type: 'string', default: process.env['HOLDFAST_DATA'] ?? '.holdfast-tour' },
     'drive-size': { type: 'string', default: '4GiB' },
-    kills: { type: 'string', default: '5' },
+    kills: { type: 'string', default: '2' },
     once: { type: 'boolean', default: false },
     'without-mount': { type: 'boolean', default: false },
   },
@@ -36,7 +37,7 @@ const screen = new Screen();
 const commandLine = new CommandLine(resolve(values.data));
 const folders = new WorkFolders(commandLine.dataFolder);
 const stop = new AbortController();
-let running: DatabaseTour | SocketTour | undefined;
+let running: Guest | undefined;
 let firstStopAtMs: number | undefined;
 let isUp = false;
 /** What is in the folder is somebody else's: there is nothing of ours to end. */
@@ -73,7 +74,7 @@ async function takePlace(): Promise<void> {
   const isRunning = await commandLine.isRunning();
   if (isRunning && last.kind === 'none') {
     throw new Error(
-      `Holdfast already runs in "${commandLine.dataFolder}", and the tour would kill its engine; give the tour its own place: npm start -- --data DIR`,
+      `Holdfast already runs in "${commandLine.dataFolder}", and the tour would kill its nodes; give the tour its own place: npm start -- --data DIR`,
     );
   }
   if (isRunning) await refuseUsed();
@@ -86,12 +87,12 @@ async function takePlace(): Promise<void> {
   }
 }
 
-/** The engine is killed under its own volume alone. */
+/** Nodes are killed under its own volume alone. */
 async function refuseUsed(): Promise<void> {
   const used = (await commandLine.othersVolumes()).find(({ attachment }) => attachment !== null);
   if (used === undefined) return;
   throw new Error(
-    `Volume "${used.name}" in "${commandLine.dataFolder}" is attached, and the tour would kill the engine under it; detach it, or give the tour its own place: npm start -- --data DIR`,
+    `Volume "${used.name}" in "${commandLine.dataFolder}" is attached, and the tour would kill its node; detach it, or give the tour its own place: npm start -- --data DIR`,
   );
 }
 
@@ -99,7 +100,7 @@ async function tourInstallation(): Promise<number> {
   // Before anything runs: whatever becomes of this tour, the next one knows that it is a tour's.
   const workFolder = folders.make();
   await screen.step(
-    `Start Holdfast, with a file drive (${values['drive-size']} if it is new)`,
+    `Start three nodes, each with a file drive (${values['drive-size']} if it is new)`,
     async () => {
       await up();
       isUp = true;
@@ -129,7 +130,7 @@ async function tourInstallation(): Promise<number> {
 
 async function up(): Promise<void> {
   try {
-    await commandLine.up(values['drive-size'], stop.signal);
+    await commandLine.up(NODES.length, values['drive-size'], stop.signal);
   } catch (error) {
     const { code = '' } = error instanceof CommandFailed ? error : {};
     isOthers = ['INSTALLATION_FOREIGN', 'INSTALLATION_RUNNING'].includes(code);
@@ -137,12 +138,12 @@ async function up(): Promise<void> {
   }
 }
 
-async function runTour(tour: Tour): ReturnType<DatabaseTour['run']> {
+async function runTour(tour: Tour): ReturnType<typeof runCourse> {
   const programs = findPostgres();
   if (programs !== undefined && !values['without-mount']) {
-    running = new DatabaseTour(tour, programs);
+    running = new DatabaseGuest(tour, programs);
     try {
-      return await running.run();
+      return await runCourse(tour, running);
     } catch (error) {
       if (!(error instanceof CommandFailed) || error.code !== 'MOUNT_IMPOSSIBLE') throw error;
       screen.line(error.message);
@@ -150,8 +151,8 @@ async function runTour(tour: Tour): ReturnType<DatabaseTour['run']> {
       await running.close();
     }
   }
-  running = new SocketTour(tour);
-  return await running.run();
+  running = new SocketGuest(tour);
+  return await runCourse(tour, running);
 }
 
 async function waitForCtrlC(): Promise<void> {

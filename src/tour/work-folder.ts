@@ -99,10 +99,10 @@ function sweepOthers(): void {
 
 function removeFolder(folder: string): void {
   // rmdir refuses a folder with something in it: a mount that is still there loses nothing.
-  const volume = join(folder, 'volume');
-  if (existsSync(volume)) rmdirSync(volume);
+  if (!existsSync(folder)) return;
   rmSync(join(folder, 'socket'), { recursive: true, force: true });
-  if (existsSync(folder)) rmdirSync(folder);
+  for (const volume of readdirSync(folder)) rmdirSync(join(folder, volume));
+  rmdirSync(folder);
 }
 
 /** The process lives and is a tour: its number may have gone to another. */

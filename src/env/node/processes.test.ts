@@ -25,9 +25,11 @@ for (const [name, processes, there] of [
       assert.equal(processes.startOf(pid), start, 'it is the same as long as it runs');
       assert.ok(processes.wordsOf(pid).includes('a-word'));
       assert.ok(processes.pids().includes(pid));
+      assert.equal(processes.parentOf(pid), process.pid);
       child.kill('SIGKILL');
       await once(child, 'exit');
       assert.equal(processes.startOf(pid), undefined);
+      assert.equal(processes.parentOf(pid), undefined);
       assert.deepEqual(processes.wordsOf(pid), []);
       assert.ok(!processes.pids().includes(pid));
     },
