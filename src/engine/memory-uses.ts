@@ -14,7 +14,8 @@ export class MemoryUses {
   readonly #waiting = new Map<number, () => void>();
 
   constructor(memory: WebAssembly.Memory) {
-    this.#counts = new Uint16Array(memory.buffer.byteLength >>> BLOCK_SHIFT);
+    // An arena of 4 GiB has more bytes than a shift takes.
+    this.#counts = new Uint16Array(memory.buffer.byteLength / 2 ** BLOCK_SHIFT);
   }
 
   use(address: number): void {
