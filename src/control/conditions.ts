@@ -49,11 +49,17 @@ export function endOf({ subject, begin }: OpenCondition): {
   return { kind: end, what: over(subject.slice(subject.indexOf('/') + 1)) };
 }
 
-/** Conditions that were told and have not ended, by key. `events`: the newest first. */
-export function openConditions(events: readonly EventRecord[]): Map<string, OpenCondition> {
+/**
+ * Conditions that were told and have not ended, by key. `events`: the newest first; `ofNode`: whose are asked for, since each node has an
+ * engine and drives of its own. Undefined on a single machine.
+ */
+export function openConditions(
+  events: readonly EventRecord[],
+  ofNode?: string,
+): Map<string, OpenCondition> {
   const open = new Map<string, OpenCondition>();
-  for (const { kind, subject, atMs } of events.toReversed()) {
-    if (kind === undefined || subject === undefined) continue;
+  for (const { kind, subject, atMs, node } of events.toReversed()) {
+    if (kind === undefined || subject === undefined || node !== ofNode) continue;
     if (isBeginning(kind)) {
       const condition = { subject, begin: kind, sinceMs: atMs };
       open.set(conditionKey(condition), condition);

@@ -12,6 +12,7 @@ export const Event = Type.Object({
   subject: Nullable(
     Type.String({ description: 'What it is about: volume/NAME, drive/NAME or process/ROLE' }),
   ),
+  node: Nullable(Type.String({ description: 'Who tells it; null on a single machine' })),
   what: Type.String({ description: 'Something that happened by itself' }),
   cause: Nullable(Type.String({ description: 'Why, as far as it is known' })),
 });

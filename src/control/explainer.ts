@@ -34,7 +34,7 @@ export class Explainer {
       this.#ask('engine', 'drive.list'),
       this.#ask('attacher', 'list'),
     ]);
-    const open = openConditions(events);
+    const open = openConditions(events, this.#parts.node);
     const drive = (await records.drive(volume.drive))?.record;
     const supervisor = findSupervisor(this.#parts.installation.runDirectory);
     const peer = (role: 'engine' | 'attacher', problem: string | undefined): PeerFacts => {

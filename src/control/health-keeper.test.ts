@@ -41,7 +41,8 @@ class Scene {
     return `id-${this.#nextId++}`;
   }
 
-  keeper(): HealthKeeper {
+  /** `node`: of whose control; undefined on a single machine. */
+  keeper(node?: string): HealthKeeper {
     const call = async (name: string): Promise<JsonObject> => {
       if (this.isAway) throw new Error('it is silent');
       return name === 'hello' ? { pid: this.pid } : { drives: [this.drive] };
@@ -55,6 +56,7 @@ class Scene {
       engine: { call },
       attacher: { call: async () => ({ pid: 1 }) },
       installation: { runDirectory: '/nowhere' },
+      node,
     };
     return new HealthKeeper(parts as unknown as ConstructorParameters<typeof HealthKeeper>[0]);
   }
@@ -157,5 +159,23 @@ test('a faulted drive that is removed has not recovered', async () => {
   await scene.records.change({ deletes: ['drive/d'] });
   await scene.pass(keeper, 2000);
   assert.deepEqual(await scene.kinds(), ['drive.faulted']);
+  await scene.close();
+});
+
+test('what another node tells of its engine begins and ends nothing here', async () => {
+  const scene = await Scene.open();
+  const theirs = scene.keeper('b');
+  await theirs.look();
+  scene.isAway = true;
+  await scene.pass(theirs, 2000);
+  scene.isAway = false;
+  await scene.pass(scene.keeper('a'), 2000);
+  const told = await scene.told();
+  assert.deepEqual(
+    told.map(({ kind, node }) => [kind, node]),
+    [['engine.away', 'b']],
+  );
+  await scene.pass(theirs, 2000);
+  assert.deepEqual(await scene.kinds(), ['engine.away', 'engine.back']);
   await scene.close();
 });

@@ -26,7 +26,7 @@ const NOTHING_TOLD: Told = { checksumErrors: 0, readErrors: 0, atMs: -Infinity }
 
 type HealthParts = Pick<
   ControlParts,
-  'records' | 'log' | 'newId' | 'wallMs' | 'engine' | 'attacher' | 'installation'
+  'records' | 'log' | 'newId' | 'wallMs' | 'node' | 'engine' | 'attacher' | 'installation'
 >;
 
 export class HealthKeeper {
@@ -69,7 +69,7 @@ export class HealthKeeper {
 
   async #look(): Promise<void> {
     const { records, engine } = this.#parts;
-    this.#open ??= openConditions(await records.events());
+    this.#open ??= openConditions(await records.events(), this.#parts.node);
     const found: (Condition | undefined)[] = [
       await this.#process('attacher'),
       await this.#process('engine'),

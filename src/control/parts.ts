@@ -38,11 +38,18 @@ export type ControlParts = {
 
 /** Notes something that people should hear of: in the records, for a while, and in the log. */
 export async function tell(
-  parts: Pick<ControlParts, 'records' | 'log' | 'newId' | 'wallMs'>,
+  parts: Pick<ControlParts, 'records' | 'log' | 'newId' | 'wallMs' | 'node'>,
   kind: LogEvent,
   told: { readonly subject: Subject; readonly what: string; readonly cause?: string | undefined },
 ): Promise<void> {
-  const event: EventRecord = { id: parts.newId(), atMs: parts.wallMs(), kind, ...told };
+  const { node } = parts;
+  const event: EventRecord = {
+    id: parts.newId(),
+    atMs: parts.wallMs(),
+    kind,
+    ...told,
+    ...(node === undefined ? {} : { node }),
+  };
   parts.log(kind, told);
   await parts.records.putEvent(event);
 }

@@ -173,12 +173,13 @@ function highWater(status: JsonObject | undefined, usage: UsageRecord | undefine
 
 /** An event as the API shows it. */
 export function viewEvent(record: EventRecord): EventView {
-  const { id, atMs, kind, subject, what, cause } = record;
+  const { id, atMs, kind, subject, node, what, cause } = record;
   return {
     id,
     at: timeOf(atMs),
     kind: kind ?? null,
     subject: subject ?? null,
+    node: node ?? null,
     what,
     cause: cause ?? null,
   };

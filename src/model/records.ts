@@ -254,6 +254,8 @@ export type EventRecord = {
   // Records of the first development versions lack these.
   readonly kind?: LogEvent;
   readonly subject?: Subject;
+  /** Whose control tells it; undefined on a single machine. */
+  readonly node?: string;
 };
 
 /** What an event is about. */

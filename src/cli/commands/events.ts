@@ -56,6 +56,6 @@ function printLine(output: Output, event: EventView): void {
 }
 
 /** An event in a line. */
-export function eventInWords({ at, what, cause }: EventView): string {
-  return `${at}  ${what}${cause === null ? '' : `: ${cause}`}`;
+export function eventInWords({ at, node, what, cause }: EventView): string {
+  return `${at}  ${node === null ? '' : `${node}: `}${what}${cause === null ? '' : `: ${cause}`}`;
 }
