@@ -19,7 +19,10 @@ after(() => cluster.close());
 
 const block = (value: number): Buffer => Buffer.alloc(4096, value);
 
-async function attach(node: string, options: { force?: boolean } = {}): Promise<NbdRawClient> {
+async function attach(
+  node: string,
+  options: { force?: boolean; acceptLoss?: boolean } = {},
+): Promise<NbdRawClient> {
   const { api } = cluster.node(node);
   const { attachment } = await api.put<VolumeView>('/v1/volumes/db/attachment', {
     as: 'nbd',
@@ -93,9 +96,22 @@ test('the engine of its head dies: the same attachment is served again', async (
   again.destroy();
 });
 
+test('two of three are gone: what is left serves once an operator accepts the loss, and the others are made anew', async () => {
+  await cluster.killNode('b');
+  const client = await attach('a', { acceptLoss: true });
+  assert.deepEqual(
+    await client.read(0, 16_384),
+    Buffer.concat([block(1), block(2), block(3), block(0)]),
+  );
+  await client.write(12_288, block(5));
+  assert.deepEqual(await statesOf('a'), { a: 'synced', b: 'stale', c: 'stale' });
+  await cluster.startNode('b');
+  await until(async () => (await statesOf('a'))['b'] === 'synced');
+  client.destroy();
+});
+
 test('it grows, is detached, moves, and is removed: on a node that was away as soon as that is back', async () => {
-  const { api } = cluster.node('b');
-  await api.delete('/v1/volumes/db/attachment');
+  await cluster.node('a').api.delete('/v1/volumes/db/attachment');
   const grown = await cluster.node('a').api.patch<VolumeView>('/v1/volumes/db', {
     sizeBytes: 24 * MIB,
   });

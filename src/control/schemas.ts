@@ -153,6 +153,11 @@ export const AttachmentBody = Type.Object(
         description: 'Take it from the node that has it: what that still does has no effect',
       }),
     ),
+    acceptLoss: Type.Optional(
+      Type.Boolean({
+        description: 'As it is in the replica on the node that is asked: what that lacks is lost',
+      }),
+    ),
   },
   { additionalProperties: false },
 );

@@ -14,6 +14,7 @@ import {
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Cluster } from './cluster/cluster.ts';
+import { refuseWithoutReplica } from './cluster/replica-changes.ts';
 import { ReplicatedData, replicatedStatuses } from './cluster/replicated-data.ts';
 import { decideAgain } from './conflicts.ts';
 import { type Drives, placingOn } from './drives.ts';
@@ -39,7 +40,11 @@ import { type VolumeWish, replicationOf } from './volume-wish.ts';
 import { DriveVolumeData, type VolumeData, engineStatuses } from './volume-data.ts';
 import { type Restore, VolumeSettler } from './volume-settler.ts';
 
-export type AttachWish = { readonly as: 'nbd' | 'device'; readonly force?: boolean | undefined };
+export type AttachWish = {
+  readonly as: 'nbd' | 'device';
+  readonly force?: boolean | undefined;
+  readonly acceptLoss?: boolean | undefined;
+};
 
 export class Volumes {
   readonly #parts: ControlParts;
@@ -188,13 +193,17 @@ export class Volumes {
 
   /**
    * Attaches a volume: as an NBD socket, or as a block device too. Attached that way already, it stays as it is. `force` takes it from the
-   * node that has it: whatever that still does with it has no effect from then on.
+   * node that has it: whatever that still does with it has no effect from then on. `acceptLoss`: as it is in the replica here, from which all
+   * others are made anew.
    */
-  attach(name: string, { as: wanted, force = false }: AttachWish): Promise<VolumeRecord> {
+  attach(name: string, wish: AttachWish): Promise<VolumeRecord> {
+    const { as: wanted, force = false, acceptLoss = false } = wish;
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
       const { record: present, version } = await this.#kept(name);
-      const isTaken = force && present.attachment?.node !== this.#parts.node;
+      if (acceptLoss) await refuseWithoutReplica(this.#parts, present);
+      const isHere = present.attachment?.node === this.#parts.node;
+      const isTaken = acceptLoss || (force && !isHere);
       if (!isTaken) this.#cluster?.refuseElsewhere(present, 'attach');
       const record = isTaken ? { ...present, attachment: undefined, mount: undefined } : present;
       if (record.attachment !== undefined) {
@@ -203,13 +212,17 @@ export class Volumes {
         await this.#want('volume.attach', { record, version }, 'attachment');
         return this.get(name);
       }
-      const attaching = await this.#attaching(record, wanted);
+      const attaching = await this.#attaching(record, wanted, acceptLoss);
       await this.#want('volume.attach', { record: attaching, version });
       return this.get(name);
     });
   }
 
-  async #attaching(record: VolumeRecord, wanted: 'nbd' | 'device'): Promise<VolumeRecord> {
+  async #attaching(
+    record: VolumeRecord,
+    wanted: 'nbd' | 'device',
+    acceptLoss = false,
+  ): Promise<VolumeRecord> {
     // A record from a backup may be older than the drive's, and an epoch only rises.
     const onDrive = Number((await this.engineStatusOf(record))?.['epoch'] ?? 0);
     return {
@@ -219,6 +232,7 @@ export class Volumes {
         attachId: this.#parts.newAttachId(),
         ...(this.#parts.node === undefined ? {} : { node: this.#parts.node }),
         wanted,
+        ...(acceptLoss ? { acceptLoss } : {}),
         state: 'attaching',
         socketPath: undefined,
         device: undefined,

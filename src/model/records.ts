@@ -185,6 +185,8 @@ export type AttachmentRecord = {
   readonly node?: string;
   /** nbd: the socket alone; device: a block device through the attacher as well. */
   readonly wanted: 'nbd' | 'device';
+  /** An operator has it served from the replica on its node, whatever that lacks: for its first start. */
+  readonly acceptLoss?: boolean;
   /** `reattaching`: it was attached, is wanted still, and its device is gone. */
   readonly state: 'attaching' | 'attached' | 'reattaching' | 'detaching';
   /** Kept as its name alone: where it is, the installation knows. */

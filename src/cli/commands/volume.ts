@@ -246,18 +246,36 @@ function describe(view: VolumeView): string {
   return fields(pairs);
 }
 
+type AttachOptions = {
+  readonly nbd?: boolean;
+  readonly force?: boolean;
+  readonly acceptLoss?: boolean;
+  readonly yes?: boolean;
+};
+
 function addAttaching(volume: Command): void {
-  addCommand(volume, 'attach <name>', {
-    purpose:
-      'Attaches a volume: as a block device, or with --nbd as an NBD server on a unix socket alone.',
-    example: 'holdfast volume attach db --nbd',
-  })
+  addYes(
+    addCommand(volume, 'attach <name>', {
+      purpose:
+        'Attaches a volume: as a block device, or with --nbd as an NBD server on a unix socket alone.',
+      example: 'holdfast volume attach db --nbd',
+    }),
+  )
     .option('--nbd', 'no block device: print the URI for NBD clients')
     .option('--force', 'take it from the node that has it, which is gone or cut off')
-    .action(async (name: string, options: { nbd?: boolean; force?: boolean }, command: Command) => {
+    .option('--accept-loss', 'as it is in the replica on that node, when others are gone for good')
+    .action(async (name: string, options: AttachOptions, command: Command) => {
       const { api, output } = contextOf(command);
-      const as = options.nbd === true ? 'nbd' : 'device';
-      const body = { as, ...(options.force === true ? { force: true } : {}) };
+      const { nbd, force, acceptLoss } = options;
+      await confirm(
+        options.yes === true || acceptLoss !== true,
+        `Serve volume "${name}" from this one replica? What it lacks is lost for good, and its other replicas are made anew from it.`,
+      );
+      const body = {
+        as: nbd === true ? 'nbd' : 'device',
+        ...(force === true ? { force } : {}),
+        ...(acceptLoss === true ? { acceptLoss } : {}),
+      };
       const { attachment } = await api.put<VolumeView>(volumePath(name, '/attachment'), body);
       const { uri = '', device = null, attachId = '' } = attachment ?? {};
       const value = device === null ? { uri, attachId } : { uri, device, attachId };

@@ -12,6 +12,8 @@ import {
   isSame,
   resized,
   withMinimum,
+  isNewer,
+  lossAccepted,
 } from '../../replication/record.ts';
 import type { Record as SetRecord } from '../../replication/record.ts';
 import { Fault, Refusal } from '../../model/errors.ts';
@@ -21,6 +23,7 @@ import { type ControlParts, tell } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
 import { isConflict } from '../conflicts.ts';
 import { clearOvertaken } from './overtaken.ts';
+import { reportOf } from './replica-report.ts';
 import type { ThisNode } from './this-node.ts';
 
 /** While store or engine are away. */
@@ -34,6 +37,7 @@ type Service = {
   readonly isNew: boolean;
   /** Whether who uses it can have outlived the head before. */
   readonly clientMayLive: boolean;
+  readonly acceptLoss?: boolean;
 };
 
 type Asked = { readonly uuid: string; readonly expected: JsonObject; readonly next: JsonObject };
@@ -77,13 +81,14 @@ export class HeadKeeper {
    */
   serve(
     { name }: VolumeRecord,
-    { attachId, socketPath, state }: AttachmentRecord,
+    { attachId, socketPath, state, acceptLoss = false }: AttachmentRecord,
   ): Promise<JsonObject> {
     return this.#serve(name, {
       attachId,
       isWanted: (volume) => volume.attachment?.attachId === attachId,
       isNew: socketPath === undefined,
       clientMayLive: state === 'attached',
+      acceptLoss,
     });
   }
 
@@ -119,7 +124,8 @@ export class HeadKeeper {
       const { record } = kept;
       if (record.attachment?.attachId !== attachId) {
         if (!how.isNew) throw new Refusal('VOLUME_SESSION_OVER', { volume: name });
-        const next = attached(record, { attachId, boot: bootId }, this.#parts.newAttachId());
+        const from = how.acceptLoss === true ? await this.#lossAccepted(volume, record) : record;
+        const next = attached(from, { attachId, boot: bootId }, this.#parts.newAttachId());
         await this.#put(volume.id, kept, next, [{ key, version }]);
         this.#parts.onStep('volume.attach: in the set');
         continue;
@@ -137,6 +143,35 @@ export class HeadKeeper {
         clientLives: how.clientMayLive && record.attachment.boot === bootId,
       });
     }
+  }
+
+  /** The record of a new lineage, whose set is the replica on this node as it is: rule 13 of design.md, section 3. */
+  async #lossAccepted(volume: VolumeRecord, record: SetRecord): Promise<SetRecord> {
+    const replicas = await this.#parts.records.replicas();
+    const local = replicas.find(
+      ({ volumeId, node, state }) =>
+        volumeId === volume.id && node === this.#node.name && state === 'ready',
+    );
+    const report = local && (await reportOf(this.#parts.engine, local.id));
+    if (report === undefined) {
+      const problem = `the replica of volume "${volume.name}" here is not open`;
+      throw new Refusal('REPLICAS_INVALID', { wanted: 'the replica here', problem });
+    }
+    const { id: replica, life, seen } = report;
+    const newest = seen !== undefined && isNewer(seen, record) ? seen : record;
+    const random = Number.parseInt(this.#parts.newAttachId().slice(0, 8), 16);
+    const next = lossAccepted(newest, {
+      replica,
+      life,
+      lineage: newest.lineage + 1 + random,
+      writer: this.#parts.newAttachId(),
+    });
+    await tell(this.#parts, 'volume.loss_accepted', {
+      subject: `volume/${volume.name}`,
+      what: `Volume "${volume.name}" is served from its replica on node "${this.#node.name}" as it is`,
+      cause: 'an operator accepted the loss of what that lacks; all others are made anew from it',
+    });
+    return next;
   }
 
   /** Ends an attachment: its clients' requests are over, and durable. */

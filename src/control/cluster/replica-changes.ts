@@ -91,3 +91,17 @@ export class ReplicaChanges {
     throw new Refusal('REPLICAS_INVALID', { wanted, problem });
   }
 }
+
+/** Throws REPLICAS_INVALID where this node has none of the volume. */
+export async function refuseWithoutReplica(
+  { records, node }: ControlParts,
+  { id, name }: VolumeRecord,
+): Promise<void> {
+  const replicas = await records.replicas();
+  const isHere = replicas.some(
+    (replica) => replica.volumeId === id && replica.node === node && replica.state === 'ready',
+  );
+  if (isHere) return;
+  const problem = `this node has none of volume "${name}"`;
+  throw new Refusal('REPLICAS_INVALID', { wanted: 'the replica here', problem });
+}

@@ -8,9 +8,46 @@ import { recordOfJson, recordJson } from '../../peer/record-json.ts';
 import { type Record as SetRecord, isNewer } from '../../replication/record.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { decideAgain } from '../conflicts.ts';
+import type { LineClient } from '../line-client.ts';
 import { type ControlParts, tell } from '../parts.ts';
 
-type Reported = { readonly replica: string; readonly record: SetRecord | undefined };
+/** A replica's life, and the newest record that it was shown. */
+export type Reported = {
+  readonly id: string;
+  readonly life: number;
+  readonly seen: SetRecord | undefined;
+};
+
+/** What an engine says of its replicas, from the one after `after` on. */
+async function askFrom(
+  engine: LineClient,
+  after: string | undefined,
+): Promise<{ readonly reported: readonly Reported[]; readonly more: boolean }> {
+  const answer = await engine.call('replica.list', after === undefined ? {} : { after });
+  const reported = (answer['replicas'] as readonly JsonObject[]).map(
+    ({ replica, life, record }) => ({
+      id: String(replica),
+      life: Number(life),
+      seen: record === undefined ? undefined : recordOfJson(record),
+    }),
+  );
+  return { reported, more: answer['more'] === true };
+}
+
+/** Of all its replicas. */
+async function reportsOf(engine: LineClient): Promise<readonly Reported[]> {
+  const all: Reported[] = [];
+  for (;;) {
+    const { reported, more } = await askFrom(engine, all.at(-1)?.id);
+    all.push(...reported);
+    if (!more) return all;
+  }
+}
+
+/** Of one; undefined: it is not open here. */
+export async function reportOf(engine: LineClient, id: string): Promise<Reported | undefined> {
+  return (await reportsOf(engine)).find((each) => each.id === id);
+}
 
 export class ReplicaReport {
   readonly #parts: ControlParts;
@@ -25,28 +62,10 @@ export class ReplicaReport {
 
   /** To be called when the engine was met, before any head is started here. */
   async run(): Promise<void> {
-    const reported = await this.#ask();
-    for (const { replica, record } of reported) await this.#compare(replica, record);
-    await this.#giveUpLost(new Set(reported.map(({ replica }) => replica)));
+    const reported = await reportsOf(this.#parts.engine);
+    for (const { id, seen } of reported) await this.#compare(id, seen);
+    await this.#giveUpLost(new Set(reported.map(({ id }) => id)));
     await decideAgain(() => this.#parts.records.putReported(this.#node));
-  }
-
-  async #ask(): Promise<readonly Reported[]> {
-    const reported: Reported[] = [];
-    for (;;) {
-      const after = reported.at(-1)?.replica;
-      const answer = await this.#parts.engine.call(
-        'replica.list',
-        after === undefined ? {} : { after },
-      );
-      for (const { replica, record } of answer['replicas'] as readonly JsonObject[]) {
-        reported.push({
-          replica: String(replica),
-          record: record === undefined ? undefined : recordOfJson(record),
-        });
-      }
-      if (answer['more'] !== true) return reported;
-    }
   }
 
   async #compare(replica: string, seen: SetRecord | undefined): Promise<void> {
