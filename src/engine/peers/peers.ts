@@ -183,8 +183,9 @@ export class Peers {
         onRefused: (problem) => log('peer.refused', { problem }),
       },
     );
-    this.server.listen(this.#data.fd);
     this.#listener = listener;
+    if (this.#isClosed) listener.close();
+    else this.server.listen(this.#data.fd);
   }
 
   #onAccepted(connection: ClusterConnection, dataPort: number): void {
