@@ -38,8 +38,8 @@ const VOLUME_BYTES = 2 ** 30;
 const QUICK_VOLUME_BYTES = 256 * 2 ** 20;
 /** Of one measurement. */
 const TRIES_MAX = 5;
-/** Three sides with three drives of eight volumes each, one with one, and six images. */
-const SPACE_VOLUMES = 90;
+/** Three sides with three drives of three volumes each, one with a drive of eight, and six images. */
+const SPACE_VOLUMES = 41;
 
 type Plan = {
   readonly rounds: number;

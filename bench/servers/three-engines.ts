@@ -9,12 +9,13 @@ import { field } from '../lib/json.ts';
 import { waitFor } from '../lib/processes.ts';
 import type { RigFolder } from '../lib/rig.ts';
 import type { Server } from '../lib/server.ts';
-import { driveSizeBytes } from './holdfast.ts';
 
 const ALL_FUA = {
   NODE_OPTIONS: `--import=${new URL('../../test/hooks/load.mjs', import.meta.url).href}`,
   HOLDFAST_TEST_HOOKS: 'all-fua',
 };
+/** Room for what is written anew before the old is free, and for the log. */
+const DRIVE_VOLUMES = 3;
 const REBUILD_MS_MAX = 120_000;
 const VOLUME = { uuid: 'e0'.repeat(16), attachId: 'a7'.repeat(16) };
 
@@ -56,7 +57,7 @@ export class ThreeEngines implements Server {
     const { sealed, isFua } = this.#options;
     const cluster = new EngineCluster({
       sealed,
-      driveBytes: driveSizeBytes(sizeBytes),
+      driveBytes: DRIVE_VOLUMES * sizeBytes,
       isSparse: false,
       volumeBytes: sizeBytes,
       folder: this.#drives,
