@@ -119,14 +119,23 @@ test('engines that die and hang cost a stall, and no write; what returns is rebu
 });
 
 test('a head without a replica beside it serves', async () => {
-  keeper.attach('d0'.repeat(16));
-  const { [a.replica]: _, ...places } = cluster.places;
-  keeper.record = { ...keeper.record, members: keeper.record.members.slice(1) };
-  const socketPath = await keeper.serve(a.engine, undefined, places);
-  const client = await NbdRawClient.attach(socketPath, { name: keeper.volume.attachId });
+  const lives: [string, number][] = [];
+  const places: Record<string, string> = {};
+  for (const [index, { node, engine, drive }] of [b, c].entries()) {
+    const replica = `${index + 4}`.repeat(32);
+    const made = { driveId: drive.driveId, replica, sizeBytes: SIZE };
+    const { life } = await engine.call('replica.create', made);
+    lives.push([replica, Number(life)]);
+    places[replica] = node;
+  }
+  const volume = { uuid: 'e1'.repeat(16), attachId: 'd0'.repeat(16), sizeBytes: SIZE };
+  const other = new RecordKeeper(volume, lives);
+  const socketPath = await other.serve(a.engine, undefined, places);
+  const client = await NbdRawClient.attach(socketPath, { name: volume.attachId });
   await client.write(0, Buffer.alloc(BLOCK, 77));
   assert.deepEqual(await client.read(0, BLOCK), Buffer.alloc(BLOCK, 77));
   client.destroy();
+  other.stop();
 });
 
 test('an engine whose node.json is broken serves its drives, and says what is wrong', async () => {
