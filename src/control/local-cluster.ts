@@ -1,7 +1,8 @@
 /**
  * A cluster whose nodes are all on this machine: `holdfast up --nodes N`. Its directory has
  *
- *     cluster.json       {"version":1,"cluster":ID,"nodes":["a","b","c"]}: made first; whatever it names is made by the next start where it is missing
+ *     cluster.json       {"version":1,"cluster":ID,"nodes":["a","b","c"],"inode":of the directory}: made first; whatever it names is made by the
+ *                        next start where it is missing
  *     tls/               ca.pem, ca.key: the cluster's authority
  *     state.db           the store of all nodes
  *     nodes/NAME/        an installation of its own for each, with its node.json, tls/ and store.json (docs/cluster.md, "One node on disk")
@@ -11,7 +12,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-import { makeDirectory } from '../env/node/make-directory.ts';
 import { Refusal } from '../model/errors.ts';
 import { isNodeName } from '../model/ids.ts';
 import { replaceFile } from './installation.ts';
@@ -22,6 +22,8 @@ export type LocalCluster = {
   readonly id: string;
   /** In order of their making. */
   readonly nodes: readonly string[];
+  /** Of the directory in which it was made: that of a copy is another. */
+  readonly inode: number;
 };
 
 /** DIR/cluster.json. */
@@ -50,7 +52,7 @@ export const CLUSTER_NAMES: readonly string[] = [
 export function readLocalCluster(directory: string): LocalCluster | undefined {
   const file = clusterFileOf(directory);
   const refused = (problem: string): Refusal => new Refusal('CLUSTER_INVALID', { file, problem });
-  let fields: { version?: unknown; cluster?: unknown; nodes?: unknown };
+  let fields: Readonly<Record<'version' | 'cluster' | 'nodes' | 'inode', unknown>>;
   try {
     fields = JSON.parse(fs.readFileSync(file, 'utf8')) as typeof fields;
   } catch (error) {
@@ -59,26 +61,37 @@ export function readLocalCluster(directory: string): LocalCluster | undefined {
     if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(code ?? '')) return undefined;
     throw refused(message);
   }
-  const { version, cluster, nodes } = fields;
+  const { version, cluster, nodes, inode } = fields;
   if (version !== 1) throw refused(`it has version ${String(version)}, and this build reads 1`);
   if (!isNodeName(cluster)) throw refused('"cluster" is 1 to 64 small letters, digits and "-"');
   if (!Array.isArray(nodes) || !nodes.every(isNodeName))
     throw refused('"nodes" is a list of names');
-  return { directory, id: cluster, nodes };
+  return { directory, id: cluster, nodes, inode: Number(inode) };
 }
 
 /** Writes which nodes the cluster has. */
-export function keepLocalCluster({ directory, id, nodes }: LocalCluster): void {
-  makeDirectory(directory, 0o700);
-  const text = JSON.stringify({ version: 1, cluster: id, nodes });
+export function keepLocalCluster({ directory, id, nodes, inode }: LocalCluster): void {
+  const text = JSON.stringify({ version: 1, cluster: id, nodes, inode });
   replaceFile(clusterFileOf(directory), `${text}\n`);
 }
 
-/** Has the cluster that the installation in `directory` is a node of, if that is on this machine, no longer name it. */
-export function leaveLocalCluster(directory: string): void {
+/** Whether its nodes have the identities of those of another directory, from which it was copied. */
+export const isCopied = ({ directory, inode }: LocalCluster): boolean =>
+  fs.statSync(directory).ino !== inode;
+
+/** The cluster on this machine that the installation in `directory` is a node of. */
+export function localClusterOf(directory: string): LocalCluster | undefined {
   const cluster = readLocalCluster(path.resolve(directory, '../..'));
   const name = path.basename(directory);
-  if (cluster === undefined || nodeDirectoryOf(cluster, name) !== directory) return;
-  const nodes = cluster.nodes.filter((node) => node !== name);
-  if (nodes.length < cluster.nodes.length) keepLocalCluster({ ...cluster, nodes });
+  const isNode =
+    cluster?.nodes.includes(name) === true && nodeDirectoryOf(cluster, name) === directory;
+  return isNode ? cluster : undefined;
+}
+
+/** Has the cluster on this machine that the installation in `directory` is a node of no longer name it. */
+export function leaveLocalCluster(directory: string): void {
+  const cluster = localClusterOf(directory);
+  if (cluster === undefined) return;
+  const nodes = cluster.nodes.filter((node) => node !== path.basename(directory));
+  keepLocalCluster({ ...cluster, nodes });
 }

@@ -9,6 +9,7 @@ import { Refusal } from '../model/errors.ts';
 import { isInstallation } from './installation.ts';
 import { nodeDirectoryOf, readLocalCluster } from './local-cluster.ts';
 import { makeLocalNodes } from './local-nodes.ts';
+import { sqliteFileOf } from './open-store.ts';
 
 function empty(t: TestContext): string {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'h-cluster-'));
@@ -60,6 +61,32 @@ test('what an interrupted call left undone is made by the next one', async (t) =
   const b = nodeDirectoryOf(cluster, 'b');
   const node = readNode(b);
   assert.ok(node !== undefined && readNodeIdentity(b, node));
+});
+
+test('a copy becomes a cluster of its own, with its own records; what was moved stays what it is', async (t) => {
+  const directory = path.join(empty(t), 'original');
+  fs.mkdirSync(directory);
+  const cluster = await makeLocalNodes(directory, 2);
+  const copied = path.join(path.dirname(directory), 'copied');
+  fs.cpSync(directory, copied, { recursive: true });
+  const copy = await makeLocalNodes(copied, 2);
+  assert.deepEqual(copy.nodes, cluster.nodes);
+  assert.notEqual(copy.id, cluster.id);
+  for (const name of copy.nodes) {
+    const [at, from] = [nodeDirectoryOf(copy, name), nodeDirectoryOf(cluster, name)];
+    const [node, original] = [readNode(at), readNode(from)];
+    assert.ok(node !== undefined && original !== undefined);
+    assert.notEqual(node.peer.port, original.peer.port);
+    assert.notEqual(
+      readNodeIdentity(at, node).authority,
+      readNodeIdentity(from, original).authority,
+    );
+    assert.equal(sqliteFileOf(at), path.join(copied, 'state.db'));
+  }
+  const moved = path.join(path.dirname(directory), 'moved');
+  fs.renameSync(directory, moved);
+  assert.deepEqual(await makeLocalNodes(moved, 2), { ...cluster, directory: moved });
+  assert.equal(sqliteFileOf(path.join(moved, 'nodes', 'a')), path.join(moved, 'state.db'));
 });
 
 test('without the key of the authority there are no more nodes, and those that are there stay', async (t) => {

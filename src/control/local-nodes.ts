@@ -13,6 +13,7 @@ import { replaceFile } from './installation.ts';
 import {
   type LocalCluster,
   clusterFileOf,
+  isCopied,
   keepLocalCluster,
   nodeDirectoryOf,
   readLocalCluster,
@@ -26,10 +27,11 @@ const PORTS = { from: 10_000, to: 32_768 };
 
 /**
  * Makes the cluster in `directory`, or gives the one that is there more nodes, so that it has `count`; makes what an earlier call left
- * undone. Throws CLUSTER_INVALID where there are more already, or the key of its authority is gone. The caller holds DIR/lock.
+ * undone, and of a copy a cluster of its own. Throws CLUSTER_INVALID where there are more already, or the key of its authority is gone. The caller holds DIR/lock.
  */
 export async function makeLocalNodes(directory: string, count: number): Promise<LocalCluster> {
-  const before = readLocalCluster(directory) ?? { directory, id: randomUUID(), nodes: [] };
+  const before = readLocalCluster(directory) ?? newCluster(directory, []);
+  if (isCopied(before)) return await makeLocalNodes(renewed(before).directory, count);
   const cluster = { ...before, nodes: withNames(before, count) };
   const unmade = cluster.nodes.filter((node) => !isMade(cluster, node));
   if (unmade.length === 0) return cluster;
@@ -39,6 +41,23 @@ export async function makeLocalNodes(directory: string, count: number): Promise<
   keepLocalCluster(cluster);
   for (const node of unmade) await makeNode(cluster, authority, node);
   return cluster;
+}
+
+const newCluster = (directory: string, nodes: readonly string[]): LocalCluster => ({
+  directory,
+  id: randomUUID(),
+  nodes,
+  inode: fs.statSync(directory).ino,
+});
+
+/** Takes the identities of the original away. Until that is done it counts as a copy. */
+function renewed(copy: LocalCluster): LocalCluster {
+  for (const node of copy.nodes)
+    fs.rmSync(nodeFileOf(nodeDirectoryOf(copy, node)), { force: true });
+  fs.rmSync(path.join(copy.directory, 'tls'), { recursive: true, force: true });
+  const own = newCluster(copy.directory, copy.nodes);
+  keepLocalCluster(own);
+  return own;
 }
 
 /** Its nodes, and the first free letters for those that are to come. */
@@ -92,7 +111,7 @@ async function makeNode(cluster: LocalCluster, authority: Certified, node: strin
   replaceFile(files.authority, authority.certificate);
   replaceFile(files.certificate, own.certificate);
   replaceFile(files.key, own.key);
-  const store = { version: 1, sqlite: sqliteFileOf(cluster.directory) };
+  const store = { version: 1, sqlite: path.relative(directory, sqliteFileOf(cluster.directory)) };
   if (process.env.HACK === undefined)
     replaceFile(storeFileOf(directory), `${JSON.stringify(store)}\n`);
   const settings = {

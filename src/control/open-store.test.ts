@@ -44,7 +44,7 @@ test('installations whose store.json names one SQLite file have the same records
 
 test('a store.json that names a SQLite file otherwise than it should is refused', () => {
   const cases = [
-    ['relative', '{"sqlite":"state.db"}', /absolute name/],
+    ['nameless', '{"sqlite":""}', /name of a file/],
     ['both', '{"sqlite":"/x/state.db","endpoints":["http://a:2379"]}', /"endpoints" is nothing/],
     ['later', '{"version":2,"sqlite":"/x/state.db"}', /has version 2/],
   ] as const;

@@ -41,7 +41,7 @@ const DEFAULT_PREFIX = 'holdfast';
 /** DIR/store.json. */
 export const storeFileOf = (directory: string): string => path.join(directory, 'store.json');
 
-/** The SQLite file that DIR/store.json names: {"version":1,"sqlite":FILE}, absolute. Throws STORE_SETTINGS. */
+/** The SQLite file that DIR/store.json names: {"version":1,"sqlite":FILE}. Throws STORE_SETTINGS. */
 export function sharedFileOf(directory: string): string | undefined {
   const file = storeFileOf(directory);
   if (!fs.existsSync(file)) return undefined;
@@ -51,8 +51,8 @@ export function sharedFileOf(directory: string): string | undefined {
   if (version !== 1) throw refused(otherVersion(version));
   const [other] = Object.keys(others);
   if (other !== undefined) throw refused(`"${other}" is nothing that it can have beside "sqlite"`);
-  if (typeof sqlite === 'string' && path.isAbsolute(sqlite)) return sqlite;
-  throw refused('"sqlite" is the absolute name of a file');
+  if (typeof sqlite === 'string' && sqlite !== '') return path.resolve(directory, sqlite);
+  throw refused('"sqlite" is the name of a file');
 }
 
 const otherVersion = (version: unknown): string =>

@@ -66,7 +66,7 @@ async function end(nodes: readonly Context[]): Promise<void> {
   await Promise.all(ends);
 }
 
-const NONE: LocalCluster = { directory: '', id: '', nodes: [] };
+const NONE = { directory: '', nodes: [] };
 
 function inWords({ dataDir, nodes }: NodesView): string {
   const rows = nodes.map(({ node, io, driveViews, dataDir: at }) => {

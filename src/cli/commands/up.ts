@@ -10,6 +10,7 @@ import {
   refuseForeign,
 } from '../../control/installation.ts';
 import { lockWritable } from '../../control/installation-lock.ts';
+import { clusterFileOf, isCopied, localClusterOf } from '../../control/local-cluster.ts';
 import { startLogRotation } from '../../control/log-rotation.ts';
 import { readNode } from '../../env/node/node-identity.ts';
 import { BLOCK_BYTES } from '../../model/block-target.ts';
@@ -53,6 +54,7 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
   const address = listen === undefined || listen === 'none' ? undefined : parseApiAddress(listen);
   refuseIncomplete();
   refuseForeign(installation.directory);
+  refuseCopiedNode(installation.directory);
   const isNew = !isInstallation(installation.directory);
   const served = isServed(installation);
   try {
@@ -71,6 +73,14 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
     if (isNew && !served) await takeBack(installation);
     throw error;
   }
+}
+
+/** The nodes of a copied cluster get identities of their own together. */
+function refuseCopiedNode(directory: string): void {
+  const cluster = localClusterOf(directory);
+  if (cluster === undefined || !isCopied(cluster)) return;
+  const problem = `it is a copy, and its nodes would be taken for the original's: holdfast up --data "${cluster.directory}" makes them nodes of their own`;
+  throw new Refusal('CLUSTER_INVALID', { file: clusterFileOf(cluster.directory), problem });
 }
 
 /** Before anything runs. Throws INSTALLATION_RUNNING where something does. */
