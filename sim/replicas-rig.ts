@@ -113,9 +113,9 @@ export class ReplicasRig {
   async serve(clientLives: boolean): Promise<void> {
     const { world, arena } = this;
     const { io, env } = this.#process;
-    const buffers = new ExtentBuffers(arena, BUFFERS);
     this.memory = new MemoryUses(arena.memory);
     const { memory } = this;
+    const buffers = new ExtentBuffers(arena, BUFFERS, memory);
     const now = (): number => env.clock.bootMs();
     const defer = (step: () => void): void => {
       world.schedule(0, () => this.inTurn(step));
@@ -270,7 +270,9 @@ export class ReplicasRig {
   }
 
   #reserve(): number {
-    return this.arena.reserve(4 * EXTENT_BYTES, 4096);
+    const address = this.arena.reserve(4 * EXTENT_BYTES, 4096);
+    this.memory.addPiece(address, 4 * EXTENT_BYTES);
+    return address;
   }
 
   get target(): BlockTarget {
@@ -286,7 +288,7 @@ export class ReplicasRig {
     { depth, killAfter }: { readonly depth: number; readonly killAfter: number },
   ): Promise<ReadonlyMap<number, readonly number[]>> {
     const may = new Map<number, number[]>();
-    const addresses = Array.from({ length: depth }, () => this.arena.reserve(4096, 4096));
+    const addresses = Array.from({ length: depth }, () => this.#reserve());
     let isDead = false;
     let fill = 0;
     const writeNext = (address: number): void => {

@@ -4,48 +4,60 @@
  */
 
 import { assert } from '../lib/assert.ts';
-
-/** Pieces of memory that requests name begin in different blocks of 4096 bytes. */
-const BLOCK_SHIFT = 12;
+import { BLOCK_BYTES } from '../model/block-target.ts';
 
 export class MemoryUses {
-  /** By block of the arena: how many requests use what begins in it. Untouched pages of it cost nothing. */
+  /** By block of the arena: the first block of the piece that it belongs to. Untouched pages of these cost nothing. */
+  readonly #pieces: Uint32Array;
+  /** By first block of a piece: how many requests use some of it. */
   readonly #counts: Uint16Array;
   readonly #waiting = new Map<number, () => void>();
 
   constructor(memory: WebAssembly.Memory) {
-    // An arena of 4 GiB has more bytes than a shift takes.
-    this.#counts = new Uint16Array(memory.buffer.byteLength / 2 ** BLOCK_SHIFT);
+    const blockCount = memory.buffer.byteLength / BLOCK_BYTES;
+    this.#pieces = new Uint32Array(blockCount);
+    this.#counts = new Uint16Array(blockCount);
+  }
+
+  /** Makes whole blocks one piece, for good: who uses a part of it uses all. What is read or written through links is such a piece. */
+  addPiece(address: number, lengthBytes: number): void {
+    const first = address / BLOCK_BYTES;
+    this.#pieces.fill(first, first, first + lengthBytes / BLOCK_BYTES);
   }
 
   use(address: number): void {
-    const block = address >>> BLOCK_SHIFT;
-    this.#counts[block] = this.#counts[block]! + 1;
+    const piece = this.#pieceOf(address);
+    assert(piece > 0, 'what a link reads or writes is of a piece');
+    this.#counts[piece] = this.#counts[piece]! + 1;
   }
 
   release(address: number): void {
-    const block = address >>> BLOCK_SHIFT;
-    const count = this.#counts[block]!;
+    const piece = this.#pieceOf(address);
+    const count = this.#counts[piece]!;
     assert(count > 0, 'what is released was in use');
-    this.#counts[block] = count - 1;
+    this.#counts[piece] = count - 1;
     if (count > 1 || this.#waiting.size === 0) return;
-    const free = this.#waiting.get(block);
-    this.#waiting.delete(block);
+    const free = this.#waiting.get(piece);
+    this.#waiting.delete(piece);
     free?.();
   }
 
   isUsed(address: number): boolean {
-    return this.#counts[address >>> BLOCK_SHIFT] !== 0;
+    return this.#counts[this.#pieceOf(address)] !== 0;
   }
 
-  /** Calls `then` once nothing uses the memory at `address`: now, mostly. One waits for an address at a time. */
+  /** Calls `then` once nothing uses the piece with this address: now, mostly. One waits for a piece at a time. */
   whenFree(address: number, then: () => void): void {
     if (!this.isUsed(address)) {
       then();
       return;
     }
-    const block = address >>> BLOCK_SHIFT;
-    assert(!this.#waiting.has(block), 'memory has one owner');
-    this.#waiting.set(block, then);
+    const piece = this.#pieceOf(address);
+    assert(!this.#waiting.has(piece), 'memory has one owner');
+    this.#waiting.set(piece, then);
+  }
+
+  #pieceOf(address: number): number {
+    return this.#pieces[Math.floor(address / BLOCK_BYTES)]!;
   }
 }

@@ -165,6 +165,7 @@ export class SlotPool {
       this.dataBytes[slot] = shape.dataBytes;
       this.dataAddress[slot] = shape.dataBytes === 0 ? 0 : start + BLOCK_BYTES;
       this.headAddress[slot] = shape.dataBytes === 0 ? start : start + BLOCK_BYTES - HEAD_BYTES;
+      if (shape.dataBytes > 0) this.#memory.addPiece(start + BLOCK_BYTES, shape.dataBytes);
     }
   }
 

@@ -2,16 +2,22 @@
 
 import type { Arena } from '../../lib/arena.ts';
 import { BLOCK_BYTES } from '../../model/block-target.ts';
+import type { MemoryUses } from '../memory-uses.ts';
 import { EXTENT_BYTES } from '../../replication/messages.ts';
 
 export class ExtentBuffers {
   readonly #free: number[] = [];
   readonly #waiting: ((address: number) => void)[] = [];
 
+  readonly #memory: MemoryUses;
+
   /** Takes `count` times 64 KiB of `arena`, for good. */
-  constructor(arena: Arena, count: number) {
+  constructor(arena: Arena, count: number, memory: MemoryUses) {
+    this.#memory = memory;
     for (let index = 0; index < count; index++) {
-      this.#free.push(arena.reserve(EXTENT_BYTES, BLOCK_BYTES));
+      const address = arena.reserve(EXTENT_BYTES, BLOCK_BYTES);
+      memory.addPiece(address, EXTENT_BYTES);
+      this.#free.push(address);
     }
   }
 
@@ -22,10 +28,12 @@ export class ExtentBuffers {
     else use(free);
   }
 
-  /** Nothing writes there any more. */
+  /** It is somebody else's once no replica that was given up uses it any more. */
   giveBack(address: number): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free.push(address);
-    else next(address);
+    this.#memory.whenFree(address, () => {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free.push(address);
+      else next(address);
+    });
   }
 }

@@ -86,7 +86,7 @@ export class Heads {
     this.#options = options;
     this.#news = new HeadNews(env.io);
     this.#clock = new TurnClock(env);
-    this.#buffers = new ExtentBuffers(options.arena, BUFFERS);
+    this.#buffers = new ExtentBuffers(options.arena, BUFFERS, options.memory);
     this.#timer = env.io.port(() => this.#tick());
     env.io.onTurnEnd(() => {
       for (const { volume } of this.#served.values()) volume.endTurn();

@@ -93,8 +93,8 @@ export class ReplicatedVolume {
         },
         onEvent: (event, about) => host.onEvent(event, about),
         borrow: (use) => buffers.borrow(use),
-        giveBack: (address) => memory.whenFree(address, () => buffers.giveBack(address)),
-        abandon: (address) => memory.whenFree(address, () => buffers.giveBack(address)),
+        giveBack: (address) => buffers.giveBack(address),
+        abandon: (address) => buffers.giveBack(address),
       },
     });
   }
