@@ -172,15 +172,16 @@ export class Reconciler {
 
   async #settleVolume(name: string, lost: ReadonlySet<string> | undefined): Promise<void> {
     const kept = await this.#parts.records.volume(name);
-    const attachment = kept?.record.attachment;
-    if (kept !== undefined && attachment !== undefined && lost?.has(attachment.attachId) === true) {
+    if (kept === undefined || settlerOf(kept.record) !== this.#parts.node) return;
+    const { attachment } = kept.record;
+    if (attachment !== undefined && lost?.has(attachment.attachId) === true) {
       await this.#attachAgain(kept);
-    } else if (kept !== undefined && isMountLost(kept.record)) {
+    } else if (isMountLost(kept.record)) {
       const { mount } = kept.record;
       const remounting = { ...kept.record, mount: { ...mount, state: 'remounting' as const } };
       await this.#parts.records.putVolume(remounting, kept.version);
     }
-    const isBack = kept !== undefined && isLost(kept.record);
+    const isBack = isLost(kept.record);
     await this.#volumes.settler.settle(name, 'all');
     if (isBack) await this.#tellRestored(name);
   }
@@ -249,6 +250,7 @@ export class Reconciler {
   async #releaseVolume(name: string): Promise<Fault | undefined> {
     const kept = await this.#parts.records.volume(name);
     if (kept?.record.attachment?.device === undefined) return undefined;
+    if (settlerOf(kept.record) !== this.#parts.node) return undefined;
     const { record: volume, version } = kept;
     const { attachId, device } = kept.record.attachment;
     const { mount } = volume;

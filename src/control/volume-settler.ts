@@ -8,10 +8,15 @@ import path from 'node:path';
 
 import { mountAt } from '../attacher/mount-table.ts';
 import { Fault } from '../model/errors.ts';
-import type { AttachmentRecord, MountRecord, VolumeRecord } from '../model/records.ts';
+import {
+  type AttachmentRecord,
+  type MountRecord,
+  type VolumeRecord,
+  settlerOf,
+} from '../model/records.ts';
 import { formatSize } from '../model/sizes.ts';
 import { FULL_BYTES } from './conditions.ts';
-import { decideAgain } from './conflicts.ts';
+import { decideAgain, isConflict, isOfStore } from './conflicts.ts';
 import { waitForLeftPrograms } from './left-programs.ts';
 import {
   checkFileSystem,
@@ -46,7 +51,10 @@ export class VolumeSettler {
     this.#dataOf = dataOf;
   }
 
-  /** Returns when nothing is wanted any more. The caller holds the volume's turn. */
+  /**
+   * Returns when nothing is wanted any more, or when that is another node's to do: one that has taken the volume over does so while this one is
+   * at it. The caller holds the volume's turn.
+   */
   async settle(name: string, restore: Restore = 'nothing'): Promise<void> {
     try {
       await decideAgain(async () => {
@@ -60,9 +68,15 @@ export class VolumeSettler {
   /** False when nothing is wanted of the volume. */
   async #step(name: string, restore: Restore): Promise<boolean> {
     const kept = await this.#parts.records.volume(name);
-    const step = kept && this.#next(kept, restore);
+    if (kept === undefined || settlerOf(kept.record) !== this.#parts.node) return false;
+    const step = this.#next(kept, restore);
     await step?.();
     return step !== undefined;
+  }
+
+  /** Whether nothing is wanted of a volume but what a try of its own is for. */
+  isAtRest(record: VolumeRecord): boolean {
+    return this.#next({ record, version: 0 }, 'nothing') === undefined;
   }
 
   #show({ name }: VolumeRecord, phase: string, amount?: Amount): void {
@@ -115,7 +129,8 @@ export class VolumeSettler {
     try {
       await this.#dataOf(volume).create(volume);
     } catch (error) {
-      if (!isPassing(error)) await this.#forget(kept);
+      // Not of a store that failed, or where somebody else settled it meanwhile: it is looked at anew.
+      if (!isPassing(error) && !isConflict(error) && !isOfStore(error)) await this.#forget(kept);
       throw error;
     }
     this.#parts.onStep('volume.create: made');

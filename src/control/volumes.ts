@@ -9,7 +9,6 @@ import {
   type OperationRecord,
   type TrashRecord,
   type VolumeRecord,
-  settlerOf,
 } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
@@ -115,11 +114,9 @@ export class Volumes {
     return record;
   }
 
-  /** Ends what an earlier request left half done, as it can be. Throws while it cannot be ended yet. */
+  /** Ends what an earlier request left half done, as it can be. Throws while it cannot be ended yet, or another node is at it. */
   async #atRest(name: string): Promise<void> {
-    const volume = (await this.#parts.records.volume(name))?.record;
-    // Another node settles it; whoever goes on asks which.
-    if (volume !== undefined && settlerOf(volume) !== this.#parts.node) return;
+    await this.#cluster?.takeOver(name, (volume) => this.settler.isAtRest(volume));
     await this.settler.settle(name).catch((error: unknown) => {
       if (isPassing(error)) throw error;
     });
@@ -367,7 +364,11 @@ export class Volumes {
     };
     if (version === 0) await this.#place(record, operation);
     else await this.#record({ record, version }, operation);
-    await runOperation(this.#parts, operation, () => this.settler.settle(record.name, restore));
+    await runOperation(this.#parts, operation, async () => {
+      await this.settler.settle(record.name, restore);
+      // Taken by another node meanwhile, it is not this one's.
+      if (record.attachment?.state === 'attaching') await this.#mine(record.name, 'attach');
+    });
   }
 
   #record({ record, version }: Kept<VolumeRecord>, operation: OperationRecord): Promise<unknown> {

@@ -8,12 +8,14 @@ import { isConflict } from '../conflicts.ts';
 import { DriveUseKeeper } from './drive-use-keeper.ts';
 import { HeadKeeper } from './head-keeper.ts';
 import { Nodes } from './nodes.ts';
+import { clearLeft } from './overtaken.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
 import { RecordWatch } from './record-watch.ts';
 import { Rebuilds } from './rebuilds.ts';
 import { RepairKeeper } from './repair-keeper.ts';
 import { ReplicaKeeper } from './replica-keeper.ts';
 import { ReplicaReport } from './replica-report.ts';
+import { takeOver } from './take-over.ts';
 import { ThisNode } from './this-node.ts';
 
 /** After what could not be done because a process was away. */
@@ -75,6 +77,7 @@ export class Cluster {
       await this.#replicas.settleAll();
       await this.#serveAttached();
       this.#rebuilds.lookSoon();
+      await clearLeft(this.#parts);
     });
   }
 
@@ -82,7 +85,8 @@ export class Cluster {
   async #serveAttached(): Promise<void> {
     const { records, turnstile } = this.#parts;
     const failures: unknown[] = [];
-    for (const { name } of await records.volumes()) {
+    for (const { name, attachment } of await records.volumes()) {
+      if (attachment?.node !== this.node.name) continue;
       await turnstile
         .enter(`volume/${name}`, () => this.#serveAgain(name))
         .catch((error: unknown) => failures.push(error));
@@ -170,6 +174,12 @@ export class Cluster {
       sizeBytes: volume.sizeBytes,
       state: 'creating',
     }));
+  }
+
+  /** See {@link takeOver}. */
+  takeOver(name: string, isAtRest: (volume: VolumeRecord) => boolean): Promise<void> {
+    const { watch, nodes } = this;
+    return takeOver(name, { parts: this.#parts, watch, nodes, isAtRest });
   }
 
   /** Throws VOLUME_ELSEWHERE where another node settles the volume, in words of what is asked for. */

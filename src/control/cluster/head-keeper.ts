@@ -56,6 +56,10 @@ export class HeadKeeper {
   readonly #node: ThisNode;
   #isEnding = false;
   readonly #onSetChange: () => void;
+  /** Attach ids of heads that serve nobody. */
+  readonly #tending = new Set<string>();
+  /** Attach ids of heads that ended, while that is seen to. */
+  readonly #ended = new Set<string>();
 
   /** `onSetChange`: a head has changed which replicas a volume has in sync. */
   constructor(parts: ControlParts, node: ThisNode, onSetChange: () => void) {
@@ -97,6 +101,7 @@ export class HeadKeeper {
     { name }: VolumeRecord,
     tending: { readonly attachId: string; readonly isNew: boolean },
   ): Promise<JsonObject> {
+    this.#tending.add(tending.attachId);
     return this.#serve(name, {
       ...tending,
       isWanted: (volume) => volume.attachment === undefined && volume.state === 'ready',
@@ -107,6 +112,7 @@ export class HeadKeeper {
   async #serve(name: string, how: Service): Promise<JsonObject> {
     const { records, engine, bootId } = this.#parts;
     const { attachId } = how;
+    let clientLives = how.clientMayLive;
     const start = await this.#node.meetEngine();
     const unreported = await records.unreported();
     if (unreported.length > 0) {
@@ -122,9 +128,13 @@ export class HeadKeeper {
       const { record: volume, version } = wanted;
       const kept = await this.#set(volume);
       const { record } = kept;
-      if (record.attachment?.attachId !== attachId) {
-        if (!how.isNew) throw new Refusal('VOLUME_SESSION_OVER', { volume: name });
-        const from = how.acceptLoss === true ? await this.#lossAccepted(volume, record) : record;
+      const isAnother = record.attachment?.attachId !== attachId;
+      if (isAnother && !how.isNew) throw new Refusal('VOLUME_SESSION_OVER', { volume: name });
+      if (isAnother || record.attachment?.boot !== bootId) {
+        // Who used it in an earlier run of the machine is gone; whoever does in this one must not be taken for gone.
+        clientLives = false;
+        const isLossAccepted = isAnother && how.acceptLoss === true;
+        const from = isLossAccepted ? await this.#lossAccepted(volume, record) : record;
         const next = attached(from, { attachId, boot: bootId }, this.#parts.newAttachId());
         await this.#put(volume.id, kept, next, [{ key, version }]);
         this.#parts.onStep('volume.attach: in the set');
@@ -140,7 +150,7 @@ export class HeadKeeper {
         head,
         ...(local === undefined ? {} : { local }),
         places: Object.fromEntries(replicas.map(({ id, node }) => [id, node])),
-        clientLives: how.clientMayLive && record.attachment.boot === bootId,
+        clientLives,
       });
     }
   }
@@ -190,20 +200,27 @@ export class HeadKeeper {
   }
 
   /** Makes a volume larger, which is attached here or nowhere. */
-  async grow(volume: VolumeRecord, sizeBytes: number): Promise<void> {
-    if (volume.attachment !== undefined) {
-      await this.#parts.engine.call('head.grow', { uuid: volume.id, sizeBytes });
+  async grow({ name, id, attachment }: VolumeRecord, sizeBytes: number): Promise<void> {
+    const { records, engine, newAttachId } = this.#parts;
+    if (attachment !== undefined) {
+      await engine.call('head.grow', { uuid: id, sizeBytes });
       return;
     }
     for (;;) {
-      const kept = await this.#set(volume);
+      const key = `volume/${name}`;
+      const volume = await records.volume(name);
+      // Attached since: who has it must not be taken for one that tends it.
+      if (volume === undefined || volume.record.attachment !== undefined) {
+        throw new Refusal('STORE_CONFLICT', { key });
+      }
+      const kept = await this.#set(volume.record);
       const { record } = kept;
       if (record.sizeBytes >= sizeBytes) return;
-      const writer = this.#parts.newAttachId();
+      const writer = newAttachId();
       // One that tends it is overtaken.
       const isTended = record.attachment !== undefined;
       const next = isTended ? detached(record, writer) : resized(record, sizeBytes, writer);
-      await this.#put(volume.id, kept, next);
+      await this.#put(id, kept, next, [{ key, version: volume.version }]);
     }
   }
 
@@ -243,21 +260,24 @@ export class HeadKeeper {
   // --- What heads ask for -------------------------------------------------------------------------------------
 
   async #serveHeads(): Promise<void> {
+    // What an earlier control was told of, and what got lost.
+    let again = true;
     while (!this.#isEnding) {
       try {
-        const news = await this.#parts.engine.call('head.next', {});
+        const news = await this.#parts.engine.call('head.next', { again });
+        again = false;
         const { transactions, ended } = news as unknown as {
           readonly transactions: readonly Asked[];
           readonly ended: readonly Ended[];
         };
-        await Promise.all([
-          ...transactions.map((asked) => this.#carryOut(asked)),
-          ...ended.map((each) => this.#onEnded(each)),
-        ]);
+        // Programs may be in the way of it: other volumes do not wait for that.
+        for (const each of ended) void this.#onEnded(each);
+        await Promise.all(transactions.map((asked) => this.#carryOut(asked)));
         if (transactions.length > 0) this.#onSetChange();
       } catch (error) {
         if (this.#isEnding) return;
         if (!(error instanceof Refusal || error instanceof Fault)) throw error;
+        again = true;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
@@ -283,17 +303,73 @@ export class HeadKeeper {
     }
   }
 
-  /** The engine keeps a head that ended until it is told so. */
-  async #onEnded({ uuid, attachId, end }: Ended): Promise<void> {
-    await this.#parts.engine.call('head.detach', { uuid, attachId });
-    if (end === 'detached') return;
-    await clearOvertaken(this.#parts, attachId);
-    const volumes = await this.#parts.records.volumes();
-    const volume = volumes.find(({ id }) => id === uuid);
-    const subject = `volume/${volume?.name ?? uuid}` as const;
-    const what = `Volume "${volume?.name ?? uuid}" is no longer served by node "${this.#node.name}"`;
-    const cause = CAUSES[end];
-    await tell(this.#parts, 'volume.head_ended', { subject, what, cause });
+  /** Does what is to be done about a head that ended, until it is done: the engine keeps it so long. */
+  async #onEnded(ended: Ended): Promise<void> {
+    const { attachId } = ended;
+    if (this.#ended.has(attachId)) return;
+    this.#ended.add(attachId);
+    try {
+      while (!this.#isEnding && !(await this.#clear(ended))) {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    } finally {
+      this.#ended.delete(attachId);
+    }
+  }
+
+  /** False: a process that is needed for it is away. */
+  async #clear({ uuid, attachId, end }: Ended): Promise<boolean> {
+    const { engine, records } = this.#parts;
+    try {
+      const name = (await records.volumes()).find(({ id }) => id === uuid)?.name;
+      const isServedAnew =
+        end === 'overtaken' && name !== undefined && (await this.#isStillWanted(name, attachId));
+      if (end !== 'detached' && !isServedAnew && !this.#tending.has(attachId)) {
+        await clearOvertaken(this.#parts, attachId);
+        await this.#tellEnded(name ?? uuid, end);
+      }
+      await engine.call('head.detach', { uuid, attachId });
+      this.#tending.delete(attachId);
+      if (isServedAnew) await this.#serveAnew(name, attachId);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Refusal || error instanceof Fault)) throw error;
+      return false;
+    }
+  }
+
+  /**
+   * Whether records and set name the attachment nevertheless, the set with a record that came after the head's: of an earlier start of this
+   * engine, whose transaction was still on its way as this head was started.
+   */
+  async #isStillWanted(name: string, attachId: string): Promise<boolean> {
+    const { engine, records } = this.#parts;
+    const volume = (await records.volume(name))?.record;
+    if (volume?.attachment?.attachId !== attachId) return false;
+    const set = (await records.set(volume.id))?.record;
+    if (set?.attachment?.attachId !== attachId) return false;
+    const head = await engine.call('head.status', { uuid: volume.id }).catch((error: unknown) => {
+      if (error instanceof Refusal && error.code === 'VOLUME_NOT_ATTACHED') return undefined;
+      throw error;
+    });
+    // The engine has started anew since.
+    return head === undefined || set.epoch > Number(head['epoch']);
+  }
+
+  /** Its client is there all the time, and connects again. */
+  async #serveAnew(name: string, attachId: string): Promise<void> {
+    await this.#parts.turnstile.enter(`volume/${name}`, async () => {
+      const volume = (await this.#parts.records.volume(name))?.record;
+      const attachment = volume?.attachment;
+      if (volume === undefined || attachment?.attachId !== attachId) return;
+      if (attachment.state !== 'detaching') await this.serve(volume, attachment);
+    });
+  }
+
+  async #tellEnded(name: string, end: keyof typeof CAUSES): Promise<void> {
+    const subject = `volume/${name}` as const;
+    const what = `Volume "${name}" is no longer served by node "${this.#node.name}"`;
+    await tell(this.#parts, 'volume.head_ended', { subject, what, cause: CAUSES[end] });
     this.#parts.askReconcile();
   }
 }

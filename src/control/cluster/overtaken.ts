@@ -1,8 +1,10 @@
 /** What is left here of an attachment that another node has taken over, or whose session was ended. */
 
 import { readMounts } from '../../attacher/mount-table.ts';
+import { Refusal } from '../../model/errors.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { forgetMount } from '../mounts.ts';
+import { isPassing } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import { runProgram } from '../run-program.ts';
 
@@ -19,5 +21,29 @@ export async function clearOvertaken(parts: ControlParts, attachId: string): Pro
     // Files that are open keep it; the kernel gives it up with the last of them.
     await runProgram('umount', '-l', path);
     await forgetMount(made, { path, device });
+  }
+}
+
+/** The same of all that is there of attachments that are no more, and whose heads are gone: their engine, or this control, was away as they ended. */
+export async function clearLeft(parts: ControlParts): Promise<void> {
+  const { attacher, engine, records } = parts;
+  // One that is away takes its devices with it, or has a successor.
+  const { devices } = await attacher.call('list', {}).catch((error: unknown): JsonObject => {
+    if (isPassing(error)) return { devices: [] };
+    throw error;
+  });
+  for (const device of devices as readonly JsonObject[]) {
+    const [attachId, uuid] = [String(device['attachId']), String(device['uuid'])];
+    const volume = (await records.volumes()).find(({ id }) => id === uuid);
+    if (volume?.attachment?.attachId === attachId) continue;
+    // After a restore the records may not know of what goes on; the engine does, or the set.
+    const served = await engine.call('volume.status', { uuid }).catch((error: unknown) => {
+      if (error instanceof Refusal && error.code === 'VOLUME_NOT_FOUND') return undefined;
+      throw error;
+    });
+    if (served?.['attachId'] === attachId) continue;
+    const set = (await records.set(uuid))?.record;
+    if (volume?.attachment === undefined && set?.attachment?.attachId === attachId) continue;
+    await clearOvertaken(parts, attachId);
   }
 }

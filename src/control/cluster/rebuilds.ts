@@ -6,6 +6,7 @@
 import { Fault, Refusal } from '../../model/errors.ts';
 import type { ReplicaRecord, Replication, VolumeRecord } from '../../model/records.ts';
 import { defaultMinimum } from '../../replication/record.ts';
+import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
 import type { HeadKeeper } from './head-keeper.ts';
 import type { Nodes } from './nodes.ts';
@@ -13,6 +14,8 @@ import type { Nodes } from './nodes.ts';
 /** Between two looks at volumes that lack a replica, and after a change of one. */
 const LOOK_EVERY_MS = 1000;
 const SETTLE_MS = 100;
+/** A head that serves does what is asked of it within some store transactions. */
+const ASK_MS_MAX = 1000;
 
 export class Rebuilds {
   readonly #parts: ControlParts;
@@ -91,20 +94,23 @@ export class Rebuilds {
       readonly isFirst: boolean;
     },
   ): Promise<void> {
-    const { records, engine } = this.#parts;
+    const { records } = this.#parts;
     const minimum = defaultMinimum(how.replication.count);
     const known = await records.minimumOf(volume.id);
     if (known === undefined || known === minimum || how.members.size < minimum) return;
-    if (how.isAttachedHere) await engine.call('head.minimum', { uuid: volume.id, minimum });
+    if (how.isAttachedHere) await this.#ask('head.minimum', { uuid: volume.id, minimum });
     else if (how.isFirst) await this.#heads.setMinimum(volume, minimum);
   }
 
-  async #rebuild(uuid: string, { id: replica, node }: ReplicaRecord): Promise<void> {
-    await this.#parts.engine
-      .call('head.rebuild', { uuid, replica, node })
-      .catch((error: unknown) => {
-        if (!(error instanceof Refusal || error instanceof Fault)) throw error;
-      });
+  #rebuild(uuid: string, { id: replica, node }: ReplicaRecord): Promise<void> {
+    return this.#ask('head.rebuild', { uuid, replica, node });
+  }
+
+  /** A head that is not there yet, or stands still, keeps those of other volumes waiting no longer; it is asked again at the next look. */
+  async #ask(call: string, args: JsonObject): Promise<void> {
+    await this.#parts.engine.call(call, args, { silenceMs: ASK_MS_MAX }).catch((error: unknown) => {
+      if (!(error instanceof Refusal || error instanceof Fault)) throw error;
+    });
   }
 
   /** Starts a head for a volume that nobody uses, keeps it, and ends it when it has nothing more to do. */

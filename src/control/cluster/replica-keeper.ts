@@ -17,8 +17,8 @@ export class ReplicaKeeper {
   /** All that are this node's. Rejects with the first error that passes by itself, after it has tried all. */
   async settleAll(): Promise<void> {
     const failures: unknown[] = [];
-    for (const { id, node } of await this.#parts.records.replicas()) {
-      if (node !== this.#node) continue;
+    for (const { id, node, state } of await this.#parts.records.replicas()) {
+      if (node !== this.#node || state === 'ready') continue;
       await this.settle(id).catch((error: unknown) => failures.push(error));
     }
     if (failures.length > 0) throw failures[0];

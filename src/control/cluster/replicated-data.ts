@@ -30,9 +30,15 @@ export class ReplicatedData implements VolumeData {
     const made = await this.#cluster.watch.until(async () => {
       const replicas = await this.#replicasOf(volume);
       const isOver = replicas.every(({ state, error }) => state === 'ready' || error !== undefined);
-      return isOver ? replicas : undefined;
+      // Those that another node has recorded are heard of a moment later.
+      return isOver && replicas.length > 0 ? replicas : undefined;
     }, MAKE_MS_MAX);
-    const replicas = made ?? (await this.#replicasOf(volume));
+    const known = made ?? (await this.#replicasOf(volume));
+    const kept = (await Promise.all(known.map(({ id }) => records.replica(id)))).flatMap(
+      (each) => each ?? [],
+    );
+    const replicas = kept.map((each) => each.record);
+    if (replicas.length === 0) throw new Refusal('VOLUME_LOST', { volume: volume.name });
     const lacking = replicas.find(({ state }) => state !== 'ready');
     if (lacking !== undefined) {
       await this.remove(volume);
@@ -55,7 +61,11 @@ export class ReplicatedData implements VolumeData {
     };
     const key = `set/${volume.id}`;
     await records.change({
-      conditions: [{ key, version: 0 }],
+      conditions: [
+        { key, version: 0 },
+        // A removal of the volume begins with them.
+        ...kept.map(({ record: { id }, version }) => ({ key: `replica/${id}`, version })),
+      ],
       puts: [{ key, record: recordJson(record) }],
     });
     this.#parts.onStep('volume.create: set');

@@ -41,8 +41,8 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
         stallLimitMs: numberOf(args, 'stallLimitMs', STALL_LIMIT_MS),
       })),
     }),
-    'head.next': async () => {
-      const { transactions, ended } = await heads.next();
+    'head.next': async (args) => {
+      const { transactions, ended } = await heads.next(flagOf(args, 'again'));
       return {
         transactions: transactions.map(({ volume, expected, next }) => ({
           uuid: formatUuid(volume),

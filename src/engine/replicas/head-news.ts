@@ -39,7 +39,10 @@ export class HeadNews {
   readonly #io: Io;
   /** Asked for by heads and not answered, by writer. */
   readonly #transactions = new Map<string, Transaction>();
+  /** Until nobody has to do anything about them. */
   readonly #ended: EndedHead[] = [];
+  /** So many of them were told already. */
+  #toldCount = 0;
   /** Waits for news. */
   #wake: (() => void) | undefined;
 
@@ -61,6 +64,14 @@ export class HeadNews {
     this.wake();
   }
 
+  /** Control has done what was to be done about a head that ended, or needs to do nothing. */
+  forgetEnd(volume: string): void {
+    const at = this.#ended.findIndex((each) => each.volume === volume);
+    if (at < 0) return;
+    this.#ended.splice(at, 1);
+    if (at < this.#toldCount) this.#toldCount--;
+  }
+
   /** Nobody waits for the transactions of this volume any more. */
   forget(volume: string): void {
     for (const [writer, asked] of this.#transactions) {
@@ -77,18 +88,21 @@ export class HeadNews {
   }
 
   /**
-   * The transactions that have no outcome yet, and the heads that ended since this was called last; waits until there is one. Each
-   * transaction is told again until {@link onOutcome}, so that control may die with it.
+   * The transactions that have no outcome yet, and the heads that ended; waits until there is one that was not told. Each transaction is told
+   * again until {@link onOutcome}. Heads are told once, and with `again` all that are not forgotten: control may die with what it was told.
    */
-  async next(): Promise<{
+  async next(again: boolean): Promise<{
     readonly transactions: readonly Transaction[];
     readonly ended: readonly EndedHead[];
   }> {
-    if (this.#transactions.size === 0 && this.#ended.length === 0) {
+    if (again) this.#toldCount = 0;
+    if (this.#transactions.size === 0 && this.#ended.length === this.#toldCount) {
       // A call before this one has nobody any more who would hear of it.
       this.#wake?.();
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    return { transactions: [...this.#transactions.values()], ended: this.#ended.splice(0) };
+    const ended = this.#ended.slice(this.#toldCount);
+    this.#toldCount = this.#ended.length;
+    return { transactions: [...this.#transactions.values()], ended };
   }
 }

@@ -257,8 +257,8 @@ export class Heads {
   }
 
   /** See {@link HeadNews.next}. */
-  next(): ReturnType<HeadNews['next']> {
-    return this.#news.next();
+  next(again: boolean): ReturnType<HeadNews['next']> {
+    return this.#news.next(again);
   }
 
   /** What became of a transaction. */
@@ -370,6 +370,7 @@ export class Heads {
 
   #forget(uuid: string): void {
     this.#served.delete(uuid);
+    this.#news.forgetEnd(uuid);
     this.#options.meters.delete(uuid);
   }
 

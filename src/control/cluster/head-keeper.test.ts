@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Turnstile } from '../../lib/turnstile.ts';
+import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { Refusal } from '../../model/errors.ts';
+import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
+import type { JsonObject } from '../../wire/line-protocol.ts';
+import type { ControlParts } from '../parts.ts';
+import { RecordsStore } from '../records-store.ts';
+import { HeadKeeper } from './head-keeper.ts';
+import type { ThisNode } from './this-node.ts';
+
+const ATTACH_ID = 'a'.repeat(32);
+const SET = {
+  lineage: 1,
+  epoch: 5,
+  writer: 'e'.repeat(32),
+  members: [['b'.repeat(32), 1]],
+  minimum: 1,
+  sizeBytes: 4096,
+};
+
+const attachment = {
+  attachId: ATTACH_ID,
+  node: 'a',
+  wanted: 'nbd',
+  state: 'attached',
+  socketPath: '/x.sock',
+  device: undefined,
+} satisfies AttachmentRecord;
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Node a in the second boot of its machine. `calls`: what its engine was asked. */
+async function setUp(volume: Partial<VolumeRecord>, set: object) {
+  const store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot 2',
+    randomId: () => 'lease',
+  });
+  const records = new RecordsStore(store, '/', 'a');
+  const record = { name: 'db', id: 'v', drive: '', state: 'ready', ...volume } as VolumeRecord;
+  await records.change({
+    puts: [
+      { key: 'volume/db', record },
+      { key: 'set/v', record: { ...SET, ...set } },
+    ],
+  });
+  const news: JsonObject[] = [];
+  const calls: { readonly name: string; readonly args: JsonObject }[] = [];
+  let nextId = 1;
+  const parts = {
+    records,
+    node: 'a',
+    bootId: 'boot 2',
+    newAttachId: () => String(nextId++).padStart(32, '0'),
+    onStep: () => undefined,
+    turnstile: new Turnstile(),
+    attacher: { call: () => new Promise(() => undefined) },
+    engine: {
+      call: (name: string, args: JsonObject) => {
+        calls.push({ name, args });
+        if (name === 'head.status') return Promise.resolve({ attachId: ATTACH_ID, epoch: 5 });
+        if (name === 'head.next') {
+          const told = news.shift();
+          return told === undefined ? new Promise(() => undefined) : Promise.resolve(told);
+        }
+        return Promise.resolve({ socketPath: '/x.sock' });
+      },
+    },
+  } as unknown as ControlParts;
+  const node = { name: 'a', meetEngine: () => Promise.resolve(1) } as unknown as ThisNode;
+  const next = (told: JsonObject): void => {
+    news.push({ transactions: [], ended: [], ...told });
+  };
+  return { records, record, calls, next, keeper: new HeadKeeper(parts, node, () => undefined) };
+}
+
+test('after a reboot the client of before is over; the one of now is not, whatever its engine does', async () => {
+  const before = { attachment: { attachId: ATTACH_ID, boot: 'boot 1' } };
+  const { records, record, calls, keeper } = await setUp({ attachment }, before);
+  await keeper.serve(record, attachment);
+  assert.equal(calls[0]?.args['clientLives'], false);
+  assert.equal((await records.set('v'))?.record.attachment?.boot, 'boot 2');
+  // Its engine is started anew.
+  await keeper.serve(record, attachment);
+  assert.equal(calls[1]?.args['clientLives'], true);
+});
+
+test('growth of a volume that was attached meanwhile leaves its attachment alone', async () => {
+  const { records, keeper } = await setUp(
+    { attachment },
+    { attachment: { attachId: ATTACH_ID, boot: 'boot 1' } },
+  );
+  const asRead = { name: 'db', id: 'v', attachment: undefined } as unknown as VolumeRecord;
+  await assert.rejects(
+    keeper.grow(asRead, 8192),
+    (error: unknown) => error instanceof Refusal && error.code === 'STORE_CONFLICT',
+  );
+  assert.equal((await records.set('v'))?.record.attachment?.attachId, ATTACH_ID);
+});
+
+test('growth of a volume that is attached nowhere ends whoever tends it', async () => {
+  const { records, record, keeper } = await setUp(
+    {},
+    { attachment: { attachId: ATTACH_ID, boot: 'boot 1' } },
+  );
+  await keeper.grow(record, 8192);
+  const set = (await records.set('v'))?.record;
+  assert.deepEqual([set?.attachment, set?.sizeBytes, set?.epoch], [undefined, 8192, 7]);
+});
+
+test('a head that an earlier start of its engine has overtaken is started anew under its attachment', async () => {
+  const { record, calls, keeper, next } = await setUp(
+    { attachment },
+    { epoch: 6, attachment: { attachId: ATTACH_ID, boot: 'boot 2' } },
+  );
+  next({ ended: [{ uuid: record.id, attachId: ATTACH_ID, end: 'overtaken' }] });
+  keeper.start();
+  await until(() => calls.some(({ name }) => name === 'head.start'));
+  keeper.stop();
+  assert.deepEqual(
+    calls.map(({ name }) => name).filter((name) => name !== 'head.next'),
+    ['head.status', 'head.detach', 'head.start'],
+  );
+});
+
+test('an attacher that is away keeps no other volume from its transaction, and the news of the ended head stays', async () => {
+  const { record, calls, keeper, next } = await setUp(
+    { attachment },
+    { attachment: { attachId: 'c'.repeat(32), boot: 'boot 2' } },
+  );
+  next({ ended: [{ uuid: record.id, attachId: ATTACH_ID, end: 'overtaken' }] });
+  next({ transactions: [{ uuid: 'w', expected: SET, next: SET }] });
+  keeper.start();
+  await until(() => calls.some(({ name }) => name === 'head.outcome'));
+  keeper.stop();
+  assert.equal(
+    calls.some(({ name }) => name === 'head.detach'),
+    false,
+  );
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { Refusal } from '../../model/errors.ts';
+import type { JsonObject } from '../../wire/line-protocol.ts';
+import type { ControlParts } from '../parts.ts';
+import { RecordsStore } from '../records-store.ts';
+import { clearLeft } from './overtaken.ts';
+
+const set = (attachId: string) => ({
+  lineage: 1,
+  epoch: 5,
+  writer: 'e'.repeat(32),
+  members: [['b'.repeat(32), 1]],
+  minimum: 1,
+  sizeBytes: 4096,
+  attachment: { attachId, boot: 'boot' },
+});
+
+/** Which devices are detached, of volumes v1 and so on that have one under the attach id `x`. */
+async function cleared(
+  records: Readonly<Record<string, object>>,
+  served: readonly string[] = [],
+): Promise<string[]> {
+  const store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot',
+    randomId: () => 'lease',
+  });
+  const kept = new RecordsStore(store, '/', 'a');
+  await kept.change({ puts: Object.entries(records).map(([key, record]) => ({ key, record })) });
+  const detached: string[] = [];
+  const parts = {
+    records: kept,
+    node: 'a',
+    attacher: {
+      call: (name: string, { attachId }: JsonObject) => {
+        if (name === 'detach') detached.push(String(attachId));
+        return Promise.resolve({ devices: [{ attachId: 'x', uuid: 'v', device: '/dev/none' }] });
+      },
+    },
+    engine: {
+      call: () =>
+        served.length > 0
+          ? Promise.resolve({ attachId: served[0] })
+          : Promise.reject(new Refusal('VOLUME_NOT_FOUND', { volume: 'v', hint: '' })),
+    },
+  } as unknown as ControlParts;
+  await clearLeft(parts);
+  return detached;
+}
+
+const volume = (attachId?: string) => ({
+  name: 'db',
+  id: 'v',
+  drive: '',
+  state: 'ready',
+  ...(attachId === undefined ? {} : { attachment: { attachId, node: 'a', state: 'attached' } }),
+});
+
+test('a device of an attachment that another has taken while no head was here goes', async () => {
+  assert.deepEqual(await cleared({ 'volume/db': volume('y'), 'set/v': set('x') }), ['x']);
+  assert.deepEqual(await cleared({ 'volume/db': volume(), 'set/v': set('y') }), ['x']);
+  assert.deepEqual(await cleared({}), ['x']);
+});
+
+test('a device that is attached, served, or known to the set alone stays', async () => {
+  assert.deepEqual(await cleared({ 'volume/db': volume('x') }), []);
+  assert.deepEqual(await cleared({ 'volume/db': volume('y') }, ['x']), []);
+  assert.deepEqual(await cleared({ 'volume/db': volume(), 'set/v': set('x') }), []);
+});
