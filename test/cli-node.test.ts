@@ -26,7 +26,23 @@ before(async () => {
       createdAtMs: 0,
     },
   });
-  await double.records.change({ puts: [node('a', 'a'), node('b', 'b')] });
+  const spread = { level: 'node', isHard: true };
+  const volume = {
+    name: 'db',
+    id: 'id-db',
+    drive: '',
+    sizeBytes: 4096,
+    state: 'ready',
+    replication: { count: 2, spread, local: false },
+  };
+  const drive = { name: 'a1', node: 'a', path: '/a1', state: 'ready', sizeBytes: 2 ** 30 };
+  const puts = [
+    node('a', 'a'),
+    node('b', 'b'),
+    { key: 'drive/a1', record: drive },
+    { key: 'volume/db', record: volume },
+  ];
+  await double.records.change({ puts });
 });
 after(() => double.close());
 
@@ -68,6 +84,10 @@ test('every example of a command on nodes runs, for people and as JSON', async (
     ['node label', /^rack +r12$/m],
     ['what-if lose', /No volume would notice: none has anything in node "b"/],
     ['what-if drain', /There is nothing to move/],
+    [
+      'explain placement',
+      /^a1 +a +chosen +it is the best for replica 1.*Not all have a place: 1 of 2/ms,
+    ],
     ['node cordon', /Node "b" gets nothing new/],
     ['node uncordon', /Node "b" is in service/],
     ['node drain', /Node "b" drains: 0 replicas are to leave it/],

@@ -83,6 +83,25 @@ export const Effect = Type.Object({
   held: Nullable(Type.String({ description: 'Why not all that are lost get another drive' })),
 });
 
+export const Placement = Type.Object({
+  volume: Type.String(),
+  drives: Type.Array(
+    Type.Object({
+      drive: Type.String(),
+      node: Type.String(),
+      hasReplica: Type.Boolean({ description: 'One of the volume is there now' }),
+      verdict: Type.String({
+        description:
+          'chosen; possible: it could take one, and others are better; apart: another is too near; refused',
+      }),
+      because: Type.String(),
+    }),
+  ),
+  problem: Nullable(Type.String({ description: 'Why not all have a place' })),
+  helps: Type.Array(Type.String(), { description: 'Each is enough by itself' }),
+});
+
+export type PlacementView = Static<typeof Placement>;
 export type EffectView = Static<typeof Effect>;
 export type NodeChange = Static<typeof NodeChangeBody>;
 export type NodeView = Static<typeof Node>;

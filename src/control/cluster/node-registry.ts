@@ -4,11 +4,12 @@ import { Refusal } from '../../model/errors.ts';
 import type { DriveRecord, NodeRecord, ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import { decideAgain } from '../conflicts.ts';
 import { similar } from '../names.ts';
-import type { EffectView, NodeChange, NodeView } from '../node-schemas.ts';
+import type { EffectView, NodeChange, NodeView, PlacementView } from '../node-schemas.ts';
 import { endedOperation } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import { operationPuts } from '../request-keys.ts';
 import type { Nodes } from './nodes.ts';
+import { placementOf } from './placement-view.ts';
 import { NOBODY_AWAY, type NodesSeen } from './placing.ts';
 import { type Loss, effectsOf } from './what-if-effects.ts';
 
@@ -128,6 +129,11 @@ export class NodeRegistry {
   /** What would become of the volumes: see {@link effectsOf}. */
   whatIf(loss: Loss): Promise<EffectView[]> {
     return effectsOf(this.#parts.records, this.#nodes ?? NOBODY_AWAY, loss);
+  }
+
+  /** Where the replicas of a volume would go, and why: see {@link placementOf}. */
+  placementOf(volume: VolumeRecord): Promise<PlacementView> {
+    return placementOf(this.#parts.records, this.#nodes ?? NOBODY_AWAY, volume);
   }
 
   /** Of all nodes. A volume is of the node where it is attached, or where its one drive is, also in the trash. */

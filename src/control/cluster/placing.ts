@@ -168,11 +168,13 @@ const CONSTRAINTS: Readonly<Record<NoPlace['constraint'], string>> = {
   space: 'the others would be too full',
 };
 
-function problemOf({ lacking, found, constraint }: NoPlace): string {
+/** In words: how many have a place, and what leaves too few. */
+export function problemOf({ lacking, found, constraint }: NoPlace): string {
   return `${found} of ${lacking} have a place, since ${CONSTRAINTS[constraint]}`;
 }
 
-function helpsOf({ helps }: NoPlace, replication: Replication): string[] {
+/** In words: each is enough by itself. */
+export function helpsOf({ helps }: NoPlace, replication: Replication): string[] {
   return helps.map((help) => {
     switch (help.kind) {
       case 'lift':

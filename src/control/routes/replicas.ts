@@ -2,6 +2,7 @@
 
 import type { App, RestParts } from '../rest.ts';
 import { NameParams, Volume, problems } from '../schemas.ts';
+import { Placement } from '../node-schemas.ts';
 import { MoveBody, ScaleBody } from '../replica-schemas.ts';
 import { volumeView } from './volumes.ts';
 
@@ -9,6 +10,17 @@ import { volumeView } from './volumes.ts';
 export function replicaRoutes(app: App, parts: RestParts): void {
   const params = NameParams;
   const response = { 200: Volume, ...problems };
+  app.get(
+    '/v1/volumes/:name/placement',
+    {
+      schema: {
+        summary: 'Tells where the replicas of a volume would go if all were placed now, and why',
+        params,
+        response: { 200: Placement, ...problems },
+      },
+    },
+    async ({ params: { name } }) => parts.nodes.placementOf(await parts.volumes.get(name)),
+  );
   app.put(
     '/v1/volumes/:name/replicas',
     {
