@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
 import { runMarkOf } from '../env/node/run-directory.ts';
-import { type DriveRecord, type VolumeRecord, isLost } from '../model/records.ts';
+import { type DriveRecord, type VolumeRecord, isLost, settlerOf } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
@@ -56,7 +56,7 @@ export class StatusReader {
   }
 
   async read(): Promise<StatusView> {
-    const { installation, records, engine, attacher } = this.#parts;
+    const { installation, node, records, engine, attacher } = this.#parts;
     const [engineHello, attacherHello, drives, volumes, events] = await Promise.all([
       hello(engine),
       hello(attacher),
@@ -70,7 +70,10 @@ export class StatusReader {
     const known = await this.#drives(drives);
     const warnings = [
       ...known.flatMap(warningsOfDrive),
-      ...(this.settled ? warningsOfVolumes(volumes) : []),
+      // Of a cluster's other nodes it is theirs to tell.
+      ...(this.settled
+        ? warningsOfVolumes(volumes.filter((volume) => settlerOf(volume) === node))
+        : []),
       ...warningsOf('engine', engineHello),
       ...warningsOf('attacher', attacherHello),
       ...(supervisor?.notes ?? []),

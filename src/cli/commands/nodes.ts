@@ -2,11 +2,12 @@
 
 import path from 'node:path';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { isAlive } from '../../attacher/process-identity.ts';
 import { type Installation, isInstallation } from '../../control/installation.ts';
 import type { LocalCluster } from '../../control/local-cluster.ts';
-import type { StatusView } from '../../control/schemas.ts';
+import type { StatusView, VolumeView } from '../../control/schemas.ts';
 import { type SupervisorState, readSupervisor } from '../../control/status.ts';
 import { livingRoles } from '../../control/supervisor.ts';
 import { packageVersion } from '../../env/node/package-version.ts';
@@ -15,6 +16,9 @@ import { type Context, nodesOf, onNode } from '../context.ts';
 import { colored, fields, table } from '../output.ts';
 import { down, releaseUnlessSilent } from './down.ts';
 import { upgrade } from './upgrade.ts';
+
+const SYNC_MS_MAX = 60_000;
+const SYNC_LOOK_MS = 500;
 
 /** How each node is; `status` is null where its control does not answer. */
 export type NodesStatus = {
@@ -132,8 +136,23 @@ export function killNode(installation: Installation): void {
 /** Upgrades one node after the other: the others serve meanwhile. */
 export async function upgradeNodes(context: Context, cluster: LocalCluster): Promise<void> {
   for (const installation of nodesOf(cluster)) {
-    if (livingSupervisor(installation) !== undefined) await upgrade(onNode(context, installation));
+    if (livingSupervisor(installation) === undefined) continue;
+    await upgrade(onNode(context, installation));
+    await replicasSynced(context);
   }
   const view = await readNodes(context, cluster);
   context.output.result(view, describeNodes(view));
+}
+
+/** Waits until replicas have what they missed: until then the next engine may be the last that has it. Not for ever: a drive may be lost. */
+async function replicasSynced({ api, output }: Context): Promise<void> {
+  const isBehind = ({ replicas }: VolumeView): boolean =>
+    replicas.some(({ state }) => state === 'rebuilding' || state === 'stale');
+  for (const deadline = Date.now() + SYNC_MS_MAX; ; await sleep(SYNC_LOOK_MS)) {
+    const behind = (await api.list<VolumeView>('/v1/volumes')).find(isBehind);
+    if (behind === undefined) return;
+    if (Date.now() < deadline) continue;
+    output.note(`Going on, though volume "${behind.name}" has a replica that is not rebuilt`);
+    return;
+  }
 }
