@@ -69,6 +69,7 @@ async function rig(t: TestContext) {
       identity: identity('n2'),
       nowMs: () => nowMs,
       yieldTurn: () => {},
+      onReached: () => problems.push('none'),
       onProblem: (problem) => problems.push(problem),
     });
     t.after(() => dialled.close());
@@ -133,12 +134,13 @@ test('what may not be had is refused by name', async (t) => {
 });
 
 test('a connection that ends is made anew for what was asked; where nobody is left it is refused', async (t) => {
-  const { accepted, dialling, close } = await rig(t);
+  const { accepted, dialling, close, problems } = await rig(t);
   const dialled = dialling();
   await asked(dialled);
   accepted[0]?.close();
   assert.equal(typeof (await asked(dialled)), 'object');
   assert.equal(accepted.length, 2);
+  assert.deepEqual(problems, ['none', 'none']);
   close();
   assert.equal(await asked(dialled), 'refused');
 });

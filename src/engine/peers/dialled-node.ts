@@ -41,6 +41,8 @@ export type DialledHost = {
   nowMs(): number;
   /** Lets the runtime in, which has a socket to look after. */
   yieldTurn(): void;
+  /** Its engine answers: problems of before are over. */
+  onReached(): void;
   /** Why nothing is granted, for the log. */
   onProblem(problem: string): void;
 };
@@ -154,8 +156,10 @@ export class DialledNode {
     if (answer.kind === 'ok' && answer.id === 0 && !line.isGreeted) {
       const { version, node } = answer.ok;
       line.isGreeted = PEER_VERSIONS.includes(Number(version)) && node === this.#node;
-      if (line.isGreeted) this.#advance();
-      else this.#fail('silent', 'its "hello" is of another node, or another protocol');
+      if (line.isGreeted) {
+        this.#host.onReached();
+        this.#advance();
+      } else this.#fail('silent', 'its "hello" is of another node, or another protocol');
       return;
     }
     if (answer.kind === 'error' && !line.isGreeted) {

@@ -218,6 +218,7 @@ export class Peers {
       identity,
       nowMs: () => this.#env.clock.bootMs(),
       yieldTurn: () => this.#env.io.yieldTurn(),
+      onReached: () => (told = undefined),
       // It is tried many times a second.
       onProblem: (problem) => {
         if (problem !== told) log('peer.not_reached', { node, problem });
