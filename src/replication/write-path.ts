@@ -41,9 +41,10 @@ export class WritePath {
   isServing = false;
   /** Of clients, since the head began. */
   answerCount = 0;
+  /** Of the next change. */
+  nextNumber = 1;
   readonly #members: Members;
   readonly #host: WritePathHost;
-  #nextNumber = 1;
 
   constructor(members: Members, host: WritePathHost) {
     this.#members = members;
@@ -55,11 +56,7 @@ export class WritePath {
     for (const operation of this.operations) {
       if (operation.number > 0 && operation.isChange) return operation.number;
     }
-    return this.#nextNumber;
-  }
-
-  get nextNumber(): number {
-    return this.#nextNumber;
+    return this.nextNumber;
   }
 
   /** Seats that can be read: of S, that of the replica beside the head first. */
@@ -73,7 +70,7 @@ export class WritePath {
 
   change(token: number, change: Change): void {
     const operation = this.operations.add(change.kind, token, change);
-    operation.number = this.#nextNumber++;
+    operation.number = this.nextNumber++;
     operation.fua = change.fua ?? false;
     operation.allocate = change.allocate ?? false;
     this.#startIfFree(operation);
@@ -116,7 +113,7 @@ export class WritePath {
     }
     const operation = this.operations.add(question.kind, -1, question, question);
     operation.onlySeats = question.seats;
-    operation.number = question.kind === 'copy' ? this.#nextNumber++ : (question.number ?? 0);
+    operation.number = question.kind === 'copy' ? this.nextNumber++ : (question.number ?? 0);
     operation.dataMask = question.dataMask ?? 0;
     operation.stamp = question.stamp ?? 0;
     operation.started = true;
@@ -292,12 +289,14 @@ export class WritePath {
       if ((member.seat & usable) === 0) continue;
       if (chosen === undefined || member.replica === this.#host.local) chosen = member;
     }
-    if (chosen === undefined) return;
-    // A drive that hangs may write yet, and what it writes be wrong.
+    if (chosen !== undefined && this.#hasMemory(operation)) this.#send(operation, chosen);
+  }
+
+  /** False: a drive that hangs may write there yet, and there is nothing else for now. */
+  #hasMemory(operation: Operation): boolean {
     const address = this.#host.readTo(operation.token, operation.address);
-    if (address === 0) return;
-    operation.address = address;
-    this.#send(operation, chosen);
+    if (address !== 0) operation.address = address;
+    return address !== 0;
   }
 
   #advance(operation: Operation): void {
@@ -322,10 +321,11 @@ export class WritePath {
       return;
     }
     if ((operation.sentSeats & ~operation.failedSeats) !== 0) return;
-    if ((this.memberSeats & ~operation.failedSeats) === 0) {
+    if ((this.memberSeats & ~operation.failedSeats) !== 0) this.#sendRead(operation);
+    else if (this.#hasMemory(operation)) {
       operation.isSettling = true;
       this.#host.onUnreadable(operation);
-    } else this.#sendRead(operation);
+    }
   }
 
   #isGranted(): boolean {

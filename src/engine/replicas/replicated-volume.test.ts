@@ -142,6 +142,20 @@ test('a bad block is read from another drive, and mended; blocks that are bad on
   for (let block = 0; block < 16; block++) assert.equal(content[block * BLOCK + 9], block + 1);
 });
 
+test('a drive that hangs as blocks are read from one and another writes to nothing that a client gets', async () => {
+  const rig = await begun(13);
+  await writtenExtent(rig);
+  assert.ok(rig.rot(0, 3) > 0 && rig.rot(1, 4) > 0 && rig.rot(2, 5) > 0);
+  let reads = 0;
+  // Each drive has been asked for the whole once.
+  rig.machine.onOperation = ({ kind }) => {
+    if (kind === 'read' && ++reads === 3) rig.hang(0, 20_000_000);
+  };
+  const read = await rig.read(0, 8 * BLOCK);
+  for (let block = 0; block < 8; block++) assert.equal(read[block * BLOCK], block + 1);
+  assert.deepEqual([...rig.record.members.keys()], [replicaOf(1), replicaOf(2)]);
+});
+
 test('a block that is bad everywhere is an error, and the others are not', async () => {
   const rig = await begun(10);
   await writtenExtent(rig);
