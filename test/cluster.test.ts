@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { isDeepStrictEqual as isEqual } from 'node:util';
 
 import { ApiProblem } from '../src/cli/api-client.ts';
+import type { ScrubView } from '../src/control/replica-schemas.ts';
 import type { VolumeView } from '../src/control/schemas.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { until } from './rigs/attach-rig.ts';
@@ -108,6 +109,11 @@ test('two of three are gone: what is left serves once an operator accepts the lo
   await cluster.startNode('b');
   await until(async () => (await statesOf('a'))['b'] === 'synced');
   client.destroy();
+  const { api } = cluster.node('a');
+  await api.post('/v1/volumes/db/scrub', {});
+  const scrub = () => api.get<ScrubView>('/v1/volumes/db/scrub');
+  await until(async () => (await scrub()).endedAt !== null);
+  assert.deepEqual((await scrub()).copies, { repaired: 0, differed: 0, unreadable: 0 });
 });
 
 test('it grows, is detached, moves, and is removed: on a node that was away as soon as that is back', async () => {

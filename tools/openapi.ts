@@ -88,6 +88,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     plugins: new VolumePlugins(parts, { volumes, directory }),
     trash: new Trash(parts, volumes.dataOf),
     replicaChanges: new ReplicaChanges(parts, undefined),
+    scrubs: undefined,
     nodes: new NodeRegistry(parts),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),

@@ -87,6 +87,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     volumes,
     trash,
     replicaChanges: new ReplicaChanges(parts, cluster?.nodes),
+    scrubs: cluster?.scrubs,
     nodes: new NodeRegistry(parts, cluster?.nodes),
     plugins,
     metrics: new Metrics(parts, { version: packageVersion(), watch }),

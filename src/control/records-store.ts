@@ -19,6 +19,7 @@ import type {
   PluginRecord,
   ReplicaRecord,
   RequestRecord,
+  ScrubRecord,
   TrashRecord,
   UsageRecord,
   VolumeRecord,
@@ -94,6 +95,10 @@ export class RecordsStore {
   async membersOf(volumeId: string): Promise<ReadonlySet<string>> {
     const set = await this.#sets.get(volumeId);
     return new Set(set?.members.map(([replica]) => replica));
+  }
+
+  async scrub(volumeId: string): Promise<ScrubRecord | undefined> {
+    return kept<ScrubRecord>(await this.#store.get(`scrub/${volumeId}`))?.record;
   }
 
   async node(name: string): Promise<Kept<NodeRecord> | undefined> {

@@ -1,6 +1,6 @@
 /** Shapes of the API: what is wanted of a volume's replicas, and what they are. */
 
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 
 const Level = Type.Union([Type.Literal('zone'), Type.Literal('rack'), Type.Literal('node')]);
 
@@ -50,3 +50,27 @@ export const MoveBody = Type.Object(
   { from: Type.String({ minLength: 1, maxLength: 64, description: 'Name of its drive, or node' }) },
   { additionalProperties: false },
 );
+
+export const Scrub = Type.Object({
+  startedAt: Type.Union([Type.String(), Type.Null()], {
+    description: 'Of the last walk that compared all copies of the volume; null: there was none',
+  }),
+  endedAt: Type.Union([Type.String(), Type.Null()]),
+  doneBytes: Type.Integer(),
+  totalBytes: Type.Integer(),
+  copies: Type.Union(
+    [
+      Type.Object({
+        repaired: Type.Integer(),
+        differed: Type.Integer(),
+        unreadable: Type.Integer(),
+      }),
+      Type.Null(),
+    ],
+    {
+      description:
+        'Extents since the volume was attached; null where it is not attached on the node that is asked',
+    },
+  ),
+});
+export type ScrubView = Static<typeof Scrub>;

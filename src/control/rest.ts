@@ -9,6 +9,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { Refusal } from '../model/errors.ts';
 import type { Settings } from '../model/settings.ts';
 import type { ReplicaChanges } from './cluster/replica-changes.ts';
+import type { ScrubKeeper } from './cluster/scrub-keeper.ts';
 import type { VolumePlugins } from './docker/plugins.ts';
 import type { NodeRegistry } from './cluster/node-registry.ts';
 import type { Drives } from './drives.ts';
@@ -46,6 +47,8 @@ export type RestParts = {
   readonly volumes: Volumes;
   readonly trash: Trash;
   readonly replicaChanges: ReplicaChanges;
+  /** Undefined on a single machine. */
+  readonly scrubs: ScrubKeeper | undefined;
   readonly nodes: NodeRegistry;
   readonly plugins: VolumePlugins;
   readonly metrics: Metrics;

@@ -64,6 +64,7 @@ export const LOG_EVENTS = {
   'volume.unmounted_unclean': warning('A file system had stopped writing before it was unmounted'),
   'volume.restored': info('A volume that could not be mounted or attached again is, at last'),
   'volume.set_restored': warning('Records that had been lost were put back from a replica'),
+  'volume.repaired': warning('Copies of a volume were bad, and were repaired from others'),
   'volume.loss_accepted': warning('A volume is served from one replica, whatever that lacks'),
   'replica.stray': warning('A drive holds a replica of which the records know nothing'),
   'replica.lost': error('A drive no longer holds a replica'),

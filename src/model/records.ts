@@ -1,6 +1,6 @@
 /**
  * What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, trash/VOLUME ID, usage/VOLUME ID, operation/ID, request/KEY,
- * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, drive-use/NAME, replica/ID, set/VOLUME ID (docs/cluster.md)
+ * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, drive-use/NAME, replica/ID, set/VOLUME ID, scrub/VOLUME ID (docs/cluster.md)
  */
 
 import type { LogEvent } from './log-events.ts';
@@ -50,6 +50,15 @@ export type ReplicaRecord = {
   readonly isDue?: boolean;
   /** Why it could not be made. */
   readonly error?: { readonly code: string; readonly message: string };
+};
+
+/** The last walk over a volume that compared all its copies, or the one under way. */
+export type ScrubRecord = {
+  readonly volumeId: string;
+  readonly startedAtMs: number;
+  /** All before it was compared. */
+  readonly offsetBytes: number;
+  readonly endedAtMs?: number;
 };
 
 /** What a volume with several replicas wants of them. */

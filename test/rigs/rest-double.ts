@@ -246,6 +246,7 @@ function openApp(
     progress: parts.progress,
     trash: new Trash(parts, uses.volumes.dataOf),
     replicaChanges: new ReplicaChanges(parts, undefined),
+    scrubs: undefined,
     nodes: new NodeRegistry(parts),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),

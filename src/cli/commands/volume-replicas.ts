@@ -2,13 +2,15 @@
 
 import type { Command } from 'commander';
 
+import type { ScrubView } from '../../control/replica-schemas.ts';
 import type { VolumeView } from '../../control/schemas.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { volumePath } from './volume-space.ts';
 
-/** Adds `volume scale` and `volume move-replica`. */
+/** Adds `volume scale`, `volume move-replica` and `volume scrub`. */
 export function addReplicaCommands(volume: Command): void {
+  addScrub(volume);
   addCommand(volume, 'scale <name>', {
     purpose:
       'Wants another number of replicas of a volume. They are made, or go, in the background: volume inspect shows how far that is.',
@@ -35,6 +37,39 @@ export function addReplicaCommands(volume: Command): void {
         `Volume "${name}" gets a replica elsewhere in place of that on "${options.from}"`,
       );
     });
+}
+
+function addScrub(volume: Command): void {
+  addCommand(volume, 'scrub <name>', {
+    purpose:
+      'Compares all copies of an attached volume with each other and with their checksums, and repairs what is bad; in the background. It is done by itself once a week.',
+    example: 'holdfast volume scrub db --status',
+  })
+    .option('--status', 'start nothing: tell how far it is, and what was found')
+    .action(async (name: string, options: { status?: boolean }, command: Command) => {
+      const { api, output } = contextOf(command);
+      const path = volumePath(name, '/scrub');
+      const view = await (options.status === true
+        ? api.get<ScrubView>(path)
+        : api.post<ScrubView>(path, {}));
+      output.result(view, scrubInWords(name, view));
+    });
+}
+
+function scrubInWords(name: string, view: ScrubView): string {
+  const { startedAt, endedAt, doneBytes, totalBytes, copies } = view;
+  const percent = Math.floor((100 * doneBytes) / Math.max(totalBytes, 1));
+  const state =
+    startedAt === null
+      ? 'was never scrubbed'
+      : endedAt === null
+        ? `is being scrubbed since ${startedAt}: ${percent} %`
+        : `was scrubbed until ${endedAt}`;
+  const found =
+    copies === null
+      ? ''
+      : `; since it was attached ${copies.repaired} extents were repaired, ${copies.unreadable} could be read nowhere`;
+  return `Volume "${name}" ${state}${found}`;
 }
 
 function countOf(text: string): number {

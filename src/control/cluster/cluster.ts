@@ -15,6 +15,7 @@ import { Rebuilds } from './rebuilds.ts';
 import { RepairKeeper } from './repair-keeper.ts';
 import { ReplicaKeeper } from './replica-keeper.ts';
 import { ReplicaReport } from './replica-report.ts';
+import { ScrubKeeper } from './scrub-keeper.ts';
 import { takeOver } from './take-over.ts';
 import { ThisNode } from './this-node.ts';
 
@@ -28,6 +29,7 @@ export class Cluster {
   readonly heads: HeadKeeper;
   readonly nodes: Nodes;
   readonly #repairs: RepairKeeper;
+  readonly scrubs: ScrubKeeper;
   readonly #rebuilds: Rebuilds;
   readonly #driveUses: DriveUseKeeper;
   readonly #replicas: ReplicaKeeper;
@@ -46,6 +48,7 @@ export class Cluster {
     this.#rebuilds = new Rebuilds(parts, { heads: this.heads, nodes: this.nodes });
     this.#repairs = new RepairKeeper(parts, { nodes: this.nodes, watch: this.watch });
     this.#driveUses = new DriveUseKeeper(parts, this.node.name);
+    this.scrubs = new ScrubKeeper(parts);
     this.watch.onChange((key) => this.#onChange(key));
   }
 
@@ -55,6 +58,7 @@ export class Cluster {
     await this.nodes.start();
     this.heads.start();
     this.#repairs.start();
+    this.scrubs.start();
     this.#driveUses.start();
     void this.onEngine();
   }
@@ -63,6 +67,7 @@ export class Cluster {
     clearTimeout(this.#retry);
     this.heads.stop();
     await this.#repairs.stop();
+    await this.scrubs.stop();
     await this.#driveUses.stop();
     await this.#rebuilds.stop();
     await this.nodes.stop();

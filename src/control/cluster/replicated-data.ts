@@ -87,7 +87,11 @@ export class ReplicatedData implements VolumeData {
         record: { ...record, state: 'removing' as const },
       }));
       try {
-        await records.change({ conditions, puts, deletes: [`set/${volume.id}`] });
+        await records.change({
+          conditions,
+          puts,
+          deletes: [`set/${volume.id}`, `scrub/${volume.id}`],
+        });
         onStep('volume.delete: replicas are to go');
         return;
       } catch (error) {

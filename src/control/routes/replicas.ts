@@ -1,9 +1,12 @@
 /** Routes of a volume's replicas. */
 
+import { Refusal } from '../../model/errors.ts';
+import type { VolumeRecord } from '../../model/records.ts';
+import type { ScrubKeeper } from '../cluster/scrub-keeper.ts';
 import type { App, RestParts } from '../rest.ts';
 import { NameParams, Volume, problems } from '../schemas.ts';
 import { Placement } from '../node-schemas.ts';
-import { MoveBody, ScaleBody } from '../replica-schemas.ts';
+import { MoveBody, ScaleBody, Scrub, type ScrubView } from '../replica-schemas.ts';
 import { volumeView } from './volumes.ts';
 
 /** Adds them to the API. */
@@ -51,4 +54,50 @@ export function replicaRoutes(app: App, parts: RestParts): void {
       return volumeView(parts, name);
     },
   );
+  app.get(
+    '/v1/volumes/:name/scrub',
+    {
+      schema: {
+        summary: 'Tells how far the copies of a volume were compared',
+        params,
+        response: { 200: Scrub, ...problems },
+      },
+    },
+    ({ params: { name } }) => scrubView(parts, name),
+  );
+  app.post(
+    '/v1/volumes/:name/scrub',
+    {
+      schema: {
+        summary: 'Compares all copies of an attached volume, and repairs them; in the background',
+        params,
+        response: { 200: Scrub, ...problems },
+      },
+    },
+    async ({ params: { name } }) => {
+      const volume = await parts.volumes.get(name);
+      await scrubsOf(parts, volume).scrub(volume);
+      return scrubView(parts, name);
+    },
+  );
+}
+
+function scrubsOf({ scrubs }: RestParts, { name, replication }: VolumeRecord): ScrubKeeper {
+  if (scrubs !== undefined && replication !== undefined) return scrubs;
+  const problem = `volume "${name}" has one replica, on a drive of a single machine`;
+  throw new Refusal('REPLICAS_INVALID', { wanted: 'a scrub', problem });
+}
+
+async function scrubView(parts: RestParts, name: string): Promise<ScrubView> {
+  const volume = await parts.volumes.get(name);
+  const { scrub, copies } = await scrubsOf(parts, volume).progress(volume);
+  const timeOf = (ms: number | undefined): string | null =>
+    ms === undefined ? null : new Date(ms).toISOString();
+  return {
+    startedAt: timeOf(scrub?.startedAtMs),
+    endedAt: timeOf(scrub?.endedAtMs),
+    doneBytes: scrub?.offsetBytes ?? 0,
+    totalBytes: volume.sizeBytes,
+    copies: copies ?? null,
+  };
 }
