@@ -133,7 +133,7 @@ export class ScrubKeeper {
   }> {
     const head = await this.#parts.engine.call('head.status', { uuid });
     const scrub = head['scrub'] as HeadScrub | null;
-    return { scrub: scrub ?? undefined, copies: head['copies'] as unknown as CopyCounts };
+    return { scrub: scrub ?? undefined, copies: head['copies'] as CopyCounts };
   }
 
   /** Once for each number. */
