@@ -36,6 +36,8 @@ export type Kept<R> = { readonly record: R; readonly version: number };
 type KeptSet = {
   readonly members: readonly (readonly [string, number])[];
   readonly minimum: number;
+  readonly attachment?: { readonly attachId: string };
+  readonly head?: { readonly engine: string };
 };
 
 /** Of records that were restored from a backup: {@link Unreported}. */
@@ -89,6 +91,14 @@ export class RecordsStore {
   /** The fewest members that a volume's set may have; a moment ago. */
   async minimumOf(volumeId: string): Promise<number | undefined> {
     return (await this.#sets.get(volumeId))?.minimum;
+  }
+
+  /** The attachment that a volume's set names, and the node of its head, once that has claimed it; a moment ago. */
+  async headOf(
+    volumeId: string,
+  ): Promise<{ readonly attachId: string; readonly node: string | undefined } | undefined> {
+    const { attachment, head } = (await this.#sets.get(volumeId)) ?? {};
+    return attachment && { attachId: attachment.attachId, node: head?.engine };
   }
 
   /** The replicas that have every acknowledged write of a volume; a moment ago. */

@@ -55,6 +55,8 @@ export type Replica = {
   readonly state: 'synced' | 'stale' | 'new';
   /** Bytes are being copied to it. */
   readonly isRebuilding: boolean;
+  /** Nobody can copy to it for now: it is not made yet, or its volume is attached to a node that is away. */
+  readonly isBlocked?: boolean;
   /**
    * Undefined: it stays. `moved`: somebody wants it elsewhere, or gone; `replaced`: it was missing, and another has its place. Either goes
    * once enough others are synced; the second stays after all if it is back before.

@@ -278,7 +278,7 @@ class Decision {
 
   #holdOfCopy(volume: Volume, replica: Replica): Hold | undefined {
     if (this.#plan.copiesOf(volume).length === 0) return { kind: 'no copy' };
-    if (!this.#plan.isUp(replica)) return { kind: 'unreachable' };
+    if (!this.#plan.isUp(replica) || replica.isBlocked === true) return { kind: 'unreachable' };
     return replica.state === 'new' ? this.#brake : undefined;
   }
 

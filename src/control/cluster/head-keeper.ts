@@ -199,6 +199,26 @@ export class HeadKeeper {
     }
   }
 
+  /** Ends a head that tends a volume. One that stands still is left: it cannot end in order, and whoever attaches the volume overtakes it. */
+  async endTending({ name, id }: VolumeRecord, attachId: string): Promise<void> {
+    const { records, engine } = this.#parts;
+    const head = await engine.call('head.status', { uuid: id }).catch((error: unknown) => {
+      if (error instanceof Refusal && error.code === 'VOLUME_NOT_ATTACHED') return undefined;
+      throw error;
+    });
+    if (head?.['attachId'] === attachId) {
+      if (head['state'] !== 'serving' || head['stalled'] !== null) return;
+      await engine.call('head.detach', { uuid: id, attachId });
+    }
+    // There was none: its engine has started anew, or it is another's, and away.
+    const [volume, kept] = [await records.volume(name), await records.set(id)];
+    if (volume === undefined || volume.record.attachment !== undefined) return;
+    if (kept?.record.attachment?.attachId !== attachId) return;
+    await this.#put(id, kept, detached(kept.record, this.#parts.newAttachId()), [
+      { key: `volume/${name}`, version: volume.version },
+    ]);
+  }
+
   /** Makes a volume larger, which is attached here or nowhere. */
   async grow({ name, id, attachment }: VolumeRecord, sizeBytes: number): Promise<void> {
     const { records, engine, newAttachId } = this.#parts;

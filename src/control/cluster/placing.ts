@@ -31,7 +31,12 @@ export async function clusterOf(records: RecordsStore, seen: NodesSeen): Promise
     records.volumes(),
     records.settings(),
   ]);
-  const byVolume = await replicasByVolume(records);
+  const isAway = (node: string | undefined): boolean =>
+    node !== undefined && seen.liveness(node).kind === 'down';
+  const blocked = new Set(
+    volumes.filter(({ attachment }) => isAway(attachment?.node)).map(({ id }) => id),
+  );
+  const byVolume = await replicasByVolume(records, blocked);
   const names = new Set(nodes.map(({ name }) => name));
   return new Cluster({
     nodes: nodes.map(({ name, labels, service }) => ({
@@ -92,8 +97,11 @@ async function drivesOf(records: RecordsStore, seen: NodesSeen): Promise<Drive[]
     });
 }
 
-/** The replicas of each volume, by its id, as placement knows them. Those that are being removed are there no more. */
-async function replicasByVolume(records: RecordsStore): Promise<Map<string, Replica[]>> {
+/** The replicas of each volume, by its id, as placement knows them. Those that are being removed are there no more. `blocked`: ids of volumes. */
+async function replicasByVolume(
+  records: RecordsStore,
+  blocked: ReadonlySet<string>,
+): Promise<Map<string, Replica[]>> {
   const byVolume = new Map<string, Replica[]>();
   for (const { id, volumeId, drive, state, isNew, isDue, leaving } of await records.replicas()) {
     if (state === 'removing') continue;
@@ -102,6 +110,7 @@ async function replicasByVolume(records: RecordsStore): Promise<Map<string, Repl
       drive,
       state: isMember ? 'synced' : isNew === true ? 'new' : 'stale',
       isRebuilding: isDue === true && !isMember,
+      isBlocked: state !== 'ready' || blocked.has(volumeId),
       leaving,
     };
     const others = byVolume.get(volumeId);

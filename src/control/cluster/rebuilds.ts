@@ -21,8 +21,6 @@ export class Rebuilds {
   readonly #parts: ControlParts;
   readonly #heads: HeadKeeper;
   readonly #nodes: Nodes;
-  /** Volumes that are not attached, by name: the attach id of the head that tends them here. */
-  readonly #tended = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   #isEnding = false;
@@ -64,21 +62,19 @@ export class Rebuilds {
       const { id, attachment, replication } = volume;
       if (replication === undefined) continue;
       const isAttachedHere = attachment?.node === node && attachment?.state === 'attached';
-      if (!isAttachedHere && attachment !== undefined) {
-        this.#tended.delete(volume.name);
-        continue;
-      }
+      if (!isAttachedHere && attachment !== undefined) continue;
       const members = await records.membersOf(id);
       await this.#keepMinimum(volume, { replication, members, isAttachedHere, isFirst });
       const lacking = (replicas.get(id) ?? []).filter(
         (replica) => replica.state === 'ready' && !members.has(replica.id),
       );
-      const isTended = this.#tended.has(volume.name);
-      if (lacking.length === 0 && !isTended) continue;
-      if (!isAttachedHere && !isTended && !isFirst) continue;
+      // The set of a volume that is not attached names who tends it, also of an earlier control.
+      const tended = isAttachedHere ? undefined : await records.headOf(id);
+      if (lacking.length === 0 && tended === undefined) continue;
+      if (!isAttachedHere && !this.#isMine(tended, isFirst)) continue;
       isLacking = true;
       const due = lacking.filter(({ isDue }) => isDue === true);
-      if (!isAttachedHere) await this.#tend(volume, due);
+      if (!isAttachedHere) await this.#tend(volume, due, tended?.attachId);
       for (const each of due) await this.#rebuild(id, each);
     }
     return isLacking;
@@ -113,24 +109,30 @@ export class Rebuilds {
     });
   }
 
-  /** Starts a head for a volume that nobody uses, keeps it, and ends it when it has nothing more to do. */
-  async #tend(volume: VolumeRecord, due: readonly ReplicaRecord[]): Promise<void> {
-    const { name } = volume;
-    const known = this.#tended.get(name);
+  /** Who tends a volume goes on with it; else, and where that node is away, it is the first's. */
+  #isMine(tended: { readonly node: string | undefined } | undefined, isFirst: boolean): boolean {
+    const { node } = tended ?? {};
+    if (node === this.#parts.node) return true;
+    return isFirst && (node === undefined || this.#nodes.liveness(node).kind === 'down');
+  }
+
+  /** Starts a head for a volume that nobody uses, keeps it, and ends it when it has nothing more to do. `known`: there is one. */
+  async #tend(
+    volume: VolumeRecord,
+    due: readonly ReplicaRecord[],
+    known: string | undefined,
+  ): Promise<void> {
     if (due.length === 0 && known === undefined) return;
-    const attachId = known ?? this.#parts.newAttachId();
-    await this.#parts.turnstile.enter(`volume/${name}`, async () => {
+    await this.#parts.turnstile.enter(`volume/${volume.name}`, async () => {
       try {
         if (due.length === 0) {
-          this.#tended.delete(name);
-          await this.#heads.release(volume, { attachId });
+          await this.#heads.endTending(volume, known ?? '');
           return;
         }
+        const attachId = known ?? this.#parts.newAttachId();
         await this.#heads.tend(volume, { attachId, isNew: known === undefined });
-        this.#tended.set(name, attachId);
       } catch (error) {
         // Somebody has attached it.
-        this.#tended.delete(name);
         if (!(error instanceof Refusal || error instanceof Fault)) throw error;
       }
     });

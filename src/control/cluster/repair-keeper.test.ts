@@ -20,7 +20,7 @@ const setOf = (...members: readonly string[]) => ({
   sizeBytes: 4096,
 });
 
-/** Nodes a to d live, with a drive each. A volume with a replica on each of `replicas`, all of them in its set. */
+/** Nodes a to c live, and d does not; a drive each. A volume with a replica on each of `replicas`, all of them in its set. */
 async function setUp(replicas: Readonly<Record<string, Partial<ReplicaRecord>>>, count: number) {
   const store = new SqliteStore({
     path: ':memory:',
@@ -30,11 +30,13 @@ async function setUp(replicas: Readonly<Record<string, Partial<ReplicaRecord>>>,
   });
   const records = new RecordsStore(store, '/', 'a');
   let nextId = 1;
+  const clock = { nowMs: 1_000_000 };
   const parts = { records, newAttachId: () => `new-${nextId++}` } as unknown as ControlParts;
   const nodes = {
     isFirst: () => Promise.resolve(true),
-    liveness: () => ({ kind: 'up' }),
-    nowMs: () => 1_000_000,
+    liveness: (name: string) =>
+      name === 'd' ? { kind: 'down', sinceMs: clock.nowMs } : { kind: 'up' },
+    nowMs: () => clock.nowMs,
     clockOf: () => 0,
   } as unknown as Nodes;
   const watch = { onChange: () => () => false } as unknown as RecordWatch;
@@ -84,7 +86,7 @@ async function setUp(replicas: Readonly<Record<string, Partial<ReplicaRecord>>>,
       { key: 'set/v', record: setOf(...Object.keys(replicas)) },
     ],
   });
-  return { store, records, keeper, volume };
+  return { store, records, keeper, volume, clock };
 }
 
 test('a replica that is to go stays while the store says that others are fewer than wanted, whatever a watch has told', async () => {
@@ -145,4 +147,32 @@ test('a volume that came out of the trash under another name is repaired too', a
   });
   await keeper.look();
   assert.equal((await records.replica('b'))?.record.isDue, true);
+});
+
+test('a volume that is attached to a node that is away takes no copy from others; one that is not does', async () => {
+  const { records, keeper, volume } = await setUp({ a: {}, b: {} }, 2);
+  await records.change({ puts: [{ key: 'set/v', record: setOf('a') }] });
+  for (const [node, isDue] of [
+    ['d', false],
+    ['c', true],
+  ] as const) {
+    const attachment = { attachId: 'x', node, state: 'attached' };
+    await records.change({ puts: [{ key: 'volume/db', record: { ...volume, attachment } }] });
+    await keeper.look();
+    assert.equal((await records.replica('b'))?.record.isDue ?? false, isDue);
+  }
+});
+
+test('a replica that could not be made is given up after a minute', async () => {
+  const error = { code: 'DRIVE_FULL', message: 'full' };
+  const unmade = { state: 'creating', isNew: true, error } as const;
+  const { records, keeper, clock } = await setUp({ a: {}, b: unmade }, 2);
+  await records.change({ puts: [{ key: 'set/v', record: setOf('a') }] });
+  await keeper.look();
+  clock.nowMs += 59_000;
+  await keeper.look();
+  assert.equal((await records.replica('b'))?.record.state, 'creating');
+  clock.nowMs += 1000;
+  await keeper.look();
+  assert.equal((await records.replica('b'))?.record.state, 'removing');
 });

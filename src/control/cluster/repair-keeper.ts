@@ -18,10 +18,14 @@ const REBUILDS_MAX = 4;
 const SETTLE_MS = 200;
 /** A grace ends without a change of any record. */
 const LOOK_EVERY_MS = 5000;
+/** One that could not be made is placed anew after so long: where it was, if there is room by then. */
+const UNMADE_MS = 60_000;
 
 export class RepairKeeper {
   readonly #parts: ControlParts;
   readonly #nodes: Nodes;
+  /** Replicas that could not be made: when that was seen first. */
+  readonly #unmade = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #dueMs = 0;
   #looking: Promise<void> = Promise.resolve();
@@ -66,6 +70,7 @@ export class RepairKeeper {
   /** Decides, and does it, if it is this node's turn. */
   async look(): Promise<void> {
     if (!(await this.#nodes.isFirst())) return;
+    await this.#giveUpUnmade();
     const cluster = await clusterOf(this.#parts.records, this.#nodes);
     const repairs = decideRepairs(cluster, {
       nowMs: this.#nodes.nowMs(),
@@ -81,6 +86,22 @@ export class RepairKeeper {
       }
     }
     await this.#admit(repairs);
+  }
+
+  /** Replicas that were added, and that their nodes could not make. Those of a new volume are seen to by whoever creates that. */
+  async #giveUpUnmade(): Promise<void> {
+    const { records } = this.#parts;
+    const nowMs = this.#nodes.nowMs();
+    for (const { id, state, error, isNew } of await records.replicas()) {
+      if (state !== 'creating' || error === undefined || isNew !== true) continue;
+      const sinceMs = this.#unmade.get(id) ?? nowMs;
+      this.#unmade.set(id, sinceMs);
+      if (nowMs - sinceMs < UNMADE_MS) continue;
+      this.#unmade.delete(id);
+      const kept = await records.replica(id);
+      if (kept?.record.state !== 'creating') continue;
+      await this.#put([{ ...kept, record: { ...kept.record, state: 'removing' } }]);
+    }
   }
 
   async #apply(change: Change): Promise<void> {
