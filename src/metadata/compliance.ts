@@ -110,10 +110,10 @@ export function storeCompliance(name: string, under: StoreUnderTest): void {
   scenario(
     'what a lease holds vanishes when it ends, and not while it is renewed',
     async (store) => {
-      const leaseId = await store.grantLease(150);
+      const leaseId = await store.grantLease(500);
       await store.transact({ puts: [{ key: 'l', value: 1, leaseId }] });
       for (let round = 0; round < 4; round++) {
-        await new Promise((resolve) => setTimeout(resolve, 60));
+        await new Promise((resolve) => setTimeout(resolve, 150));
         assert.equal(await store.renewLease(leaseId), true);
       }
       assert.equal((await store.get('l'))?.value, 1);

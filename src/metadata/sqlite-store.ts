@@ -6,6 +6,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { Turnstile } from '../lib/turnstile.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import {
   type ClusterStore,
@@ -23,12 +24,13 @@ const HISTORY_REVISIONS = 10_000;
 /** How often history is trimmed, in transactions. */
 const TRIM_EVERY = 256;
 /** Another process's transaction takes some ms. So long one is waited for with the event loop standing still, and so long with it going on. */
-const BUSY_BLOCKING_MS = 20;
-const BUSY_PAUSE_MS = 10;
+const BUSY_BLOCKING_MS = 5;
+const BUSY_PAUSE_MS = 5;
 /** 8 s: a process that is stopped in its transaction holds up all others. */
 const BUSY_TRIES_MAX = 8000 / (BUSY_BLOCKING_MS + BUSY_PAUSE_MS);
 /** At the opening nothing else goes on yet. */
 const OPEN_BLOCKING_MS = 5000;
+const OPEN_TRIES_MAX = 1000;
 /** Where the file could not be read, or leases not be ended. */
 const LOOK_AGAIN_MS = 1000;
 const SQLITE_BUSY = 5;
@@ -48,6 +50,7 @@ export class SqliteStore implements ClusterStore {
   readonly #statements: ReturnType<typeof statementsOf>;
   /** Undefined of one in memory. */
   readonly #bell: CommitBell | undefined;
+  readonly #turnstile = new Turnstile();
   /** The newest revision that watchers were woken for. */
   #seenRevision = 0;
   /** Watchers to wake after a commit. */
@@ -59,22 +62,7 @@ export class SqliteStore implements ClusterStore {
     this.#options = options;
     const database = new DatabaseSync(options.path);
     this.#database = database;
-    database.exec(`
-      PRAGMA busy_timeout = ${OPEN_BLOCKING_MS};
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = FULL;
-      BEGIN IMMEDIATE;
-      CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-      CREATE TABLE IF NOT EXISTS entry (
-        key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL, lease TEXT) STRICT, WITHOUT ROWID;
-      CREATE INDEX IF NOT EXISTS entry_lease ON entry (lease) WHERE lease IS NOT NULL;
-      CREATE TABLE IF NOT EXISTS history (
-        revision INTEGER NOT NULL, key TEXT NOT NULL, value TEXT, PRIMARY KEY (revision, key)) STRICT, WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS boot_lease (
-        id TEXT PRIMARY KEY, boot TEXT NOT NULL, ttl_ms REAL NOT NULL, ends_ms REAL NOT NULL) STRICT, WITHOUT ROWID;
-      INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 0);
-      COMMIT;
-      PRAGMA busy_timeout = ${BUSY_BLOCKING_MS};`);
+    setUp(database);
     this.#statements = statementsOf(database);
     this.#checkFormat();
     const { path } = options;
@@ -147,7 +135,10 @@ export class SqliteStore implements ClusterStore {
 
   /** Whoever watches, here or in another process, is woken after it. */
   async #write<T>(task: () => T): Promise<T> {
-    const result = await this.#whenFree(() => this.#inTransaction('BEGIN IMMEDIATE', task));
+    // One at a time: each that waits for another process keeps the event loop from what else is to be done.
+    const result = await this.#turnstile.enter('', () =>
+      this.#whenFree(() => this.#inTransaction('BEGIN IMMEDIATE', task)),
+    );
     this.#bell?.ring();
     this.#look();
     return result;
@@ -305,6 +296,39 @@ export class SqliteStore implements ClusterStore {
     this.#database.close();
     return Promise.resolve();
   }
+}
+
+/** Makes what is missing. Whoever does so at the same time is waited for: SQLite waits for others, but not on its way to WAL. */
+function setUp(database: DatabaseSync): void {
+  database.exec(`PRAGMA busy_timeout = ${OPEN_BLOCKING_MS}`);
+  for (let tries = 1; ; tries++) {
+    try {
+      makeTables(database);
+      database.exec(`PRAGMA busy_timeout = ${BUSY_BLOCKING_MS}`);
+      return;
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK');
+      if (!isBusy(error) || tries >= OPEN_TRIES_MAX) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_PAUSE_MS);
+    }
+  }
+}
+
+function makeTables(database: DatabaseSync): void {
+  database.exec(`
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS entry (
+      key TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL, lease TEXT) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS entry_lease ON entry (lease) WHERE lease IS NOT NULL;
+    CREATE TABLE IF NOT EXISTS history (
+      revision INTEGER NOT NULL, key TEXT NOT NULL, value TEXT, PRIMARY KEY (revision, key)) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS boot_lease (
+      id TEXT PRIMARY KEY, boot TEXT NOT NULL, ttl_ms REAL NOT NULL, ends_ms REAL NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 0);
+    COMMIT;`);
 }
 
 function statementsOf(database: DatabaseSync) {
