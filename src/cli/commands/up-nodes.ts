@@ -83,7 +83,7 @@ async function start(context: Context, options: UpOptions): Promise<NodesView> {
   parseSize(options.driveSize ?? FIRST_DRIVE_SIZE);
   refuseIncomplete();
   const count = countOf(context, options);
-  const cluster = await makeNodes(context, directory, count);
+  const { cluster, isNew } = await makeNodes(context, directory, count);
   try {
     const contexts = nodesOf(cluster).map((installation) => onNode(context, installation));
     for (const { installation } of contexts) await refuseDamaged(installation);
@@ -94,7 +94,7 @@ async function start(context: Context, options: UpOptions): Promise<NodesView> {
     });
     return { cluster: cluster.id, dataDir: directory, nodes: views };
   } catch (error) {
-    if (context.cluster === undefined) await takeBackCluster(context, cluster);
+    if (isNew) await takeBackCluster(context, cluster);
     throw error;
   }
 }
@@ -111,12 +111,12 @@ function countOf({ cluster }: Context, { nodes, listen, store }: UpOptions): num
   return count;
 }
 
-/** One at a time: two would give the same names and ports. */
+/** One at a time: two would give the same names and ports, and one that fails would take back what the other has made. */
 async function makeNodes(
   { cluster }: Context,
   directory: string,
   count: number,
-): Promise<LocalCluster> {
+): Promise<{ readonly cluster: LocalCluster; readonly isNew: boolean }> {
   if (cluster === undefined && isInstallation(directory)) {
     const problem =
       'a single machine is in it, and it stays one. Give the nodes another directory (--data DIR)';
@@ -126,7 +126,8 @@ async function makeNodes(
   makeDirectory(directory, 0o700);
   const lock = await lockWritable(installationAt(directory));
   try {
-    return await makeLocalNodes(directory, count);
+    const isNew = readLocalCluster(directory) === undefined;
+    return { cluster: await makeLocalNodes(directory, count), isNew };
   } finally {
     lock.release();
   }
