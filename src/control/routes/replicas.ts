@@ -13,6 +13,7 @@ import { volumeView } from './volumes.ts';
 export function replicaRoutes(app: App, parts: RestParts): void {
   const params = NameParams;
   const response = { 200: Volume, ...problems };
+  scrubRoutes(app, parts);
   app.get(
     '/v1/volumes/:name/placement',
     {
@@ -54,6 +55,10 @@ export function replicaRoutes(app: App, parts: RestParts): void {
       return volumeView(parts, name);
     },
   );
+}
+
+function scrubRoutes(app: App, parts: RestParts): void {
+  const params = NameParams;
   app.get(
     '/v1/volumes/:name/scrub',
     {
