@@ -379,7 +379,8 @@ export class Cluster {
   #rebuild(engine: SimEngine): void {
     const members = [...this.store.record.members.keys()];
     for (let node = 0; node < this.options.replicaCount; node++) {
-      const replaced = this.world.prng.chance(10) ? this.world.prng.pick(members) : undefined;
+      // Of ten rebuilds one; in the small scope, where chances are choices, none.
+      const replaced = this.world.prng.below(100) < 10 ? this.world.prng.pick(members) : undefined;
       if (this.engines[node]!.isRunning) engine.head?.rebuild(replicaOf(node), replaced);
     }
   }
