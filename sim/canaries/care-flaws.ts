@@ -17,8 +17,8 @@ export const CARE_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'write-path.ts',
-        '      operation.isSettling = true;\n      this.#host.onUnreadable(operation);\n    } else this.#sendRead(operation);',
-        '      this.#end(operation, EIO);\n    } else this.#sendRead(operation);',
+        'operation.isSettling = true;\n      this.#host.onUnreadable(operation);',
+        'this.#end(operation, EIO);',
       ),
     ],
   },
