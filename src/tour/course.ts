@@ -107,10 +107,9 @@ async function bringBack(
   { commandLine, screen, signal }: Tour,
   { load, node }: { readonly load: Promise<void>; readonly node: string },
 ): Promise<void> {
-  const fromMs = performance.now();
   await commandLine.showUp(screen, node);
-  const startedMs = performance.now() - fromMs;
-  const deadlineMs = performance.now() + REBUILT_MS_MAX;
+  const fromMs = performance.now();
+  const deadlineMs = fromMs + REBUILT_MS_MAX;
   while (!(await commandLine.isSynced(VOLUME_NAME, NODES.length))) {
     if (performance.now() > deadlineMs) {
       throw new Error(
@@ -119,10 +118,8 @@ async function bringBack(
     }
     await Promise.race([sleep(LOOK_MS, undefined, { signal }), load]);
   }
-  const rebuiltMs = performance.now() - fromMs - startedMs;
-  screen.line(
-    `  started in ${seconds(startedMs)} s; ${seconds(rebuiltMs)} s later its replica has what it missed`,
-  );
+  const tookMs = performance.now() - fromMs;
+  screen.line(`  ${seconds(tookMs)} s later its replica has what it missed`);
 }
 
 const seconds = (ms: number): string => (ms / 1000).toFixed(1);
