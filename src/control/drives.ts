@@ -144,7 +144,7 @@ export class Drives {
     const { records } = this.#parts;
     const on = ({ drive }: { readonly drive: string }): boolean => drive === name;
     const volumes = [
-      ...(await records.replicas()).filter(on).map(({ volume }) => `"${volume}"`),
+      ...(await records.replicasNow()).filter(on).map(({ volume }) => `"${volume}"`),
       ...(await records.volumes()).filter(on).map((volume) => `"${volume.name}"`),
       ...(await records.trash())
         .filter(({ volume }) => on(volume))

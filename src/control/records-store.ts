@@ -164,9 +164,14 @@ export class RecordsStore {
     return kept<ReplicaRecord>(await this.#store.get(`replica/${id}`));
   }
 
-  /** Of all nodes. */
+  /** Of all nodes; what others have changed, a moment ago. */
   replicas(): Promise<readonly ReplicaRecord[]> {
     return this.#replicas.all();
+  }
+
+  /** As the store has them now: for what is decided on versions that were read just before. */
+  replicasNow(): Promise<ReplicaRecord[]> {
+    return this.#all<ReplicaRecord>('replica/');
   }
 
   async volume(name: string): Promise<Kept<VolumeRecord> | undefined> {

@@ -7,6 +7,7 @@ import { similar } from '../names.ts';
 import type { EffectView, NodeChange, NodeView, PlacementView } from '../node-schemas.ts';
 import { endedOperation } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
+import type { Kept } from '../records-store.ts';
 import { operationPuts } from '../request-keys.ts';
 import type { Nodes } from './nodes.ts';
 import { placementOf } from './placement-view.ts';
@@ -92,37 +93,47 @@ export class NodeRegistry {
     const { records } = this.#parts;
     return decideAgain(async () => {
       const kept = await records.node(name);
-      if (kept === undefined) return false;
-      if ((await records.alive()).some(({ node }) => node === name)) {
-        throw new Refusal('NODE_LIVES', { node: name });
-      }
-      const { drives, replicas, volumes } = holdingsOf(name, await this.#holdings());
-      const staying = replicas.filter(({ state }) => state !== 'removing');
-      const held = [
-        ...new Set([...staying.map(({ volume }) => volume), ...volumes.map((each) => each.name)]),
-      ];
-      if (held.length > 0) throw inUse(name, held);
+      if (kept !== undefined) await this.#takeOut(kept);
       // Nobody will come back to erase them.
-      await records.changeEach({ deletes: replicas.map(({ id }) => `replica/${id}`) });
-      const key = `node/${name}`;
-      const owned = await Promise.all(drives.map((drive) => records.drive(drive.name)));
-      await records.change({
-        conditions: [
-          { key, version: kept.version },
-          { key: `alive/${name}`, version: 0 },
-          // One that gets a replica meanwhile conflicts.
-          ...drives.map((drive, index) => ({
-            key: `drive/${drive.name}`,
-            version: owned[index]?.version ?? 0,
-          })),
-        ],
-        puts: operationPuts(endedOperation(this.#parts, 'node.remove', key)),
-        deletes: [
-          key,
-          ...drives.flatMap((drive) => [`drive/${drive.name}`, `drive-use/${drive.name}`]),
-        ],
-      });
-      return true;
+      const erased = (await records.replicasNow()).filter(
+        ({ node, state }) => node === name && state === 'removing',
+      );
+      await records.changeEach({ deletes: erased.map(({ id }) => `replica/${id}`) });
+      return kept !== undefined;
+    });
+  }
+
+  async #takeOut({ record: { name }, version }: Kept<NodeRecord>): Promise<void> {
+    const { records } = this.#parts;
+    if ((await records.alive()).some(({ node }) => node === name)) {
+      throw new Refusal('NODE_LIVES', { node: name });
+    }
+    const drives = (await records.everyDrive()).filter(({ node }) => node === name);
+    // Their versions first: what is placed there after that conflicts.
+    const owned = await Promise.all(drives.map((drive) => records.drive(drive.name)));
+    const { volumes } = holdingsOf(name, await this.#holdings());
+    const staying = (await records.replicasNow()).filter(
+      ({ node, state }) => node === name && state !== 'removing',
+    );
+    const held = [
+      ...new Set([...staying.map(({ volume }) => volume), ...volumes.map((each) => each.name)]),
+    ];
+    if (held.length > 0) throw inUse(name, held);
+    const key = `node/${name}`;
+    await records.change({
+      conditions: [
+        { key, version },
+        { key: `alive/${name}`, version: 0 },
+        ...drives.map((drive, index) => ({
+          key: `drive/${drive.name}`,
+          version: owned[index]?.version ?? 0,
+        })),
+      ],
+      puts: operationPuts(endedOperation(this.#parts, 'node.remove', key)),
+      deletes: [
+        key,
+        ...drives.flatMap((drive) => [`drive/${drive.name}`, `drive-use/${drive.name}`]),
+      ],
     });
   }
 
