@@ -56,6 +56,7 @@ export const TEST_PACKAGES = [
   'podman',
   'prometheus',
   'etcd-server',
+  'nftables',
 ];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';

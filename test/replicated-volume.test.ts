@@ -21,13 +21,13 @@ const VOLUME = 'e0'.repeat(16);
 const ATTACH = 'a7'.repeat(16);
 const REPLICAS = ['11', '22', '33'].map((digits) => digits.repeat(16));
 
-/** The path of the drive that hangs. */
-const HUNG = join(tmpdir(), `hf-hung-${process.pid}`);
+/** Names the drive that hangs. */
+const ILL = join(tmpdir(), `hf-ill-${process.pid}`);
 const engine = new EngineProcess({
   env: {
     NODE_OPTIONS: `--import=${new URL('hooks/load.mjs', import.meta.url).href}`,
-    HOLDFAST_TEST_HOOKS: 'hanging-io',
-    HOLDFAST_TEST_HUNG: HUNG,
+    HOLDFAST_TEST_HOOKS: 'ill-drive',
+    HOLDFAST_TEST_ILL: ILL,
   },
 });
 const drives = REPLICAS.map((_, index) => ({
@@ -57,7 +57,7 @@ before(async () => {
 
 after(async () => {
   keeper.stop();
-  rmSync(HUNG, { force: true });
+  rmSync(ILL, { force: true });
   await engine.remove();
 });
 
@@ -105,7 +105,7 @@ test('a drive that hangs keeps neither a client waiting nor a detach', async () 
   let client = await serve();
   await client.write(0, Buffer.alloc(4096));
   const [first] = drives;
-  writeFileSync(HUNG, first?.path ?? '');
+  writeFileSync(ILL, `hangs ${first?.path}`);
   const startMs = performance.now();
   await client.write(4096, Buffer.alloc(4096, 3));
   const ms = performance.now() - startMs;
@@ -117,7 +117,7 @@ test('a drive that hangs keeps neither a client waiting nor a detach', async () 
   const { end } = await engine.call('head.detach', { uuid: VOLUME, attachId: ATTACH });
   assert.equal(end, 'detached');
 
-  rmSync(HUNG);
+  rmSync(ILL);
   keeper.attach(ATTACH);
   client = await serve();
   await client.write(4096, Buffer.alloc(4096));

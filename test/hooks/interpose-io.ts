@@ -19,13 +19,16 @@ export type DiskCall =
 export type Interposer = {
   /** Called before the call goes to the kernel; `call.bytes` is a view that is valid now only. Returns a token. */
   submitted(call: DiskCall): number;
-  /** Called at the completion. It calls `deliver` once, now or after a timer of `io`. */
+  /** Called at the completion. It calls `deliver` once, now or after a timer of `io`, with another result if it likes. */
   completed(
     ended: { readonly token: number; readonly kind: DiskCall['kind']; readonly result: number },
-    deliver: () => void,
+    deliver: Deliver,
     io: DelayIo,
   ): void;
 };
+
+/** Ends a call. */
+export type Deliver = (result?: number) => void;
 
 /** What an interposer may do to wait. */
 export type DelayIo = { readonly after: (delayMs: number, then: () => void) => void };
@@ -76,7 +79,7 @@ function patch(prototype: Io, interposer: Interposer): void {
       const slot = slots.get(at);
       if (slot === undefined) throw new Error('A completion of nothing');
       slots.delete(at);
-      const deliver = (): void => callbacks.get(slot.port)?.(slot.index, result);
+      const deliver: Deliver = (told = result) => callbacks.get(slot.port)?.(slot.index, told);
       interposer.completed({ token: slot.token, kind: slot.kind, result }, deliver, { after });
     });
     const state: Patched = { callbacks, slots, timers, diskPort, timerPort, next: 0 };

@@ -1,34 +1,34 @@
 /** `npm run chaos:nodes`: three nodes in network namespaces, whose processes, machines and networks fail under a volume that is used. */
 
-import { mkdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-import { atRigEnd, runRig } from '../../bench/lib/rig.ts';
-import { countOption } from '../../src/lib/count-option.ts';
-import { sweepEarlierTests } from './control-rig.ts';
+import { runRig } from '../../bench/lib/rig.ts';
+import { UsageError, countOption } from '../../src/lib/count-option.ts';
+import { openRigDirectory } from './chaos-folder.ts';
 import { type ChaosReport, type FaultReport, NodeChaos } from './node-chaos.ts';
+import { Stage } from './node-stage.ts';
 
 const HELP = `npm run chaos:nodes -- [options]: kills, stops and cuts off nodes under load; nothing acknowledged may be lost
 
   --minutes N     how long (3)
   --seed N        of faults and load; printed, random by default
   --dir FOLDER    where folders for the nodes are made (.holdfast/chaos)
+  --store NAME    sqlite or etcd, which can fail too (sqlite)
+  --canary        one replica forgets a write in ten: that must be found
   --assert        a stall above its bar is a failure: for a machine that does nothing else
 
 Example: npm run chaos:nodes -- --minutes 60
 `;
-
-const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       minutes: { type: 'string', default: '3' },
       seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
-      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'chaos') },
+      dir: { type: 'string' },
+      store: { type: 'string', default: 'sqlite' },
+      canary: { type: 'boolean', default: false },
       assert: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -38,30 +38,27 @@ async function main(): Promise<number> {
     return 0;
   }
   const seconds = 60 * countOption('minutes', values.minutes);
+  const { store } = values;
+  if (store !== 'sqlite' && store !== 'etcd')
+    throw new UsageError(`No store "${store}"; see --help`);
   const seed = countOption('seed', values.seed, 0);
   process.stdout.write(`seed ${seed}\n`);
-  mkdirSync(values.dir, { recursive: true });
-  // Where the rigs make their folders.
-  process.env['TMPDIR'] = values.dir;
-  await sweepEarlierTests();
+  await openRigDirectory(values.dir);
   const onProgress = (line: string): void => void process.stderr.write(`${line}\n`);
-  const chaos = await NodeChaos.start({ seed, seconds, onProgress });
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= chaos.close());
-  atRigEnd(close);
-  try {
-    return tell(await chaos.run(), values.assert) ? 0 : 1;
-  } finally {
-    await close();
-  }
+  const isGood = await Stage.use({ store, isCanary: values.canary }, async (stage) => {
+    const chaos = await NodeChaos.start(stage, { seed, seconds, onProgress });
+    return tell(await chaos.run(), values.assert);
+  });
+  return isGood ? 0 : 1;
 }
 
 /** Prints what came of it; returns whether it is good. */
-function tell({ problems, alone, together, counts }: ChaosReport, asserts: boolean): boolean {
+function tell(report: ChaosReport, asserts: boolean): boolean {
+  const { problems, alone, together, counts, watchedReads } = report;
   const print = (line: string): void => void process.stdout.write(`${line}\n`);
   print(
     `${counts.writes} writes, ${counts.trims} trims, ${counts.zeroes} zeroes, ${counts.flushes} flushes, ` +
-      `${counts.resent} requests sent again, ${counts.sectorsCompared} sectors compared; load ${loadavg()[0]?.toFixed(1)}`,
+      `${counts.resent} requests sent again, ${counts.sectorsCompared} sectors compared, ${watchedReads} reads by clients of overtaken heads; load ${loadavg()[0]?.toFixed(1)}`,
   );
   const missed = alone.filter((each) => !isMet(each));
   for (const each of alone) print(`${lineOf(each)}${verdictOf(each)}`);

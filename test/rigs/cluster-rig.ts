@@ -19,17 +19,27 @@ import { until } from './attach-rig.ts';
 const MIB = 1024 * 1024;
 const DRIVE_BYTES = 256 * MIB;
 
+export type ClusterRigOptions = {
+  /** Engine and control, if not told: without an attacher there are no block devices. */
+  readonly roles?: readonly Role[];
+  /** Where the nodes are, each a machine of its own; the caller's. */
+  readonly network?: Network;
+  /** What store.json has, if it is not SQLite. */
+  readonly store?: object;
+  /** Of all processes, beside that of this one. */
+  readonly env?: NodeJS.ProcessEnv;
+};
+
 export class ClusterRig {
   readonly #cluster = randomUUID();
   readonly #authority: Certified = newAuthority(this.#cluster);
   readonly #nodes = new Map<string, ControlRig>();
   readonly #roles: readonly Role[];
-  readonly #network: Network | undefined;
+  readonly #options: ClusterRigOptions;
 
-  /** `roles`: without an attacher there are no block devices. `network`: where the nodes are, each a machine of its own; the caller's. */
-  constructor(roles: readonly Role[] = ['engine', 'control'], network?: Network) {
-    this.#roles = roles;
-    this.#network = network;
+  constructor(options: ClusterRigOptions = {}) {
+    this.#options = options;
+    this.#roles = options.roles ?? ['engine', 'control'];
   }
 
   node(name: string): ControlRig {
@@ -52,8 +62,9 @@ export class ClusterRig {
   }
 
   async #make(node: string): Promise<void> {
-    const place = await this.#network?.add(node);
-    const rig = new ControlRig(place?.enter);
+    const { network, env = {}, store } = this.#options;
+    const place = await network?.add(node);
+    const rig = new ControlRig({ enter: place?.enter ?? [], env });
     const { directory } = rig.installation;
     const first = [...this.#nodes.values()][0]?.installation.directory ?? directory;
     this.#nodes.set(node, rig);
@@ -67,8 +78,8 @@ export class ClusterRig {
     fs.writeFileSync(files.authority, this.#authority.certificate);
     fs.writeFileSync(files.certificate, own.certificate);
     fs.writeFileSync(files.key, own.key, { mode: 0o600 });
-    const store = { sqlite: path.join(first, 'cluster.db') };
-    fs.writeFileSync(path.join(directory, 'store.json'), JSON.stringify(store));
+    const shared = { sqlite: path.join(first, 'cluster.db') };
+    fs.writeFileSync(path.join(directory, 'store.json'), JSON.stringify(store ?? shared));
   }
 
   /** Starts the processes of a node that has none. */

@@ -100,6 +100,12 @@ function wordsOf(pid: string): string[] {
   }
 }
 
+/** What its processes start in: words before theirs, which become them, and variables beside those of this process. */
+export type Surroundings = {
+  readonly enter?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+};
+
 export class ControlRig {
   readonly directory: string = makeTestDirectory();
   readonly installation: Installation;
@@ -107,11 +113,10 @@ export class ControlRig {
   readonly engine: LineClient;
   readonly attacher: LineClient;
   readonly #children = new Map<Role, ChildProcess>();
-  readonly #enter: readonly string[];
+  readonly #surroundings: Surroundings;
 
-  /** `enter`: words before those of each process, which become it. */
-  constructor(enter: readonly string[] = []) {
-    this.#enter = enter;
+  constructor(surroundings: Surroundings = {}) {
+    this.#surroundings = surroundings;
     this.installation = installationAt(path.join(this.directory, 'data'));
     makeDirectories(this.installation);
     this.api = new ApiClient([this.installation]);
@@ -136,11 +141,13 @@ export class ControlRig {
   start(role: Role): void {
     const log = fs.openSync(path.join(this.installation.logDirectory, `${role}.log`), 'a');
     const words = [process.execPath, MAIN, role, '--data', this.installation.directory];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.#enter, ...words], {
+    const { enter = [], env = {} } = this.#surroundings;
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...enter, ...words], {
       stdio: ['ignore', log, log],
       env: {
         NODE_COMPILE_CACHE: COMPILE_CACHE,
         ...process.env,
+        ...env,
         HOLDFAST_PLUGIN_DIR: this.pluginDirectory,
         HOLDFAST_TEST_KILL: this.#killFile,
       },

@@ -7,25 +7,24 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import type { Place } from './network.ts';
 import { portOf } from './tcp-relay.ts';
 
 const PROGRAM = process.env['HOLDFAST_ETCD'] ?? 'etcd';
+const HERE: Place = { enter: [], host: '127.0.0.1' };
 const READY_MS_MAX = 20_000;
 
 /** Why there is no etcd here, as `skip` of node:test takes it; false where there is one. */
 export const NO_ETCD: string | false =
   spawnSync(PROGRAM, ['--version']).status === 0 ? false : 'no etcd (Debian: etcd-server)';
 
-const STARTED = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of STARTED) child.kill('SIGKILL');
-});
-
 export type EtcdOptions = {
   readonly directory: string;
   /** Server's certificate and key, and whom it trusts: files. Without it, no TLS. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string };
   readonly args?: readonly string[];
+  /** Where it runs, if not in this network namespace. */
+  readonly place?: Place;
 };
 
 /** A port that nobody has at the moment. */
@@ -52,7 +51,8 @@ export class EtcdProcess {
 
   /** One that elects itself within 0.2 s. It does not sync, since no machine loses power here. */
   static async start(options: EtcdOptions): Promise<EtcdProcess> {
-    const peer = `http://127.0.0.1:${await freePort()}`;
+    const { host } = options.place ?? HERE;
+    const peer = `http://${host}:${await freePort()}`;
     const member = await EtcdProcess.member(options, {
       name: 'default',
       peer,
@@ -77,8 +77,8 @@ export class EtcdProcess {
       readonly listen?: string;
     },
   ): Promise<EtcdProcess> {
-    const { directory, tls, args = [] } = options;
-    const endpoint = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${await freePort()}`;
+    const { directory, tls, args = [], place = HERE } = options;
+    const endpoint = `${tls === undefined ? 'http' : 'https'}://${place.host}:${await freePort()}`;
     const words = [
       `--name=${name}`,
       `--data-dir=${join(directory, name)}`,
@@ -110,12 +110,12 @@ export class EtcdProcess {
   /** Starts it with the data it has, and waits until it listens. */
   async up(): Promise<void> {
     const log = openSync(join(this.#options.directory, 'etcd.log'), 'a');
-    const child = spawn(PROGRAM, this.#words, { stdio: ['ignore', log, log] });
+    const { enter } = this.#options.place ?? HERE;
+    const words = ['--pdeathsig', 'KILL', ...enter, PROGRAM, ...this.#words];
+    const child = spawn('setpriv', words, { stdio: ['ignore', log, log] });
     this.#child = child;
-    STARTED.add(child);
-    const { port } = new URL(this.endpoint);
     for (const deadline = Date.now() + READY_MS_MAX; ; await pause(20)) {
-      if (await listens(Number(port))) return;
+      if (await this.#listens()) return;
       if (child.exitCode !== null || Date.now() > deadline) {
         throw new Error(`etcd did not start: ${this.#options.directory}/etcd.log`);
       }
@@ -141,15 +141,13 @@ export class EtcdProcess {
         rmSync(word.slice('--data-dir='.length), { recursive: true });
     }
   }
-}
 
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect({ port, host: '127.0.0.1' });
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-  });
+  /** Asked from where it is. */
+  async #listens(): Promise<boolean> {
+    const { enter, host } = this.#options.place ?? HERE;
+    const script = `</dev/tcp/${host}/${new URL(this.endpoint).port}`;
+    const [program, ...words] = [...enter, 'bash', '-c', script];
+    const [status] = await once(spawn(program, words, { stdio: 'ignore' }), 'exit');
+    return status === 0;
+  }
 }

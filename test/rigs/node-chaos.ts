@@ -10,12 +10,11 @@ import type { VolumeView } from '../../src/control/schemas.ts';
 import { Prng } from '../../src/lib/prng.ts';
 import { Fault, Refusal } from '../../src/model/errors.ts';
 import { CommitClock } from '../../src/tour/commit-clock.ts';
-import { ClusterRig } from './cluster-rig.ts';
-import { Network } from './network.ts';
+import { NbdConnection } from './nbd-connection.ts';
 import { NODE_FAULTS, type NodeFault, type Scene } from './node-faults.ts';
+import { NODES, STORE, type Stage } from './node-stage.ts';
 import { type LoadCounts, VerifyingLoad } from './verifying-load.ts';
 
-const NODES = ['a', 'b', 'c'];
 const VOLUME = 'db';
 const PATH = `/v1/volumes/${VOLUME}`;
 const VOLUME_BYTES = 32 * 2 ** 20;
@@ -25,7 +24,7 @@ const HOLD_MS = { least: 200, most: 5_000 };
 /** Between two faults that happen at once. */
 const APART_MS_MAX = 300;
 /** How long all may take to be well again. More is a fault of its own. */
-const HEAL_MS_MAX = 60_000;
+const HEAL_MS_MAX = 120_000;
 const POLL_MS = 20;
 /** So many answers, and what follows is no longer the fault's. */
 const ANSWERS = 50;
@@ -51,13 +50,14 @@ export type ChaosReport = {
   /** Of faults that happened beside another; their gaps are those of both. */
   readonly together: readonly FaultReport[];
   readonly counts: LoadCounts;
+  /** Answered to clients that stayed with a head that was overtaken, or was about to be. */
+  readonly watchedReads: number;
 };
 
 type Happening = { readonly fault: NodeFault; readonly node: string };
 
 export class NodeChaos {
-  readonly #network: Network;
-  readonly #cluster: ClusterRig;
+  readonly #stage: Stage;
   readonly #options: ChaosOptions;
   readonly #random: Prng;
   readonly #clock = new CommitClock(() => performance.now());
@@ -69,12 +69,12 @@ export class NodeChaos {
   #head = 'a';
   #uri: Promise<string> = Promise.resolve('');
   #takeoverAtMs = 0;
+  #watchedReads = 0;
   readonly #alone = new Tally();
   readonly #together = new Tally();
 
-  private constructor(network: Network, cluster: ClusterRig, options: ChaosOptions) {
-    this.#network = network;
-    this.#cluster = cluster;
+  private constructor(stage: Stage, options: ChaosOptions) {
+    this.#stage = stage;
     this.#options = options;
     this.#random = new Prng(options.seed);
     this.#uri = this.#attach(false);
@@ -87,31 +87,15 @@ export class NodeChaos {
       reconnectLimitMs: HEAL_MS_MAX,
       onReply: () => this.#clock.note(),
     });
-    this.#scene = {
-      cluster,
-      network,
-      nodes: NODES,
-      random: this.#random,
-      head: () => this.#head,
-      takeOver: () => this.#takeOver(),
-    };
+    this.#scene = { stage, takeOver: () => this.#takeOver() };
   }
 
-  /** Brings the cluster up, with the volume. */
-  static async start(options: ChaosOptions): Promise<NodeChaos> {
-    const network = await Network.open();
-    const cluster = new ClusterRig(['engine', 'control'], network);
-    try {
-      await cluster.start(...NODES);
-      const replicas = { count: NODES.length, spread: { level: 'zone', isHard: true } };
-      const body = { name: VOLUME, sizeBytes: VOLUME_BYTES, replicas };
-      await cluster.node('a').api.post('/v1/volumes', body);
-    } catch (error) {
-      await cluster.close();
-      await network.close();
-      throw error;
-    }
-    return new NodeChaos(network, cluster, options);
+  /** Makes the volume, and attaches it. */
+  static async start(stage: Stage, options: ChaosOptions): Promise<NodeChaos> {
+    const replicas = { count: NODES.length, spread: { level: 'zone', isHard: true } };
+    const body = { name: VOLUME, sizeBytes: VOLUME_BYTES, replicas };
+    await stage.cluster.node('a').api.post('/v1/volumes', body);
+    return new NodeChaos(stage, options);
   }
 
   async run(): Promise<ChaosReport> {
@@ -120,7 +104,7 @@ export class NodeChaos {
     try {
       await this.#load.verifyAll();
       while (performance.now() < endAtMs && this.#load.mismatches.length === 0) await this.#round();
-      await this.#readEachReplica();
+      if (this.#load.mismatches.length === 0) await this.#readEachReplica();
     } catch (error) {
       problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
@@ -134,18 +118,8 @@ export class NodeChaos {
       alone: this.#alone.reports(),
       together: this.#together.reports(),
       counts: this.#load.counts,
+      watchedReads: this.#watchedReads,
     };
-  }
-
-  async close(): Promise<void> {
-    this.#load.stop();
-    await this.#cluster.close();
-    await this.#network.close();
-  }
-
-  /** What a node's process logged. */
-  log(node: string, role: 'engine' | 'control'): string {
-    return this.#cluster.node(node).log(role);
   }
 
   // --- Faults ---------------------------------------------------------------------------------------------------
@@ -161,29 +135,36 @@ export class NodeChaos {
     this.#clock.takeLongestGapMs();
     const begunAtMs = performance.now();
     this.#takeoverAtMs = 0;
+    const watching = happenings.some(({ fault }) => fault.takesOver) ? await this.#watch() : [];
     for (const { node } of happenings) this.#ill.add(node);
     for (const [index, { fault, node }] of happenings.entries()) {
       if (index > 0) await sleep(this.#random.below(APART_MS_MAX));
       await fault.begin(this.#scene, node);
     }
     await sleep(HOLD_MS.least + this.#random.below(HOLD_MS.most - HOLD_MS.least));
+    const undoneAtMs = performance.now();
     for (const { fault, node } of happenings) {
       await fault.undo(this.#scene, node);
       this.#ill.delete(node);
     }
     await this.#untilAnswers(ANSWERS);
+    const answersAtMs = performance.now();
     if (this.#random.below(4) > 0) await this.#untilSynced();
+    const endedAtMs = performance.now();
     this.#load.stop();
     await this.#running;
+    for (const each of watching) each.destroy();
     const gapMs = this.#gapMs();
     await this.#load.verifyAll();
     this.#clock.takeLongestGapMs();
     const tally = happenings.length === 1 ? this.#alone : this.#together;
     for (const { fault } of happenings) tally.note(fault, state, gapMs);
     const what = happenings.map(({ fault, node }) => `${fault.target} ${node}: ${fault.name}`);
+    const seconds = (fromMs: number, toMs: number): string => ((toMs - fromMs) / 1000).toFixed(1);
     this.#options.onProgress(
-      `${what.join(' and ')}, while ${state}: no answer for ${Math.round(gapMs)} ms, ` +
-        `${Math.round(performance.now() - begunAtMs)} ms in all, ${this.#load.counts.writes} writes so far`,
+      `${what.join(' and ')}, while ${state}: no answer for ${Math.round(gapMs)} ms; ` +
+        `for ${seconds(begunAtMs, undoneAtMs)} s, undone in ${seconds(undoneAtMs, answersAtMs)} s, ` +
+        `well again after ${seconds(answersAtMs, endedAtMs)} s; ${this.#load.counts.writes} writes so far`,
     );
   }
 
@@ -191,13 +172,19 @@ export class NodeChaos {
   #draw(): Happening[] {
     const random = this.#random;
     const members = NODES.filter((node) => node !== this.#head);
-    const nodeOf = ({ target }: NodeFault): string =>
-      target === 'head' ? this.#head : random.pick(members);
-    const borne = NODE_FAULTS.filter(({ isBorne }) => isBorne);
-    const first = random.pick(random.chance(50) ? borne : NODE_FAULTS);
+    const nodes = {
+      head: () => this.#head,
+      member: () => random.pick(members),
+      store: () => STORE,
+    };
+    const nodeOf = ({ target }: NodeFault): string => nodes[target]();
+    const hasStore = this.#stage.store !== undefined;
+    const faults = NODE_FAULTS.filter(({ target }) => hasStore || target !== 'store');
+    const borne = faults.filter(({ isBorne }) => isBorne);
+    const first = random.pick(random.chance(50) ? borne : faults);
     const happenings = [{ fault: first, node: nodeOf(first) }];
     if (random.chance(50)) return happenings;
-    const second = random.pick(NODE_FAULTS);
+    const second = random.pick(faults);
     const node = nodeOf(second);
     // Of two on one node the undoing of one would be that of both; and who takes over must be well.
     const isApart = happenings.every((each) => each.node !== node);
@@ -215,7 +202,7 @@ export class NodeChaos {
 
   async #states(): Promise<string[]> {
     try {
-      const { replicas } = await this.#cluster.node(this.#head).api.get<VolumeView>(PATH);
+      const { replicas } = await this.#stage.cluster.node(this.#head).api.get<VolumeView>(PATH);
       return replicas.map(({ state }) => state);
     } catch (error) {
       if (!isRefusal(error)) throw error;
@@ -229,7 +216,7 @@ export class NodeChaos {
     const endAtMs = performance.now() + HEAL_MS_MAX;
     for (;;) {
       try {
-        const { api } = this.#cluster.node(this.#head);
+        const { api } = this.#stage.cluster.node(this.#head);
         const { attachment } = await api.put<VolumeView>(`${PATH}/attachment`, {
           as: 'nbd',
           force,
@@ -252,6 +239,13 @@ export class NodeChaos {
     this.#uri = this.#attach(true);
     this.#load.reconnect();
     await this.#uri;
+  }
+
+  /** A client that stays with the head that is about to be overtaken. */
+  async #watch(): Promise<NbdConnection[]> {
+    const connection = await NbdConnection.open(await this.#uri);
+    void this.#load.watch(connection).then((count) => (this.#watchedReads += count));
+    return [connection];
   }
 
   async #untilAnswers(count: number): Promise<void> {

@@ -1,26 +1,19 @@
 /** What can happen to the nodes of a cluster, and be undone: of `npm run chaos:nodes`. */
 
-import type { Prng } from '../../src/lib/prng.ts';
-import type { ClusterRig } from './cluster-rig.ts';
 import type { Role } from './control-rig.ts';
-import type { Network } from './network.ts';
+import type { Illness, Stage } from './node-stage.ts';
 
 /** Where faults happen. */
 export type Scene = {
-  readonly cluster: ClusterRig;
-  readonly network: Network;
-  readonly nodes: readonly string[];
-  readonly random: Prng;
-  /** The node of the head. */
-  head(): string;
+  readonly stage: Stage;
   /** Attaches the volume by force on a node that is well. */
   takeOver(): Promise<void>;
 };
 
 export type NodeFault = {
   readonly name: string;
-  /** What it happens to: the node of the head, or one that has a replica only. */
-  readonly target: 'head' | 'member';
+  /** What it happens to: the node of the head, one that has a replica only, or the store. */
+  readonly target: 'head' | 'member' | 'store';
   /** With it alone the volume's minimum of two replicas is kept, and whoever uses it is served again while it lasts. */
   readonly isBorne: boolean;
   /** The longest time between two answers, "stall" of the bars. None: it lasts as long as the fault, or no bar says. */
@@ -31,13 +24,14 @@ export type NodeFault = {
   undo(scene: Scene, node: string): Promise<void>;
 };
 
-const others = ({ nodes }: Scene, node: string): string[] => nodes.filter((each) => each !== node);
+const others = ({ stage }: Scene, node: string): string[] =>
+  stage.machines.filter((each) => each !== node);
 
 /** What `node` hears of the others, and they of it, in percent that is lost. */
 async function lose(scene: Scene, node: string, { out, into }: { out: number; into: number }) {
   for (const other of others(scene, node)) {
-    await scene.network.lose(node, other, out);
-    await scene.network.lose(other, node, into);
+    await scene.stage.network.lose(node, other, out);
+    await scene.stage.network.lose(other, node, into);
   }
 }
 
@@ -55,20 +49,39 @@ const cutting = (
 
 const CUT = { out: 100, into: 100 };
 
-function signalAll({ cluster }: Scene, node: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
-  for (const role of ['engine', 'control'] as const) cluster.node(node).signal(role, signal);
+function signalAll({ stage }: Scene, node: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+  for (const role of ['engine', 'control'] as const) stage.cluster.node(node).signal(role, signal);
 }
 
 const stopping = (role: Role): Pick<NodeFault, 'name' | 'begin' | 'undo'> => ({
   name: `${role} stopped`,
-  begin: async ({ cluster }, node) => cluster.node(node).signal(role, 'SIGSTOP'),
-  undo: async ({ cluster }, node) => cluster.node(node).signal(role, 'SIGCONT'),
+  begin: async ({ stage }, node) => stage.cluster.node(node).signal(role, 'SIGSTOP'),
+  undo: async ({ stage }, node) => stage.cluster.node(node).signal(role, 'SIGCONT'),
 });
 
 const killingControl: Pick<NodeFault, 'name' | 'begin' | 'undo'> = {
   name: 'control killed',
-  begin: ({ cluster }, node) => cluster.node(node).kill('control'),
-  undo: ({ cluster }, node) => cluster.node(node).startControl(),
+  begin: ({ stage }, node) => stage.cluster.node(node).kill('control'),
+  undo: ({ stage }, node) => stage.cluster.node(node).startControl(),
+};
+
+const afflicting = (
+  name: string,
+  illness: Illness | undefined,
+): Pick<NodeFault, 'name' | 'begin' | 'undo'> => ({
+  name,
+  begin: async (scene, node) => scene.stage.afflict(node, illness),
+  undo: async (scene, node) => scene.stage.afflict(node, undefined),
+});
+
+/** A drive that failed a write is stopped for good: its engine must be started again. */
+const failing: Pick<NodeFault, 'name' | 'begin' | 'undo'> = {
+  ...afflicting('drive fails', 'fails'),
+  undo: async (scene, node) => {
+    scene.stage.afflict(node, undefined);
+    await scene.stage.cluster.node(node).kill('engine');
+    scene.stage.cluster.node(node).start('engine');
+  },
 };
 
 /** "None" in the bars: no longer than a flush on a busy disk. */
@@ -80,17 +93,17 @@ export const NODE_FAULTS: readonly NodeFault[] = [
     target: 'member',
     isBorne: true,
     barMs: 250,
-    begin: ({ cluster }, node) => cluster.node(node).kill('engine'),
-    undo: async ({ cluster }, node) => cluster.node(node).start('engine'),
+    begin: ({ stage }, node) => stage.cluster.node(node).kill('engine'),
+    undo: async ({ stage }, node) => stage.cluster.node(node).start('engine'),
   },
   {
     name: 'engine killed, and started at once',
     target: 'head',
     isBorne: true,
     barMs: 2000,
-    begin: async ({ cluster }, node) => {
-      await cluster.node(node).kill('engine');
-      cluster.node(node).start('engine');
+    begin: async ({ stage }, node) => {
+      await stage.cluster.node(node).kill('engine');
+      stage.cluster.node(node).start('engine');
     },
     undo: async () => undefined,
   },
@@ -101,8 +114,8 @@ export const NODE_FAULTS: readonly NodeFault[] = [
     target: 'member',
     isBorne: true,
     barMs: 250,
-    begin: ({ cluster }, node) => cluster.killNode(node),
-    undo: ({ cluster }, node) => cluster.startNode(node),
+    begin: ({ stage }, node) => stage.cluster.killNode(node),
+    undo: ({ stage }, node) => stage.cluster.startNode(node),
   },
   {
     name: 'node killed, taken over',
@@ -111,10 +124,10 @@ export const NODE_FAULTS: readonly NodeFault[] = [
     barMs: 3000,
     takesOver: true,
     begin: async (scene, node) => {
-      await scene.cluster.killNode(node);
+      await scene.stage.cluster.killNode(node);
       await scene.takeOver();
     },
-    undo: ({ cluster }, node) => cluster.startNode(node),
+    undo: ({ stage }, node) => stage.cluster.startNode(node),
   },
   {
     name: 'node stopped, taken over',
@@ -164,14 +177,43 @@ export const NODE_FAULTS: readonly NodeFault[] = [
     name: 'slow line',
     target: 'member',
     isBorne: true,
-    begin: ({ network }, node) => network.limit(node, 1000),
-    undo: ({ network }, node) => network.limit(node, undefined),
+    begin: ({ stage }, node) => stage.network.limit(node, 1000),
+    undo: ({ stage }, node) => stage.network.limit(node, undefined),
   },
   {
     name: 'slow line',
     target: 'head',
     isBorne: true,
-    begin: ({ network }, node) => network.limit(node, 10_000),
-    undo: ({ network }, node) => network.limit(node, undefined),
+    begin: ({ stage }, node) => stage.network.limit(node, 10_000),
+    undo: ({ stage }, node) => stage.network.limit(node, undefined),
+  },
+  { ...afflicting('drive hangs', 'hangs'), target: 'member', isBorne: true, barMs: 2000 },
+  { ...afflicting('drive hangs', 'hangs'), target: 'head', isBorne: true, barMs: 2000 },
+  { ...afflicting('flushes slow', 'slow'), target: 'member', isBorne: true },
+  { ...afflicting('flushes slow', 'slow'), target: 'head', isBorne: true },
+  { ...failing, target: 'member', isBorne: true },
+  { ...failing, target: 'head', isBorne: true },
+  {
+    name: 'killed',
+    target: 'store',
+    isBorne: true,
+    barMs: NONE_MS,
+    begin: async ({ stage }) => stage.store?.kill(),
+    undo: async ({ stage }) => stage.store?.up(),
+  },
+  {
+    name: 'stopped',
+    target: 'store',
+    isBorne: true,
+    barMs: NONE_MS,
+    begin: async ({ stage }) => stage.store?.signal('SIGSTOP'),
+    undo: async ({ stage }) => stage.store?.signal('SIGCONT'),
+  },
+  { ...cutting('cut off', CUT), target: 'store', isBorne: true, barMs: NONE_MS },
+  {
+    ...cutting('cut off, is heard', { out: 0, into: 100 }),
+    target: 'store',
+    isBorne: true,
+    barMs: NONE_MS,
   },
 ];

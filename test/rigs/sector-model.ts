@@ -56,6 +56,22 @@ export class SectorModel {
     this.#unanswered.fill(NONE, range.firstSector, end);
   }
 
+  /** The acknowledged versions of a range, as they are now. */
+  versions({ firstSector, sectorCount }: SectorRange): Uint32Array {
+    return this.#acknowledged.slice(firstSector, firstSector + sectorCount);
+  }
+
+  /** The sectors of a read that hold less than `before`, which was acknowledged when it was sent. Zeros have no age. */
+  older(firstSector: number, bytes: Buffer, before: Uint32Array): Mismatch[] {
+    const found: Mismatch[] = [];
+    for (const [index, least] of before.entries()) {
+      const sector = firstSector + index;
+      const version = versionOf(bytes, index * SECTOR_BYTES, { run: this.run, sector });
+      if (version !== 0 && version < least) found.push({ sector, legal: [least], found: version });
+    }
+    return found.slice(0, MISMATCH_COUNT_MAX);
+  }
+
   /** Compares bytes read from `firstSector` on. Unanswered changes may show or not, sector by sector. */
   mismatches(firstSector: number, bytes: Buffer): Mismatch[] {
     const found: Mismatch[] = [];

@@ -44,6 +44,8 @@ const LONG_EVERY = 64;
 const LONG_SECTORS_MAX = 2048;
 const VERIFY_SECTORS = 2048;
 const VERIFY_DEPTH = 4;
+/** Between two reads of one who watches. */
+const WATCH_MS = 2;
 
 type Change = { readonly range: SectorRange; readonly version: number; readonly request: Request };
 type MutableCounts = { -readonly [Name in keyof LoadCounts]: LoadCounts[Name] };
@@ -111,6 +113,27 @@ export class VerifyingLoad {
       () => undefined,
     );
     this.#connection = this.#reconnect();
+  }
+
+  /**
+   * Reads over another connection, beside the load and after it has given its own up, until that connection ends: what is answered must
+   * not be older than what was acknowledged when it was asked, by whoever serves the volume. Resolves with how many reads were answered.
+   */
+  async watch(connection: NbdConnection): Promise<number> {
+    for (let count = 0; ; count++) {
+      const range = this.#range(BLOCK_SECTORS);
+      const before = this.#model.versions(range);
+      const offsetBytes = range.firstSector * SECTOR_BYTES;
+      const lengthBytes = range.sectorCount * SECTOR_BYTES;
+      try {
+        const bytes = await connection.request({ kind: 'read', offsetBytes, lengthBytes });
+        this.mismatches.push(...this.#model.older(range.firstSector, bytes, before));
+      } catch {
+        connection.destroy();
+        return count;
+      }
+      await sleep(WATCH_MS);
+    }
   }
 
   async close(): Promise<void> {
