@@ -16,13 +16,15 @@ export const STORE = 'etcd';
 
 const HOOKS = `--import=${new URL('../hooks/load.mjs', import.meta.url).href}`;
 
+const CANARY = { HOLDFAST_TEST_HOOKS: 'forgetful-replica', HOLDFAST_TEST_FORGETFUL: 'b' };
+
 /** As test/hooks/ill-drive.ts has them. */
 export type Illness = 'hangs' | 'slow' | 'fails';
 
 export type StageOptions = {
   /** SQLite, if not told: a file, which no network cuts off. */
   readonly store?: 'sqlite' | 'etcd';
-  /** The replica on node b forgets now and then. */
+  /** The replica on node b forgets now and then; drives are well. */
   readonly isCanary?: boolean;
 };
 
@@ -48,9 +50,9 @@ export class Stage {
       ...(store === undefined ? {} : { store: { endpoints: [store.endpoint] } }),
       env: {
         NODE_OPTIONS: HOOKS,
-        HOLDFAST_TEST_HOOKS: ['ill-drive', ...(isCanary ? ['forgetful-replica'] : [])].join(','),
+        HOLDFAST_TEST_HOOKS: 'ill-drive',
         HOLDFAST_TEST_ILL: join(folder, 'ill'),
-        HOLDFAST_TEST_FORGETFUL: 'b',
+        ...(isCanary ? CANARY : {}),
       },
     });
   }
