@@ -91,6 +91,18 @@ export async function endInterrupted(
   }
 }
 
+/** Operations of a node that is gone for good: whoever goes on with their targets has operations of its own. */
+export async function endOperationsOf(parts: ControlParts, node: string): Promise<void> {
+  for (const operation of await parts.records.operations()) {
+    if (operation.node !== node || operation.state !== 'running') continue;
+    await end(
+      parts,
+      operation,
+      new Refusal('OPERATION_INTERRUPTED', { operation: operation.kind }),
+    );
+  }
+}
+
 /** The error of an operation that nothing is wanted of any more; undefined: it was carried out. */
 async function howItEnded(parts: ControlParts, operation: OperationRecord): Promise<unknown> {
   const { kind } = operation;

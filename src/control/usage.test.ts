@@ -38,3 +38,12 @@ test('the high water is the most that was seen, with or without writes', () => {
   assert.equal(usageOf([1, 1, 4096], [1, 1, 8192], [1, 2, 0])?.highWaterBytes, 8192);
   assert.equal(usageOf([1, 0, 8192])?.lastWrittenAtMs, undefined);
 });
+
+test('a node that has only a replica of a volume counts nothing, and takes back nothing that another counted', () => {
+  const counted = usageOf([1, 5, 4096], [1, 5, 4096]);
+  const status = { allocatedBytes: 8192 };
+  assert.deepEqual(usageAfter(counted, { volumeId: ID, status, nowMs: 9 }), {
+    ...counted,
+    highWaterBytes: 8192,
+  });
+});

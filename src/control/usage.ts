@@ -73,8 +73,9 @@ export function usageAfter(
 ): UsageRecord | undefined {
   const { status, volumeId, nowMs } = look;
   if (status === undefined) return before;
-  const changes = Number(status['changes'] ?? 0);
-  const countedSinceMs = Number(status['countedSinceMs'] ?? 0);
+  // Where a node has only a replica of it, another counts.
+  const changes = Number(status['changes'] ?? before?.changes ?? 0);
+  const countedSinceMs = Number(status['countedSinceMs'] ?? before?.countedSinceMs ?? 0);
   const allocatedBytes = Number(status['allocatedBytes'] ?? 0);
   // An engine that began anew counts from zero.
   const seen = before?.countedSinceMs === countedSinceMs ? before.changes : 0;

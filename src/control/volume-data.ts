@@ -102,7 +102,7 @@ const STATUS_COUNT_MAX = 128;
 export async function engineStatuses(
   engine: LineClient,
   ids: readonly string[],
-): Promise<ReadonlyMap<string, JsonObject>> {
+): Promise<Map<string, JsonObject>> {
   const calls: Promise<JsonObject | undefined>[] = [];
   for (let from = 0; from < ids.length; from += STATUS_COUNT_MAX) {
     const uuids = ids.slice(from, from + STATUS_COUNT_MAX);

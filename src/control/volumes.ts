@@ -334,7 +334,10 @@ export class Volumes {
   async engineStatus(ids: readonly string[]): Promise<ReadonlyMap<string, JsonObject>> {
     const statuses = await engineStatuses(this.#parts.engine, ids);
     if (this.#cluster === undefined) return statuses;
-    return new Map([...statuses, ...(await replicatedStatuses(this.#parts, ids))]);
+    const known = await replicatedStatuses(this.#parts, ids);
+    // Its head counts, where that is here.
+    for (const [id, of] of known) statuses.set(id, { ...statuses.get(id), ...of });
+    return statuses;
   }
 
   /** A volume that no other node has attached. Throws VOLUME_NOT_FOUND, VOLUME_ELSEWHERE. */

@@ -108,7 +108,12 @@ test('a node that lives or that volumes count on stays; one that is gone goes wi
   await records.change({ puts: [{ key: 'volume/single', record: single }] });
   await assert.rejects(registry.remove('b'), refusedAs('NODE_IN_USE', /"single"/));
   await records.change({ deletes: ['volume/single'] });
+  const operation = { id: 'o', kind: 'volume.create', target: 'volume/x', node: 'b' };
+  await records.change({
+    puts: [{ key: 'operation/o', record: { ...operation, state: 'running', startedAtMs: 0 } }],
+  });
   assert.equal(await registry.remove('b'), true);
+  assert.equal((await records.operation('o'))?.state, 'failed');
   assert.deepEqual(
     (await records.nodes()).map(({ name }) => name),
     ['a'],
@@ -119,4 +124,19 @@ test('a node that lives or that volumes count on stays; one that is gone goes wi
   );
   assert.deepEqual(await records.replicas(), []);
   assert.equal(await registry.remove('b'), false);
+});
+
+test('a node that is back while it is removed still erases the replicas that it is to erase', async () => {
+  const { store, records, registry } = await setUp();
+  await records.change({ puts: [replica('1', { state: 'removing' })] });
+  const leaseId = await store.grantLease(60_000);
+  const alive = { key: 'alive/b', value: { node: 'b', bootId: '' }, leaseId };
+  const change = records.change.bind(records);
+  records.change = async (wanted) => {
+    records.change = change;
+    await store.transact({ puts: [alive] });
+    return change(wanted);
+  };
+  await assert.rejects(registry.remove('b'), refusedAs('NODE_LIVES'));
+  assert.equal((await records.replica('1'))?.record.state, 'removing');
 });

@@ -5,7 +5,7 @@ import type { DriveRecord, NodeRecord, ReplicaRecord, VolumeRecord } from '../..
 import { decideAgain } from '../conflicts.ts';
 import { similar } from '../names.ts';
 import type { EffectView, NodeChange, NodeView, PlacementView } from '../node-schemas.ts';
-import { endedOperation } from '../operations.ts';
+import { endOperationsOf, endedOperation } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
 import { operationPuts } from '../request-keys.ts';
@@ -99,6 +99,7 @@ export class NodeRegistry {
         ({ node, state }) => node === name && state === 'removing',
       );
       await records.changeEach({ deletes: erased.map(({ id }) => `replica/${id}`) });
+      await endOperationsOf(this.#parts, name);
       return kept !== undefined;
     });
   }

@@ -176,3 +176,20 @@ test('a replica that could not be made is given up after a minute', async () => 
   await keeper.look();
   assert.equal((await records.replica('b'))?.record.state, 'removing');
 });
+
+test('a replica whose volume is gone is given up; one of a volume in the trash, or that is being created, stays', async () => {
+  const { records, keeper, volume } = await setUp({ a: {} }, 1);
+  const stateOf = async () => (await records.replica('a'))?.record.state;
+  await records.change({ deletes: ['volume/db'] });
+  await keeper.look();
+  assert.equal(await stateOf(), 'ready');
+  await records.change({
+    puts: [{ key: 'volume/db', record: { ...volume, state: 'creating' } }],
+    deletes: ['set/v'],
+  });
+  await keeper.look();
+  assert.equal(await stateOf(), 'ready');
+  await records.change({ deletes: ['volume/db'] });
+  await keeper.look();
+  assert.equal(await stateOf(), 'removing');
+});

@@ -71,6 +71,7 @@ export class RepairKeeper {
   async look(): Promise<void> {
     if (!(await this.#nodes.isFirst())) return;
     await this.#giveUpUnmade();
+    await this.#giveUpOrphans();
     const cluster = await clusterOf(this.#parts.records, this.#nodes);
     const repairs = decideRepairs(cluster, {
       nowMs: this.#nodes.nowMs(),
@@ -90,17 +91,45 @@ export class RepairKeeper {
 
   /** Replicas that were added, and that their nodes could not make. Those of a new volume are seen to by whoever creates that. */
   async #giveUpUnmade(): Promise<void> {
-    const { records } = this.#parts;
     const nowMs = this.#nodes.nowMs();
-    for (const { id, state, error, isNew } of await records.replicas()) {
+    for (const { id, state, error, isNew } of await this.#parts.records.replicas()) {
       if (state !== 'creating' || error === undefined || isNew !== true) continue;
       const sinceMs = this.#unmade.get(id) ?? nowMs;
       this.#unmade.set(id, sinceMs);
       if (nowMs - sinceMs < UNMADE_MS) continue;
       this.#unmade.delete(id);
-      const kept = await records.replica(id);
-      if (kept?.record.state !== 'creating') continue;
-      await this.#put([{ ...kept, record: { ...kept.record, state: 'removing' } }]);
+      await this.#giveUp(id);
+    }
+  }
+
+  /** Replicas that were added to a volume as it was removed. A volume that is not being created has a set, also in the trash. */
+  async #giveUpOrphans(): Promise<void> {
+    const { records } = this.#parts;
+    const volumes = new Set((await records.volumes()).map(({ id }) => id));
+    for (const { id, volume: name, volumeId, state } of await records.replicas()) {
+      if (state === 'removing' || volumes.has(volumeId)) continue;
+      if ((await records.minimumOf(volumeId)) !== undefined) continue;
+      // As the store has it: it may only have been heard of late.
+      const volume = await records.volume(name);
+      if (volume?.record.id === volumeId) continue;
+      await this.#giveUp(id, [
+        { key: `set/${volumeId}`, version: 0 },
+        { key: `volume/${name}`, version: volume?.version ?? 0 },
+      ]);
+    }
+  }
+
+  /** Its node erases what there is of it. Decided on what is no longer so, it is looked at again. */
+  async #giveUp(
+    id: string,
+    conditions: readonly { readonly key: string; readonly version: number }[] = [],
+  ): Promise<void> {
+    const kept = await this.#parts.records.replica(id);
+    if (kept === undefined) return;
+    try {
+      await this.#put([{ ...kept, record: { ...kept.record, state: 'removing' } }], { conditions });
+    } catch (error) {
+      if (!isConflict(error)) throw error;
     }
   }
 
