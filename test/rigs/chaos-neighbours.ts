@@ -67,20 +67,23 @@ async function run(stage: Stage, seconds: number, random: Prng): Promise<number>
   });
   await load.verifyAll();
   const before = await epochOf(stage, id);
-  const neighbours = startNeighbours();
   const running = load.run();
+  const neighbours = startNeighbours();
   let stops = 0;
-  for (const endAtMs = performance.now() + seconds * 1000; performance.now() < endAtMs; stops++) {
-    const node = stage.cluster.node(random.pick(NODES));
-    const role = random.pick(['engine', 'control'] as const);
-    node.signal(role, 'SIGSTOP');
-    await sleep(STOP_MS);
-    node.signal(role, 'SIGCONT');
-    await Promise.race([sleep(EVERY_MS - STOP_MS), running]);
+  try {
+    for (const endAtMs = performance.now() + seconds * 1000; performance.now() < endAtMs; stops++) {
+      const node = stage.cluster.node(random.pick(NODES));
+      const role = random.pick(['engine', 'control'] as const);
+      node.signal(role, 'SIGSTOP');
+      await sleep(STOP_MS);
+      node.signal(role, 'SIGCONT');
+      await Promise.race([sleep(EVERY_MS - STOP_MS), running]);
+    }
+    load.stop();
+    await running;
+  } finally {
+    for (const neighbour of neighbours) neighbour.kill('SIGKILL');
   }
-  load.stop();
-  await running;
-  for (const neighbour of neighbours) neighbour.kill('SIGKILL');
   const changes = (await epochOf(stage, id)) - before;
   await load.verifyAll();
   await load.close();
