@@ -104,6 +104,8 @@ test('two of three are gone: what is left serves once an operator accepts the lo
     await client.read(0, 16_384),
     Buffer.concat([block(1), block(2), block(3), block(0)]),
   );
+  // Asked for again it is the same attachment, and the same lineage.
+  (await attach('a', { acceptLoss: true })).destroy();
   await client.write(12_288, block(5));
   // Until its lease has ended, the head tries to reach the one that was just killed.
   const { b, ...others } = await statesOf('a');

@@ -200,7 +200,8 @@ export class Volumes {
       const { record: present, version } = await this.#kept(name);
       if (acceptLoss) await refuseWithoutReplica(this.#parts, present);
       const isHere = present.attachment?.node === this.#parts.node;
-      const isTaken = acceptLoss || (force && !isHere);
+      const isAccepted = isHere && present.attachment?.acceptLoss === true;
+      const isTaken = (acceptLoss && !isAccepted) || (force && !isHere);
       if (!isTaken) this.#cluster?.refuseElsewhere(present, 'attach');
       const record = isTaken ? { ...present, attachment: undefined, mount: undefined } : present;
       if (record.attachment !== undefined) {
