@@ -82,4 +82,14 @@ export const CARE_FLAWS: readonly Flaw[] = [
       ),
     ],
   },
+  {
+    name: 'a member that is back gets again what others are being made equal to',
+    patches: [
+      patch(
+        'write-path.ts',
+        "if (!started || isSettling || question !== undefined || kind === 'hold') continue;",
+        "if (!started || question !== undefined || kind === 'hold') continue;",
+      ),
+    ],
+  },
 ];

@@ -145,8 +145,9 @@ export class WritePath {
   onOpened(member: Member): void {
     if (((this.neededSeats | this.memberSeats) & member.seat) === 0) return;
     for (const operation of this.operations.all()) {
-      if (!operation.started || operation.question !== undefined || operation.kind === 'hold')
-        continue;
+      const { started, question, kind, isSettling } = operation;
+      // What it refused before, others are being made equal to.
+      if (!started || isSettling || question !== undefined || kind === 'hold') continue;
       if (operation.kind === 'read') {
         if (operation.sentSeats === 0) this.#sendRead(operation);
       } else if ((operation.tookSeats & member.seat) === 0) {
