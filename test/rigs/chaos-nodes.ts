@@ -62,7 +62,7 @@ function tell(report: ChaosReport, asserts: boolean): boolean {
   );
   const missed = alone.filter((each) => !isMet(each));
   for (const each of alone) print(`${lineOf(each)}${verdictOf(each)}`);
-  for (const each of together) print(`beside another: ${lineOf(each)}`);
+  for (const each of together) print(`with something else wrong: ${lineOf(each)}`);
   for (const problem of problems) print(`WRONG: ${problem}`);
   print(problems.length === 0 ? 'nothing acknowledged was lost' : 'FAILED');
   return problems.length === 0 && (!asserts || missed.length === 0);

@@ -25,6 +25,8 @@ const HOLD_MS = { least: 200, most: 5_000 };
 const APART_MS_MAX = 300;
 /** How long all may take to be well again. More is a fault of its own. */
 const HEAL_MS_MAX = 120_000;
+/** The state of a volume all of whose replicas are. */
+const WELL = 'synced';
 const POLL_MS = 20;
 /** So many answers, and what follows is no longer the fault's. */
 const ANSWERS = 50;
@@ -45,9 +47,9 @@ export type FaultReport = {
 export type ChaosReport = {
   /** What is wrong; empty is what is asked for. */
   readonly problems: readonly string[];
-  /** Of faults that happened alone. */
+  /** Of faults that happened alone, to a volume that was well: these the bars are for. */
   readonly alone: readonly FaultReport[];
-  /** Of faults that happened beside another; their gaps are those of both. */
+  /** Of the others; their gaps are those of all that was wrong. */
   readonly together: readonly FaultReport[];
   readonly counts: LoadCounts;
   /** Answered to clients that stayed with a head that was overtaken, or was about to be. */
@@ -157,7 +159,8 @@ export class NodeChaos {
     const gapMs = this.#gapMs();
     await this.#load.verifyAll();
     this.#clock.takeLongestGapMs();
-    const tally = happenings.length === 1 ? this.#alone : this.#together;
+    const isAlone = happenings.length === 1 && state === WELL;
+    const tally = isAlone ? this.#alone : this.#together;
     for (const { fault } of happenings) tally.note(fault, state, gapMs);
     const what = happenings.map(({ fault, node }) => `${fault.target} ${node}: ${fault.name}`);
     const seconds = (fromMs: number, toMs: number): string => ((toMs - fromMs) / 1000).toFixed(1);
@@ -194,10 +197,7 @@ export class NodeChaos {
 
   /** What the head says its replicas are, in a word. */
   async #state(): Promise<string> {
-    const states = await this.#states();
-    return states.every((state) => state === 'synced')
-      ? 'synced'
-      : [...new Set(states)].toSorted().join(' and ');
+    return [...new Set(await this.#states())].toSorted().join(' and ');
   }
 
   async #states(): Promise<string[]> {
@@ -261,7 +261,7 @@ export class NodeChaos {
     const endAtMs = performance.now() + HEAL_MS_MAX;
     for (;;) {
       const states = await this.#states();
-      if (states.every((state) => state === 'synced')) return;
+      if (states.every((state) => state === WELL)) return;
       if (performance.now() > endAtMs) {
         throw new Error(`replicas not synced after ${HEAL_MS_MAX} ms: ${states.join(', ')}`);
       }
