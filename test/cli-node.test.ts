@@ -11,21 +11,22 @@ let double: RestDouble;
 // Each run of a command listens for its errors.
 for (const stream of [process.stdout, process.stderr]) stream.setMaxListeners(100);
 
+const nodeOf = (name: string, zone: string) => ({
+  key: `node/${name}`,
+  record: {
+    name,
+    labels: { region: '', zone, rack: '' },
+    service: 'open',
+    peer: { host: '127.0.0.1', port: 7171 },
+    bootId: 'boot',
+    engine: { instance: 'x', start: 1 },
+    createdAtMs: 0,
+  },
+});
+
 before(async () => {
   double = await RestDouble.start();
   await double.app.listen({ path: double.installation.apiSocket });
-  const node = (name: string, zone: string) => ({
-    key: `node/${name}`,
-    record: {
-      name,
-      labels: { region: '', zone, rack: '' },
-      service: 'open',
-      peer: { host: '127.0.0.1', port: 7171 },
-      bootId: 'boot',
-      engine: { instance: 'x', start: 1 },
-      createdAtMs: 0,
-    },
-  });
   const spread = { level: 'node', isHard: true };
   const volume = {
     name: 'db',
@@ -37,8 +38,8 @@ before(async () => {
   };
   const drive = { name: 'a1', node: 'a', path: '/a1', state: 'ready', sizeBytes: 2 ** 30 };
   const puts = [
-    node('a', 'a'),
-    node('b', 'b'),
+    nodeOf('a', 'a'),
+    nodeOf('b', 'b'),
     { key: 'drive/a1', record: drive },
     { key: 'volume/db', record: volume },
   ];
@@ -47,7 +48,10 @@ before(async () => {
 after(() => double.close());
 
 /** Runs a command. What it printed, its exit code first. */
-async function run(words: string): Promise<{ readonly code: number; readonly out: string }> {
+async function run(
+  words: string,
+  on: RestDouble = double,
+): Promise<{ readonly code: number; readonly out: string }> {
   let out = '';
   const write = process.stdout.write.bind(process.stdout);
   process.stdout.write = (text: string | Uint8Array) => {
@@ -57,7 +61,7 @@ async function run(words: string): Promise<{ readonly code: number; readonly out
     return true;
   };
   try {
-    const data = ['--data', double.installation.directory];
+    const data = ['--data', on.installation.directory];
     return { code: await cliMain([...words.split(' '), ...data]), out };
   } finally {
     process.stdout.write = write;
@@ -118,4 +122,63 @@ test('what cannot be done of a node is refused', async () => {
   assert.equal((await run('node label a floor=3')).code, 2);
   assert.equal((await run('node label a zone=a/b')).code, 2);
   assert.equal((await run('what-if lose nowhere --level zone')).code, 2);
+});
+
+test('the examples for replicas run, for people and as JSON', async () => {
+  const other = await RestDouble.start();
+  try {
+    const spread = { level: 'node', isHard: true };
+    const names = ['a', 'b', 'c', 'd'];
+    const puts = names.flatMap((name) => [
+      nodeOf(name, name),
+      {
+        key: `drive/${name}1`,
+        record: { name: `${name}1`, node: name, path: '/x', state: 'ready', sizeBytes: 2 ** 30 },
+      },
+    ]);
+    const volume = {
+      name: 'db',
+      id: 'id-db',
+      drive: '',
+      sizeBytes: 4096,
+      state: 'ready',
+      epoch: 0,
+      createdAtMs: 0,
+      replication: { count: 2, spread, local: false },
+    };
+    const replicas = ['a', 'c'].map((name) => ({
+      key: `replica/${name}`,
+      record: {
+        id: name,
+        volume: 'db',
+        volumeId: 'id-db',
+        node: name,
+        drive: `${name}1`,
+        sizeBytes: 4096,
+        state: 'ready',
+      },
+    }));
+    await other.records.change({
+      puts: [...puts, { key: 'volume/db', record: volume }, ...replicas],
+    });
+    await other.app.listen({ path: other.installation.apiSocket });
+    const expected: readonly (readonly [words: string, text: RegExp])[] = [
+      ['volume scale', /"db" is to have 3 replicas/],
+      ['volume move-replica', /gets a replica elsewhere in place of that on "c"/],
+      ['volume scrub', /"db" was never scrubbed/],
+    ];
+    for (const [words, text] of expected) {
+      const example = exampleOf(words);
+      const shown = await run(example, other);
+      assert.equal(shown.code, 0, example);
+      assert.match(shown.out, text);
+      const json = await run(`${example} --output json`, other);
+      assert.equal(typeof JSON.parse(json.out), 'object', example);
+    }
+    assert.equal((await run('volume scale db --replicas 5', other)).code, 1);
+    assert.equal((await run('volume scale db --replicas 9', other)).code, 2);
+    assert.equal((await run('volume move-replica db --from b', other)).code, 2);
+  } finally {
+    await other.close();
+  }
 });

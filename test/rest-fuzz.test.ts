@@ -199,6 +199,7 @@ test(
         (method === 'PATCH' && url.startsWith('/v1/drives/')) ||
         (method !== 'DELETE' && url.startsWith('/v1/nodes/')) ||
         url.includes('/replicas') ||
+        url.endsWith('/scrub') ||
         url === '/v1/what-if' ||
         url.endsWith('/placement') ||
         /\/(trim|restore|\{id\})$/.test(url);

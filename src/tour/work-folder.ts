@@ -100,8 +100,10 @@ function sweepOthers(): void {
 function removeFolder(folder: string): void {
   // rmdir refuses a folder with something in it: a mount that is still there loses nothing.
   if (!existsSync(folder)) return;
+  for (const volume of readdirSync(folder).filter((name) => name !== 'socket')) {
+    rmdirSync(join(folder, volume));
+  }
   rmSync(join(folder, 'socket'), { recursive: true, force: true });
-  for (const volume of readdirSync(folder)) rmdirSync(join(folder, volume));
   rmdirSync(folder);
 }
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 
 import { LineServer } from '../../src/attacher/line-server.ts';
 import { MadeLog } from '../../src/attacher/made-log.ts';
+import { ScrubKeeper } from '../../src/control/cluster/scrub-keeper.ts';
 import { ReplicaChanges } from '../../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../../src/control/docker/plugins.ts';
 import { NodeRegistry } from '../../src/control/cluster/node-registry.ts';
@@ -246,7 +247,7 @@ function openApp(
     progress: parts.progress,
     trash: new Trash(parts, uses.volumes.dataOf),
     replicaChanges: new ReplicaChanges(parts, undefined),
-    scrubs: undefined,
+    scrubs: new ScrubKeeper(parts),
     nodes: new NodeRegistry(parts),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),

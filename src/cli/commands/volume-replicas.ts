@@ -31,7 +31,9 @@ export function addReplicaCommands(volume: Command): void {
     .requiredOption('--from <name>', 'the drive that it is on, or the node')
     .action(async (name: string, options: { from: string }, command: Command) => {
       const { api, output } = contextOf(command);
-      const view = await api.post<VolumeView>(volumePath(name, '/replicas/move'), options);
+      const view = await api.post<VolumeView>(volumePath(name, '/replicas/move'), {
+        from: options.from,
+      });
       output.result(
         view,
         `Volume "${name}" gets a replica elsewhere in place of that on "${options.from}"`,

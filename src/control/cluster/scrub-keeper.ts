@@ -131,7 +131,8 @@ export class ScrubKeeper {
     readonly scrub: HeadScrub | undefined;
     readonly copies: CopyCounts;
   }> {
-    const head = await this.#parts.engine.call('head.status', { uuid });
+    const bounds = { waitMs: 1000, silenceMs: 2000 };
+    const head = await this.#parts.engine.call('head.status', { uuid }, bounds);
     const scrub = head['scrub'] as HeadScrub | null;
     return { scrub: scrub ?? undefined, copies: head['copies'] as CopyCounts };
   }
