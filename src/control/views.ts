@@ -197,7 +197,10 @@ function timeOf(ms: number): string {
   formattedTimes.set(ms, text);
   return text;
 }
-const timeOr = (ms: number | undefined): string | null => (ms === undefined ? null : timeOf(ms));
+
+/** A time as the API shows it; null: there is none. */
+export const timeOr = (ms: number | undefined): string | null =>
+  ms === undefined ? null : timeOf(ms);
 
 function numberOr(value: unknown): number | null {
   return typeof value === 'number' ? value : null;

@@ -34,18 +34,6 @@ export function volumeUuids(args: JsonObject): ReadonlySet<string> {
   return new Set(list.map((uuid: unknown) => volumeUuid({ uuid })));
 }
 
-/** The same id as people and records have it. */
-export function formatUuid(hex: string): string {
-  const parts = [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    hex.slice(12, 16),
-    hex.slice(16, 20),
-    hex.slice(20),
-  ];
-  return parts.join('-');
-}
-
 /** The argument `attachId`. Throws `INPUT_INVALID`, as all of these do. */
 export function attachIdOf(args: JsonObject): string {
   const text = string(args, 'attachId');

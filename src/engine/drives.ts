@@ -9,7 +9,7 @@ import type { VolumeStatus } from '../store/drive-status.ts';
 import { FORMAT_BYTES } from '../store/format-drive.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { BadBlocks } from './bad-blocks.ts';
-import { formatUuid } from './call-arguments.ts';
+import { formatUuid } from '../model/ids.ts';
 import type { Progress } from './control-server.ts';
 import { DriveIo, IoStock } from './drive-io.ts';
 import { Turnstile } from '../lib/turnstile.ts';

@@ -1,7 +1,7 @@
 /** The meters of the volumes that this engine serves or served, with one replica or several. */
 
 import type { JsonObject } from '../wire/line-protocol.ts';
-import { formatUuid } from './call-arguments.ts';
+import { formatUuid } from '../model/ids.ts';
 import { Meter, OPERATION_KINDS } from './meter.ts';
 
 /** Meters of one answer: 2 KiB each where all numbers are long. */

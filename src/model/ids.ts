@@ -83,3 +83,15 @@ export const isNodeName = (text: unknown): text is string =>
 export const isUuid = (text: string): boolean => UUID.test(text);
 
 const isEpoch = (value: number): value is Epoch => Number.isSafeInteger(value) && value >= 0;
+
+/** An id of 32 hex digits, as drives keep it, as people and records have it. */
+export function formatUuid(hex: string): string {
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ];
+  return parts.join('-');
+}

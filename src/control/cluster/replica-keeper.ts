@@ -3,7 +3,7 @@
 import type { ReplicaRecord } from '../../model/records.ts';
 import { isPassing } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
-import { isConflict } from '../conflicts.ts';
+import { decideAgain } from '../conflicts.ts';
 
 export class ReplicaKeeper {
   readonly #parts: ControlParts;
@@ -26,22 +26,16 @@ export class ReplicaKeeper {
 
   /** Drives one to what its record says; may be called again after a crash at any point. Of other nodes' it keeps its hands off. */
   settle(id: string): Promise<void> {
-    return this.#parts.turnstile.enter(`replica/${id}`, async () => {
-      for (;;) {
-        const kept = await this.#parts.records.replica(id);
-        if (kept?.record.node !== this.#node || kept.record.state === 'ready') return;
-        const { record, version } = kept;
-        if (record.state === 'creating' && record.error !== undefined) return;
-        try {
-          if (record.state === 'creating') await this.#create(record, version);
-          else await this.#remove(record, version);
-          return;
-        } catch (error) {
-          // Something else is wanted of it meanwhile.
-          if (!isConflict(error)) throw error;
-        }
-      }
-    });
+    return this.#parts.turnstile.enter(`replica/${id}`, () => decideAgain(() => this.#settle(id)));
+  }
+
+  async #settle(id: string): Promise<void> {
+    const kept = await this.#parts.records.replica(id);
+    if (kept?.record.node !== this.#node || kept.record.state === 'ready') return;
+    const { record, version } = kept;
+    if (record.state === 'creating' && record.error !== undefined) return;
+    if (record.state === 'creating') await this.#create(record, version);
+    else await this.#remove(record, version);
   }
 
   async #create(record: ReplicaRecord, version: number): Promise<void> {

@@ -1,6 +1,7 @@
 /** A volume whose replicas are on nodes of a cluster, as its settling asks for it. docs/cluster.md, "Who settles a volume". */
 
 import { Refusal } from '../../model/errors.ts';
+import { formatUuid } from '../../model/ids.ts';
 import type { AttachmentRecord, ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import { recordJson } from '../../peer/record-json.ts';
 import { type Record as SetRecord, defaultMinimum } from '../../replication/record.ts';
@@ -8,7 +9,7 @@ import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
 import { type VolumeData, engineStatuses, textOf } from '../volume-data.ts';
 import type { Cluster } from './cluster.ts';
-import { isConflict } from '../conflicts.ts';
+import { decideAgain } from '../conflicts.ts';
 
 /** A node that does not make a replica in this time is taken for one that cannot. */
 const MAKE_MS_MAX = 15_000;
@@ -74,7 +75,7 @@ export class ReplicatedData implements VolumeData {
   /** From then on no head starts; each node deletes its replica, as soon as it is there. */
   async remove(volume: VolumeRecord): Promise<void> {
     const { records, onStep } = this.#parts;
-    for (;;) {
+    await decideAgain(async () => {
       const going = (await this.#replicasOf(volume)).filter(({ state }) => state !== 'removing');
       const kept = await Promise.all(going.map(({ id }) => records.replica(id)));
       const present = kept.filter((each) => each !== undefined);
@@ -86,18 +87,13 @@ export class ReplicatedData implements VolumeData {
         key: `replica/${record.id}`,
         record: { ...record, state: 'removing' as const },
       }));
-      try {
-        await records.change({
-          conditions,
-          puts,
-          deletes: [`set/${volume.id}`, `scrub/${volume.id}`],
-        });
-        onStep('volume.delete: replicas are to go');
-        return;
-      } catch (error) {
-        if (!isConflict(error)) throw error;
-      }
-    }
+      await records.change({
+        conditions,
+        puts,
+        deletes: [`set/${volume.id}`, `scrub/${volume.id}`],
+      });
+    });
+    onStep('volume.delete: replicas are to go');
   }
 
   async attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<string> {
@@ -115,20 +111,15 @@ export class ReplicatedData implements VolumeData {
 
   async #resizeReplica(id: string, sizeBytes: number): Promise<void> {
     const { records } = this.#parts;
-    for (;;) {
+    await decideAgain(async () => {
       const kept = await records.replica(id);
       if (kept === undefined || kept.record.sizeBytes >= sizeBytes) return;
       const key = `replica/${id}`;
-      try {
-        await records.change({
-          conditions: [{ key, version: kept.version }],
-          puts: [{ key, record: { ...kept.record, sizeBytes } }],
-        });
-        return;
-      } catch (error) {
-        if (!isConflict(error)) throw error;
-      }
-    }
+      await records.change({
+        conditions: [{ key, version: kept.version }],
+        puts: [{ key, record: { ...kept.record, sizeBytes } }],
+      });
+    });
   }
 
   /** Where it never was attached, nobody can have written. */
@@ -166,7 +157,7 @@ export async function replicatedStatuses(
     here.map(({ id }) => id),
   );
   const allocated = new Map(
-    here.map(({ id, volumeId }) => [volumeId, byReplica.get(dashed(id))?.['allocatedBytes']]),
+    here.map(({ id, volumeId }) => [volumeId, byReplica.get(formatUuid(id))?.['allocatedBytes']]),
   );
   const statuses = new Map<string, JsonObject>();
   const byVolume = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
@@ -202,12 +193,8 @@ function withHead(status: JsonObject | undefined, head: JsonObject): JsonObject 
   const { stalled } = head;
   return {
     replicas: replicas.map((each) =>
-      rebuilding.has(dashed(String(each['id']))) ? { ...each, state: 'rebuilding' } : each,
+      rebuilding.has(formatUuid(String(each['id']))) ? { ...each, state: 'rebuilding' } : each,
     ),
     ...(typeof stalled === 'string' ? { reason: `I/O stands still: ${stalled}` } : {}),
   };
 }
-
-/** As engines name what they tell of. */
-const dashed = (hex: string): string =>
-  hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

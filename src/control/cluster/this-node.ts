@@ -3,7 +3,7 @@
 import type { NodeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { ControlParts } from '../parts.ts';
-import { isConflict } from '../conflicts.ts';
+import { decideAgain } from '../conflicts.ts';
 
 export class ThisNode {
   readonly #parts: ControlParts;
@@ -25,21 +25,18 @@ export class ThisNode {
   async meetEngine(): Promise<number> {
     await this.tellPeers();
     const instance = String(this.#parts.engine.hello?.['instance'] ?? '');
-    for (;;) {
+    return decideAgain(async () => {
       const kept = await this.#parts.records.node(this.name);
       const record = this.#recordAfter(kept?.record, instance);
       const key = `node/${this.name}`;
-      if (JSON.stringify(kept?.record) === JSON.stringify(record)) return record.engine.start;
-      try {
+      if (JSON.stringify(kept?.record) !== JSON.stringify(record)) {
         await this.#parts.records.change({
           conditions: [{ key, version: kept?.version ?? 0 }],
           puts: [{ key, record }],
         });
-        return record.engine.start;
-      } catch (error) {
-        if (!isConflict(error)) throw error;
       }
-    }
+      return record.engine.start;
+    });
   }
 
   #recordAfter(known: NodeRecord | undefined, instance: string): NodeRecord {

@@ -7,6 +7,7 @@ import type { App, RestParts } from '../rest.ts';
 import { NameParams, Volume, problems } from '../schemas.ts';
 import { Placement } from '../node-schemas.ts';
 import { MoveBody, ScaleBody, Scrub, type ScrubView } from '../replica-schemas.ts';
+import { timeOr } from '../views.ts';
 import { volumeView } from './volumes.ts';
 
 /** Adds them to the API. */
@@ -96,11 +97,9 @@ function scrubsOf({ scrubs }: RestParts, { name, replication }: VolumeRecord): S
 async function scrubView(parts: RestParts, name: string): Promise<ScrubView> {
   const volume = await parts.volumes.get(name);
   const { scrub, copies } = await scrubsOf(parts, volume).progress(volume);
-  const timeOf = (ms: number | undefined): string | null =>
-    ms === undefined ? null : new Date(ms).toISOString();
   return {
-    startedAt: timeOf(scrub?.startedAtMs),
-    endedAt: timeOf(scrub?.endedAtMs),
+    startedAt: timeOr(scrub?.startedAtMs),
+    endedAt: timeOr(scrub?.endedAtMs),
     doneBytes: scrub?.offsetBytes ?? 0,
     totalBytes: volume.sizeBytes,
     copies: copies ?? null,

@@ -5,14 +5,8 @@ import { parseRecord, recordJson } from '../../peer/record-json.ts';
 import type { Record } from '../../replication/record.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
-import {
-  attachIdOf,
-  driveIdOf,
-  flagOf,
-  formatUuid,
-  sizeBytesOf,
-  volumeUuid,
-} from '../call-arguments.ts';
+import { formatUuid } from '../../model/ids.ts';
+import { attachIdOf, driveIdOf, flagOf, sizeBytesOf, volumeUuid } from '../call-arguments.ts';
 import type { Call } from '../control-server.ts';
 import type { Heads } from './heads.ts';
 

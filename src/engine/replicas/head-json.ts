@@ -4,7 +4,7 @@ import type { EventAbout } from '../../replication/head-host.ts';
 import type { Head } from '../../replication/head.ts';
 import { EXTENT_BYTES } from '../../replication/messages.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
-import { formatUuid } from '../call-arguments.ts';
+import { formatUuid } from '../../model/ids.ts';
 import type { Attachment } from '../nbd/attachment.ts';
 import type { ReplicatedVolume } from './replicated-volume.ts';
 

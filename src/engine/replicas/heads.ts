@@ -17,7 +17,7 @@ import type { ReplicaId } from '../../replication/record.ts';
 import type { ScrubOptions } from '../../replication/scrub.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
-import { formatUuid } from '../call-arguments.ts';
+import { formatUuid } from '../../model/ids.ts';
 import type { Drives, OpenDrive } from '../drives.ts';
 import type { MemoryUses } from '../memory-uses.ts';
 import type { Meters } from '../meters.ts';
