@@ -3,12 +3,10 @@
  * round, so that no side owns the quiet moments; the bars are judged by ratios within one round.
  */
 
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
+import { countOption, positiveOption } from '../src/lib/count-option.ts';
 import { fillTarget, type Target, warmUp } from './lib/fio.ts';
 import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import { comparisonOptions, named } from './lib/plan.ts';
 import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
@@ -33,7 +31,6 @@ const HELP = `npm run bench -- [options]: measures Holdfast against the raw file
 Example: npm run bench -- --rows randread-4k-32,randwrite-4k-32 --rounds 3
 `;
 
-const REPOSITORY = fileURLToPath(new URL('../', import.meta.url));
 const VOLUME_BYTES = 2 ** 30;
 const QUICK_VOLUME_BYTES = 256 * 2 ** 20;
 /** Fresh volumes are larger: at 100,000 first writes a second, 5 s need 2 GiB. */
@@ -103,40 +100,18 @@ async function main(): Promise<number> {
 }
 
 function parsePlan(): Plan | undefined {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: 'boolean', default: false },
-      rounds: { type: 'string' },
-      seconds: { type: 'string' },
-      rows: { type: 'string' },
-      only: { type: 'string' },
-      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'bench') },
-      assert: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return undefined;
-  }
-  const ids = values.rows?.split(',') ?? ROWS.map((row) => row.id);
-  const names = values.only?.split(',') ?? ['raw', 'holdfast', 'qemu-nbd'];
+  const values = comparisonOptions(HELP);
+  if (values === undefined) return undefined;
   return {
     rounds: countOption('rounds', values.rounds ?? (values.quick ? '1' : '7')),
     seconds: positiveOption('seconds', values.seconds ?? (values.quick ? '1' : '5')),
     volumeBytes: values.quick ? QUICK_VOLUME_BYTES : VOLUME_BYTES,
-    rows: ids.map((id) =>
-      known(
-        ROWS.find((row) => row.id === id),
-        id,
-      ),
-    ),
-    names: names.map((name) =>
-      known(
-        SERVER_NAMES.find((each) => each === name),
-        name,
-      ),
-    ),
+    rows: named(values.rows, { all: ROWS, nameOf: ({ id }) => id }),
+    names: named<ServerName>(values.only, {
+      all: SERVER_NAMES,
+      otherwise: ['raw', 'holdfast', 'qemu-nbd'],
+      nameOf: (name) => name,
+    }),
     folder: values.dir,
     quick: values.quick,
     assert: values.assert,
@@ -169,11 +144,6 @@ function secondsOfNext(plan: Plan, remainingCount: number): number | undefined {
   if (leftMs / 1000 < QUICK_SECONDS_MIN + OVERHEAD_SECONDS.quick) return undefined;
   const share = leftMs / 1000 / remainingCount - OVERHEAD_SECONDS.quick;
   return Math.min(plan.seconds, Math.max(QUICK_SECONDS_MIN, share));
-}
-
-function known<T>(found: T | undefined, name: string): T {
-  if (found === undefined) throw new UsageError(`Unknown name "${name}"; see --help`);
-  return found;
 }
 
 async function startAll(plan: Plan, folder: RigFolder): Promise<Side[]> {

@@ -3,12 +3,10 @@
  * nbdkit and a volume with one replica, in turns in one run, all on one machine and disk. The bars are those of issue 4.
  */
 
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { countOption, positiveOption, UsageError } from '../src/lib/count-option.ts';
+import { countOption, positiveOption } from '../src/lib/count-option.ts';
 import { fillTarget, type Target, warmUp } from './lib/fio.ts';
 import { dropPageCache, hostFacts, requireFreeBytes, settle } from './lib/host.ts';
+import { comparisonOptions, named } from './lib/plan.ts';
 import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
@@ -33,7 +31,6 @@ const HELP = `npm run bench:replicas -- [options]: measures three replicas in th
 Example: npm run bench:replicas -- --rows randwrite-4k-32 --only clear,quorum --rounds 3
 `;
 
-const REPOSITORY = fileURLToPath(new URL('../', import.meta.url));
 const VOLUME_BYTES = 2 ** 30;
 const QUICK_VOLUME_BYTES = 256 * 2 ** 20;
 /** Of one measurement. */
@@ -92,50 +89,17 @@ async function main(): Promise<number> {
 }
 
 function parsePlan(): Plan | undefined {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: 'boolean', default: false },
-      rounds: { type: 'string' },
-      seconds: { type: 'string' },
-      rows: { type: 'string' },
-      only: { type: 'string' },
-      dir: { type: 'string', default: join(REPOSITORY, '.holdfast', 'bench') },
-      assert: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return undefined;
-  }
-  const ids = values.rows?.split(',');
-  const only = values.only?.split(',');
-  const rows = ids?.map((id) =>
-    known(
-      REPLICA_ROWS.find((row) => row.id === id),
-      id,
-    ),
-  );
-  const sides = only?.map((name) =>
-    known(
-      NAMES.find((each) => each === name),
-      name,
-    ),
-  );
+  const values = comparisonOptions(HELP);
+  if (values === undefined) return undefined;
   return {
     rounds: countOption('rounds', values.rounds ?? (values.quick ? '1' : '5')),
     seconds: positiveOption('seconds', values.seconds ?? (values.quick ? '1' : '3')),
     volumeBytes: values.quick ? QUICK_VOLUME_BYTES : VOLUME_BYTES,
-    rows: rows ?? REPLICA_ROWS,
-    sides: sides ?? NAMES,
+    rows: named(values.rows, { all: REPLICA_ROWS, nameOf: ({ id }) => id }),
+    sides: named(values.only, { all: NAMES, nameOf: (name) => name }),
     folder: values.dir,
     assert: values.assert,
   };
-}
-
-function known<T>(found: T | undefined, name: string): T {
-  if (found === undefined) throw new UsageError(`Unknown name "${name}"; see --help`);
-  return found;
 }
 
 async function start(plan: Plan, folder: RigFolder, side: Side): Promise<Started> {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
-import { RecordsStore } from '../records-store.ts';
 import { DriveUseKeeper } from './drive-use-keeper.ts';
 import { clusterOf } from './placing.ts';
 
@@ -11,13 +10,7 @@ const GIB = 2 ** 30;
 
 /** Node a with drive a1, whose engine says `statuses`; undefined: it is away. Drive b1 is of another node. */
 async function setUp() {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => '',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   const drive = (name: string, node: string) => ({
     key: `drive/${name}`,
     record: { name, node, id: `id-${name}`, path: `/${name}`, state: 'ready', sizeBytes: 9 * GIB },

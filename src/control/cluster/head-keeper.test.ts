@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Turnstile } from '../../lib/turnstile.ts';
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import { HeadKeeper } from './head-keeper.ts';
 import type { ThisNode } from './this-node.ts';
 
@@ -36,13 +35,7 @@ async function until(isSo: () => boolean): Promise<void> {
 
 /** Node a in the second boot of its machine. `calls`: what its engine was asked. */
 async function setUp(volume: Partial<VolumeRecord>, set: object) {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot 2',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   const record = { name: 'db', id: 'v', drive: '', state: 'ready', ...volume } as VolumeRecord;
   await records.change({
     puts: [

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { NodeRecord, ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import type { Liveness } from '../../placement/model.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import { NodeRegistry } from './node-registry.ts';
 
 const node = (name: string): NodeRecord => ({
@@ -26,13 +25,7 @@ const replica = (id: string, of: Partial<ReplicaRecord>) => ({
 
 /** Nodes a and b, of which b is down; a drive on each. */
 async function setUp() {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { store, records } = memoryRecords();
   let nextId = 1;
   const parts = { records, wallMs: () => 0, newId: () => `id-${nextId++}` };
   const liveness = (name: string): Liveness =>

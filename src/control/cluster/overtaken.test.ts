@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import { clearLeft } from './overtaken.ts';
 
 const set = (attachId: string) => ({
@@ -23,13 +22,7 @@ async function cleared(
   records: Readonly<Record<string, object>>,
   served: readonly string[] = [],
 ): Promise<string[]> {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const kept = new RecordsStore(store, '/', 'a');
+  const { records: kept } = memoryRecords();
   await kept.change({ puts: Object.entries(records).map(([key, record]) => ({ key, record })) });
   const detached: string[] = [];
   const parts = {

@@ -1,22 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { VolumeRecord } from '../../model/records.ts';
-import { RecordsStore } from '../records-store.ts';
 import { placementOf } from './placement-view.ts';
 
 const GIB = 2 ** 30;
 
 test('each drive is told with its verdict, as if all replicas were to be placed now', async () => {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => '',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   const spread = { level: 'zone', isHard: true };
   const volume = {
     name: 'db',

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Turnstile } from '../../lib/turnstile.ts';
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import type { HeadKeeper } from './head-keeper.ts';
 import type { Nodes } from './nodes.ts';
 import { Rebuilds } from './rebuilds.ts';
@@ -15,13 +14,7 @@ type Kept = { readonly key: string; readonly record: object };
 
 /** What this node, a, asks of heads in one look: `call volume attach id`. Node b is away, c lives. */
 async function askedBy(isFirst: boolean, kept: readonly Kept[]): Promise<string[]> {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   await records.change({ puts: kept });
   const asked: string[] = [];
   const parts = {

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import type { ReplicaRecord } from '../../model/records.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import type { Nodes } from './nodes.ts';
 import type { RecordWatch } from './record-watch.ts';
 import { RepairKeeper } from './repair-keeper.ts';
@@ -22,13 +21,7 @@ const setOf = (...members: readonly string[]) => ({
 
 /** Nodes a to c live, and d does not; a drive each. A volume with a replica on each of `replicas`, all of them in its set. */
 async function setUp(replicas: Readonly<Record<string, Partial<ReplicaRecord>>>, count: number) {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { store, records } = memoryRecords();
   let nextId = 1;
   const clock = { nowMs: 1_000_000 };
   const parts = { records, newAttachId: () => `new-${nextId++}` } as unknown as ControlParts;

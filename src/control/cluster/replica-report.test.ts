@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import { recordJson } from '../../peer/record-json.ts';
 import type { Record as SetRecord } from '../../replication/record.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore, UNREPORTED_KEY } from '../records-store.ts';
+import { UNREPORTED_KEY } from '../records-store.ts';
 import { ReplicaReport } from './replica-report.ts';
 
 const set = (epoch: number): SetRecord => ({
@@ -23,13 +23,7 @@ const set = (epoch: number): SetRecord => ({
 
 /** Node a, whose engine says of its replicas what `replicas` has; the records know replica r1, and a set of epoch 5. */
 async function setUp(replicas: readonly JsonObject[]) {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   await records.change({
     puts: [
       { key: 'drive/d', record: { name: 'd', id: 'd-id', node: 'a', path: '/d' } },

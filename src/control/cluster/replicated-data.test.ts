@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Fault, Refusal } from '../../model/errors.ts';
 import type { VolumeRecord } from '../../model/records.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import type { VolumeData } from '../volume-data.ts';
 import { VolumeSettler } from '../volume-settler.ts';
 import type { Cluster } from './cluster.ts';
@@ -31,13 +30,7 @@ const replica = {
 };
 
 async function setUp() {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   let nextId = 1;
   const parts = {
     records,

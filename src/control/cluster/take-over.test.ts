@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
 import type { ControlParts } from '../parts.ts';
-import { RecordsStore } from '../records-store.ts';
 import type { VolumeData } from '../volume-data.ts';
 import { VolumeSettler } from '../volume-settler.ts';
 import { takeOver } from './take-over.ts';
@@ -21,13 +20,7 @@ const attachmentOf = (node: string): AttachmentRecord => ({
 
 /** This is node a. */
 async function setUp(volume: Partial<VolumeRecord>) {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => 'lease',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { store, records } = memoryRecords();
   const record = { name: 'db', id: 'v', drive: '', state: 'ready', settledBy: 'b', ...volume };
   await records.change({ puts: [{ key: 'volume/db', record }] });
   const parts = {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SqliteStore } from '../../metadata/sqlite-store.ts';
+import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Refusal } from '../../model/errors.ts';
 import { recordJson } from '../../peer/record-json.ts';
-import { RecordsStore } from '../records-store.ts';
+import type { RecordsStore } from '../records-store.ts';
 import { NOBODY_AWAY } from './placing.ts';
 import { effectsOf } from './what-if-effects.ts';
 
@@ -12,13 +12,7 @@ const GIB = 2 ** 30;
 
 /** A volume with a replica on each of nodes a, b and c, attached on b, and one of before the cluster on the drive of b. */
 async function setUp(...nodes: readonly string[]): Promise<RecordsStore> {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => '',
-  });
-  const records = new RecordsStore(store, '/', 'a');
+  const { records } = memoryRecords();
   const volume = { state: 'ready', sizeBytes: GIB };
   const spread = { level: 'node', isHard: true };
   const db = { ...volume, name: 'db', id: 'id-db', drive: '', attachment: { node: 'b' } };
