@@ -8,26 +8,28 @@ export type PathUser = { readonly pid: number; readonly name: string };
 
 /** Processes whose directory, root, program, open files or mappings lie below `path`, as far as /proc lets us see. */
 export async function usersOf(path: string): Promise<PathUser[]> {
-  const users: PathUser[] = [];
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    if (await uses(entry, path)) users.push({ pid: Number(entry), name: await nameOf(entry) });
-  }
-  return users;
+  return await processesThat((pid) => uses(pid, path));
 }
 
 /** Processes in other mount namespaces that have the device mounted: those of containers, as far as /proc lets us see. */
 export async function namespaceUsersOf(device: string): Promise<PathUser[]> {
   const number = deviceNumber(device);
   const own = await readlink('/proc/self/ns/mnt');
-  const users: PathUser[] = [];
-  for (const entry of await readdir('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    if ((await readlink(`/proc/${entry}/ns/mnt`).catch(() => own)) === own) continue;
+  return await processesThat(async (pid) => {
+    if ((await readlink(`/proc/${pid}/ns/mnt`).catch(() => own)) === own) return false;
     // proc_pid_mountinfo(5): the device number is the third field.
-    const mounts = await readFile(`/proc/${entry}/mountinfo`, 'utf8').catch(() => '');
-    const has = mounts.split('\n').some((line) => line.split(' ')[2] === number);
-    if (has) users.push({ pid: Number(entry), name: await nameOf(entry) });
+    const mounts = await readFile(`/proc/${pid}/mountinfo`, 'utf8').catch(() => '');
+    return mounts.split('\n').some((line) => line.split(' ')[2] === number);
+  });
+}
+
+async function processesThat(use: (pid: string) => Promise<boolean>): Promise<PathUser[]> {
+  const users: PathUser[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid) || !(await use(pid))) continue;
+    const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => undefined);
+    // One that ended meanwhile holds nothing.
+    if (name !== undefined) users.push({ pid: Number(pid), name: name.trim() });
   }
   return users;
 }
@@ -42,9 +44,4 @@ async function uses(pid: string, path: string): Promise<boolean> {
   }
   const maps = await readFile(`/proc/${pid}/maps`, 'utf8').catch(() => '');
   return maps.includes(` ${path}/`);
-}
-
-async function nameOf(pid: string): Promise<string> {
-  const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => 'ended');
-  return name.trim();
 }
