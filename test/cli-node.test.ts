@@ -92,6 +92,8 @@ test('every example of a command on nodes runs, for people and as JSON', async (
       'explain placement',
       /^a1 +a +chosen +it is the best for replica 1.*Not all have a place: 1 of 2/ms,
     ],
+    ['node tokens', /^ID +STATE/],
+    ['node revoke', /There was no token 0123/],
     ['node cordon', /Node "b" gets nothing new/],
     ['node uncordon', /Node "b" is in service/],
     ['node drain', /Node "b" drains: 0 replicas are to leave it/],
@@ -120,6 +122,8 @@ test('every example of a command on nodes runs, for people and as JSON', async (
 test('what cannot be done of a node is refused', async () => {
   assert.equal((await run('node inspect nobody')).code, 1);
   assert.equal((await run('node label a floor=3')).code, 2);
+  assert.equal((await run('node token')).code, 1, 'the records are those of no cluster');
+  assert.equal((await run('node revoke x')).code, 2);
   assert.equal((await run('node label a zone=a/b')).code, 2);
   assert.equal((await run('what-if lose nowhere --level zone')).code, 2);
 });

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { MadeLog } from '../src/attacher/made-log.ts';
 import { ReplicaChanges } from '../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../src/control/docker/plugins.ts';
+import { JoinTokens } from '../src/control/cluster/join-tokens.ts';
 import { NodeRegistry } from '../src/control/cluster/node-registry.ts';
 import { Drives } from '../src/control/drives.ts';
 import { installationAt } from '../src/control/installation.ts';
@@ -90,6 +91,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     replicaChanges: new ReplicaChanges(parts, undefined),
     scrubs: undefined,
     nodes: new NodeRegistry(parts),
+    joinTokens: new JoinTokens(parts, undefined),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),

@@ -10,6 +10,7 @@ import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
 import { colored } from './output.ts';
 import { addDockerCommands } from './commands/docker.ts';
+import { addClusterCommands } from './commands/cluster.ts';
 import { printCandidates } from './complete.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addDiagnosticsCommand } from './commands/diagnostics.ts';
@@ -48,6 +49,7 @@ export function newProgram(): Command {
   addInstallCommand(program);
   addDriveCommands(program);
   addVolumeCommands(program);
+  addClusterCommands(program);
   addNodeCommands(program);
   addWhatIfCommands(program);
   addEventCommands(program);

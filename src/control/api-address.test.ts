@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Refusal } from '../model/errors.ts';
-import { formatApiAddress, parseApiAddress } from './api-address.ts';
+import { formatTcpAddress } from '../env/tcp-address.ts';
+import { parseApiAddress } from './api-address.ts';
 
 test('loopback addresses with a port are taken', () => {
   for (const text of ['127.0.0.1:7070', '127.9.9.9:1', '[::1]:65535', '127.0.0.1:0']) {
-    assert.equal(formatApiAddress(parseApiAddress(text)), text);
+    assert.equal(formatTcpAddress(parseApiAddress(text)), text);
   }
 });
 

@@ -3,6 +3,7 @@
 import fs from 'node:fs';
 import { BlockList, isIP } from 'node:net';
 
+import { formatTcpAddress } from '../env/tcp-address.ts';
 import { Refusal } from '../model/errors.ts';
 import { type Installation, replaceFile } from './installation.ts';
 
@@ -35,16 +36,11 @@ export function parseApiAddress(text: string): ApiAddress {
 const refused = (address: string, problem: string): Refusal =>
   new Refusal('ADDRESS_REFUSED', { address: address.slice(0, 80), problem });
 
-/** As it is written, and in URLs. */
-export function formatApiAddress({ host, port }: ApiAddress): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** Keeps the address for this start and later ones; undefined: none. */
 export function keepApiAddress({ apiFile }: Installation, address: ApiAddress | undefined): void {
   if (address === undefined) fs.rmSync(apiFile, { force: true });
   else
-    replaceFile(apiFile, `${JSON.stringify({ version: 1, listen: formatApiAddress(address) })}\n`);
+    replaceFile(apiFile, `${JSON.stringify({ version: 1, listen: formatTcpAddress(address) })}\n`);
 }
 
 /** The address that is kept. Throws ADDRESS_REFUSED where somebody wrote another one into the file. */

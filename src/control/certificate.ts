@@ -9,6 +9,9 @@
 
 import { type KeyObject, createHash, randomBytes, sign } from 'node:crypto';
 
+import { addressBytesOf } from '../env/tcp-address.ts';
+import { assert } from '../lib/assert.ts';
+
 /** The authority that signs: its name, and its key. */
 export type Issuer = {
   readonly name: string;
@@ -16,12 +19,16 @@ export type Issuer = {
   readonly privateKey: KeyObject;
 };
 
-/** What a certificate is for: it signs others, or proves at both ends of a connection that `uri` holds the key. */
+/** What a certificate is for: it signs others, or proves at both ends of a connection that who is at `uri` or `host` holds the key. */
 export type Subject = {
   /** 1 to 64 characters. */
   readonly name: string;
   readonly publicKey: KeyObject;
-  readonly use: { readonly kind: 'authority' } | { readonly kind: 'peer'; readonly uri: string };
+  readonly use:
+    | { readonly kind: 'authority' }
+    | { readonly kind: 'peer'; readonly uri: string }
+    /** `host`: an address of IPv4 or IPv6 in digits. */
+    | { readonly kind: 'server'; readonly host: string };
 };
 
 /** A certificate for `subject` by `issuer`, in PEM. An authority's own is by itself. It has no end: docs/decisions/0015. */
@@ -62,7 +69,7 @@ function extensions({ publicKey, use }: Subject, issuer: Issuer): Buffer[] {
     critical('2.5.29.15', keyUsage(DIGITAL_SIGNATURE)),
     // For TLS servers and clients.
     extension('2.5.29.37', sequence(objectId('1.3.6.1.5.5.7.3.1'), objectId('1.3.6.1.5.5.7.3.2'))),
-    extension('2.5.29.17', sequence(tagged(NAME_URI, Buffer.from(use.uri, 'latin1')))),
+    extension('2.5.29.17', sequence(alternativeName(use))),
   ];
 }
 
@@ -70,8 +77,16 @@ function extensions({ publicKey, use }: Subject, issuer: Issuer): Buffer[] {
 const EXPLICIT_0 = 0xa0;
 const EXPLICIT_3 = 0xa3;
 const IMPLICIT_0 = 0x80;
-/** GeneralName, uniformResourceIdentifier. */
+/** GeneralName, uniformResourceIdentifier and iPAddress. */
 const NAME_URI = 0x86;
+const NAME_ADDRESS = 0x87;
+
+function alternativeName(use: Exclude<Subject['use'], { readonly kind: 'authority' }>): Buffer {
+  if (use.kind === 'peer') return tagged(NAME_URI, Buffer.from(use.uri, 'latin1'));
+  const address = addressBytesOf(use.host);
+  assert(address !== undefined, 'a server has an address in digits');
+  return tagged(NAME_ADDRESS, address);
+}
 
 // Bits of a key's usage (RFC 5280, 4.2.1.3), from the highest.
 const DIGITAL_SIGNATURE = 0;

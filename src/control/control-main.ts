@@ -15,6 +15,7 @@ import { Turnstile } from '../lib/turnstile.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { ReplicaChanges } from './cluster/replica-changes.ts';
+import { JoinTokens } from './cluster/join-tokens.ts';
 import { NodeRegistry } from './cluster/node-registry.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
 import { Drives } from './drives.ts';
@@ -89,6 +90,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     replicaChanges: new ReplicaChanges(parts, cluster?.nodes),
     scrubs: cluster?.scrubs,
     nodes: new NodeRegistry(parts, cluster?.nodes),
+    joinTokens: new JoinTokens(parts, identity),
     plugins,
     metrics: new Metrics(parts, { version: packageVersion(), watch }),
     explainer: new Explainer(parts, { volumes, usage }),

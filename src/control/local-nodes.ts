@@ -5,10 +5,16 @@ import fs from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 
-import { makeDirectory } from '../env/node/make-directory.ts';
-import { nodeFileOf, readNode, tlsFilesOf } from '../env/node/node-identity.ts';
+import { nodeFileOf, readNode } from '../env/node/node-identity.ts';
 import { Refusal } from '../model/errors.ts';
-import { type Certified, newAuthority, newNodeCertificate } from './cluster-authority.ts';
+import {
+  type Certified,
+  authorityKeyOf,
+  keepAuthority,
+  newAuthority,
+  newNodeCertificate,
+  readAuthority,
+} from './cluster-authority.ts';
 import { replaceFile } from './installation.ts';
 import {
   type LocalCluster,
@@ -18,6 +24,7 @@ import {
   nodeDirectoryOf,
   readLocalCluster,
 } from './local-cluster.ts';
+import { keepIdentity, keepNode } from './node-files.ts';
 import { sqliteFileOf } from './open-store.ts';
 import { storeFileOf } from './store-settings.ts';
 
@@ -78,50 +85,33 @@ export const LOCAL_NODES_MAX: number = LETTERS.length;
 const isMade = (cluster: LocalCluster, node: string): boolean =>
   fs.existsSync(nodeFileOf(nodeDirectoryOf(cluster, node)));
 
-const authorityFilesOf = (directory: string) => ({
-  certificate: path.join(directory, 'tls', 'ca.pem'),
-  key: path.join(directory, 'tls', 'ca.key'),
-});
-
 /** The authority, which is made before the first node is. */
 function findAuthority(cluster: LocalCluster): Certified {
-  const files = authorityFilesOf(cluster.directory);
-  if (fs.existsSync(files.key)) {
-    return {
-      certificate: fs.readFileSync(files.certificate, 'utf8'),
-      key: fs.readFileSync(files.key, 'utf8'),
-    };
-  }
+  const known = readAuthority(cluster.directory);
+  if (known !== undefined) return known;
   if (cluster.nodes.some((node) => isMade(cluster, node))) {
-    const problem = `"${files.key}" is gone, and without it there are no more nodes`;
+    const problem = `"${authorityKeyOf(cluster.directory)}" is gone, and without it there are no more nodes`;
     throw new Refusal('CLUSTER_INVALID', { file: clusterFileOf(cluster.directory), problem });
   }
   const authority = newAuthority(cluster.id);
-  makeDirectory(path.dirname(files.key), 0o700);
-  replaceFile(files.certificate, authority.certificate);
-  replaceFile(files.key, authority.key);
+  keepAuthority(cluster.directory, authority);
   return authority;
 }
 
 async function makeNode(cluster: LocalCluster, authority: Certified, node: string): Promise<void> {
   const directory = nodeDirectoryOf(cluster, node);
-  const files = tlsFilesOf(directory);
-  const own = newNodeCertificate(authority, { cluster: cluster.id, node });
-  makeDirectory(path.dirname(files.key), 0o700);
-  replaceFile(files.authority, authority.certificate);
-  replaceFile(files.certificate, own.certificate);
-  replaceFile(files.key, own.key);
+  keepIdentity(directory, {
+    authority: authority.certificate,
+    ...newNodeCertificate(authority, { cluster: cluster.id, node }),
+  });
   const store = { version: 1, sqlite: path.relative(directory, sqliteFileOf(cluster.directory)) };
-  if (process.env.HACK === undefined)
-    replaceFile(storeFileOf(directory), `${JSON.stringify(store)}\n`);
-  const settings = {
-    version: 1,
+  replaceFile(storeFileOf(directory), `${JSON.stringify(store)}\n`);
+  keepNode(directory, {
     cluster: cluster.id,
     node,
-    labels: { zone: node },
+    labels: { region: '', zone: node, rack: '' },
     peer: { host: HOST, port: await freePort(cluster) },
-  };
-  replaceFile(nodeFileOf(directory), `${JSON.stringify(settings)}\n`);
+  });
 }
 
 /** A port that nobody has now, and none of the cluster's nodes when they run. */

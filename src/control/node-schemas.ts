@@ -31,18 +31,45 @@ export const NodeChangeBody = Type.Object(
   { additionalProperties: false, minProperties: 1, description: 'What is not named stays' },
 );
 
+const Address = Type.Object({ host: Type.String(), port: Type.Integer() });
+
 export const Node = Type.Object({
   name: Type.String(),
   state: Type.String({ description: 'up, or down: it has not said for 3 s that it lives' }),
   downForMs: Nullable(Type.Integer({ description: 'As the node that answers has seen it' })),
   service: Service,
   labels: Type.Object(labels),
-  peer: Type.Object({ host: Type.String(), port: Type.Integer() }),
+  peer: Address,
+  join: Nullable(Address),
   engineStart: Type.Integer({ description: 'Its engine was started so often' }),
   drives: Type.Array(Type.String()),
   replicas: Type.Integer({ description: 'How many lie on its drives and are to stay or to leave' }),
   attached: Type.Integer({ description: 'How many volumes are attached there' }),
   createdAt: Type.String(),
+});
+
+export const JoinTokenParams = Type.Object({
+  id: Type.String({
+    pattern: '^[0-9a-f]{32}$',
+    description: "The first 32 hex digits of the SHA-256 of the token's secret",
+  }),
+});
+
+const joinToken = {
+  id: Type.String(),
+  state: Type.String({ description: 'valid, used or ended' }),
+  node: Nullable(Type.String({ description: 'The node that it made' })),
+  createdAt: Type.String(),
+  endsAt: Type.String(),
+};
+
+export const JoinToken = Type.Object(joinToken);
+
+export const JoinPlace = Type.Object({
+  ...joinToken,
+  cluster: Type.String(),
+  authority: Type.String({ description: "SHA-256 of the certificate of the cluster's authority" }),
+  addresses: Type.Array(Type.String({ description: 'HOST:PORT of a node that takes joins' })),
 });
 
 const PLACE_LENGTH_MAX = 200;
@@ -104,4 +131,6 @@ export const Placement = Type.Object({
 export type PlacementView = Static<typeof Placement>;
 export type EffectView = Static<typeof Effect>;
 export type NodeChange = Static<typeof NodeChangeBody>;
+export type JoinTokenView = Static<typeof JoinToken>;
+export type JoinPlaceView = Static<typeof JoinPlace>;
 export type NodeView = Static<typeof Node>;

@@ -14,6 +14,7 @@ import type {
   DriveRecord,
   DriveUseRecord,
   EventRecord,
+  JoinRecord,
   NodeRecord,
   OperationRecord,
   PluginRecord,
@@ -118,6 +119,20 @@ export class RecordsStore {
   /** In order of name. */
   nodes(): Promise<NodeRecord[]> {
     return this.#all<NodeRecord>('node/');
+  }
+
+  async join(id: string): Promise<Kept<JoinRecord> | undefined> {
+    return kept<JoinRecord>(await this.#store.get(`join/${id}`));
+  }
+
+  /** Join tokens, those too that were used or have ended. */
+  joins(): Promise<JoinRecord[]> {
+    return this.#all<JoinRecord>('join/');
+  }
+
+  /** The version of a record of any kind; 0: it is not there. */
+  async versionOf(key: string): Promise<number> {
+    return (await this.#store.get(key))?.version ?? 0;
   }
 
   /** The nodes that live, as far as the store knows. */

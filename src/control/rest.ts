@@ -11,6 +11,7 @@ import type { Settings } from '../model/settings.ts';
 import type { ReplicaChanges } from './cluster/replica-changes.ts';
 import type { ScrubKeeper } from './cluster/scrub-keeper.ts';
 import type { VolumePlugins } from './docker/plugins.ts';
+import type { JoinTokens } from './cluster/join-tokens.ts';
 import type { NodeRegistry } from './cluster/node-registry.ts';
 import type { Drives } from './drives.ts';
 import type { Explainer } from './explainer.ts';
@@ -23,6 +24,7 @@ import { attachmentRoutes } from './routes/attachments.ts';
 import { dockerPluginRoutes } from './routes/docker-plugins.ts';
 import { driveRoutes } from './routes/drives.ts';
 import { installationRoutes } from './routes/installation.ts';
+import { joinTokenRoutes } from './routes/join-tokens.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { replicaRoutes } from './routes/replicas.ts';
@@ -50,6 +52,7 @@ export type RestParts = {
   /** Undefined on a single machine. */
   readonly scrubs: ScrubKeeper | undefined;
   readonly nodes: NodeRegistry;
+  readonly joinTokens: JoinTokens;
   readonly plugins: VolumePlugins;
   readonly metrics: Metrics;
   readonly explainer: Explainer;
@@ -107,6 +110,7 @@ export async function openRest(parts: RestParts): Promise<FastifyInstance> {
   replicaRoutes(app, parts);
   trashRoutes(app, parts);
   nodeRoutes(app, parts);
+  joinTokenRoutes(app, parts);
   settingsRoutes(app, parts);
   attachmentRoutes(app, parts);
   installationRoutes(app, parts);

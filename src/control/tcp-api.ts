@@ -6,9 +6,10 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 
 import { http } from '../env/node/http.ts';
+import { formatTcpAddress } from '../env/tcp-address.ts';
 import type { Log } from '../model/log.ts';
 import { Refusal } from '../model/errors.ts';
-import { type ApiAddress, formatApiAddress, readApiAddress } from './api-address.ts';
+import { type ApiAddress, readApiAddress } from './api-address.ts';
 import { findToken, isAuthorized } from './api-token.ts';
 import type { Installation } from './installation.ts';
 import { onClientError } from './problem.ts';
@@ -70,7 +71,7 @@ export class TcpApi {
     });
     this.#server = server;
     const { port: actual } = server.address() as AddressInfo;
-    this.#address = formatApiAddress({ host, port: actual });
+    this.#address = formatTcpAddress({ host, port: actual });
     this.#problem = undefined;
   }
 

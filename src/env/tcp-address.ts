@@ -14,6 +14,10 @@ export const AF_INET6 = 10;
 
 const PORT_MAX = 65_535;
 
+/** As it is written, and in URLs: `10.0.0.1:7171`, `[fd00::1]:7171`. */
+export const formatTcpAddress = ({ host, port }: TcpAddress): string =>
+  net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+
 /**
  * The address as the kernel's sockaddr_in or sockaddr_in6, which the caller owns; undefined where the text is none.
  *
@@ -21,28 +25,29 @@ const PORT_MAX = 65_535;
  *     IPv6   family u16, port u16 (big-endian), flow u32, address 16, scope u32              28 bytes
  */
 export function socketAddressOf({ host, port }: TcpAddress): Uint8Array | undefined {
-  const family = familyOf(host);
-  if (family === undefined || !Number.isInteger(port) || port < 0 || port > PORT_MAX) {
+  const address = addressBytesOf(host);
+  if (address === undefined || !Number.isInteger(port) || port < 0 || port > PORT_MAX) {
     return undefined;
   }
-  const bytes = new Uint8Array(family === AF_INET ? 16 : 28);
+  const isIPv4 = address.length === 4;
+  const bytes = new Uint8Array(isIPv4 ? 16 : 28);
   const view = new DataView(bytes.buffer);
-  view.setUint16(0, family, true);
+  view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
   view.setUint16(2, port);
-  if (family === AF_INET) bytes.set(host.split('.').map(Number), 4);
-  else bytes.set(bytesOfIPv6(host), 8);
+  bytes.set(address, isIPv4 ? 4 : 8);
   return bytes;
+}
+
+/** The 4 bytes of an address of IPv4, the 16 of one of IPv6, which the caller owns; undefined where the text is none. */
+export function addressBytesOf(host: string): Uint8Array | undefined {
+  if (net.isIPv4(host)) return Uint8Array.from(host.split('.'), Number);
+  // A zone names an interface of one machine.
+  return net.isIPv6(host) && !host.includes('%') ? bytesOfIPv6(host) : undefined;
 }
 
 /** The port in a sockaddr_in or sockaddr_in6. */
 export function portOf(address: Uint8Array): number {
   return new DataView(address.buffer, address.byteOffset).getUint16(2);
-}
-
-function familyOf(host: string): number | undefined {
-  if (net.isIPv4(host)) return AF_INET;
-  // A zone names an interface of one machine.
-  return net.isIPv6(host) && !host.includes('%') ? AF_INET6 : undefined;
 }
 
 /** `host` is known to be well formed: :: stands at most once, for the groups that are missing. */

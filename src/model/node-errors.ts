@@ -68,5 +68,28 @@ export const NODE = {
     wayOut:
       'holdfast node drain {node} moves what it has, and holdfast node rm {node} takes it out once it is down',
   }),
+  JOIN_TOKEN_INVALID: row(400, 'never', 'Cannot use the join token: {problem}', {
+    exit: 2,
+    wayOut: 'holdfast node token, on a node of the cluster, prints one',
+  }),
+  JOIN_REFUSED: row(403, 'never', 'Cannot let node "{node}" join: {problem}', {
+    wayOut: 'holdfast node token, on a node of the cluster, prints another token',
+  }),
+  JOIN_LIMITED: row(
+    429,
+    'later',
+    'Cannot let anybody join from {address}: too many false tokens came from there',
+    { wayOut: 'Wait a minute' },
+  ),
+  JOIN_NOT_TAKEN: row(409, 'never', 'Cannot give out join tokens: {problem}', {
+    wayOut: 'docs/cluster.md has who can join what ("The authority")',
+  }),
+  JOIN_UNREACHABLE: row(503, 'later', 'Cannot reach the cluster at {addresses}: {problem}', {
+    exit: 3,
+    wayOut: 'The same command again goes on where this one ended',
+  }),
+  NODE_EXISTS: row(409, 'never', 'Cannot let node "{node}" join: there is one of that name', {
+    wayOut: 'Choose another name; one that is gone for good: holdfast node rm {node}',
+  }),
   CLUSTER_INVALID: row(409, 'never', 'Cannot use the cluster of "{file}": {problem}'),
 } as const satisfies Record<string, ErrorRow>;

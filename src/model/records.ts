@@ -1,6 +1,6 @@
 /**
  * What control keeps in the cluster store. Keys: drive/NAME, volume/NAME, trash/VOLUME ID, usage/VOLUME ID, operation/ID, request/KEY,
- * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, drive-use/NAME, replica/ID, set/VOLUME ID, scrub/VOLUME ID (docs/cluster.md)
+ * event/ID, plugin/NAME, settings/installation; in a cluster also node/NAME, alive/NAME, join/ID, drive-use/NAME, replica/ID, set/VOLUME ID, scrub/VOLUME ID (docs/cluster.md)
  */
 
 import type { LogEvent } from './log-events.ts';
@@ -13,11 +13,23 @@ export type NodeRecord = {
   readonly service: 'open' | 'cordoned' | 'draining' | 'maintenance';
   /** Where its engine listens for others. */
   readonly peer: { readonly host: string; readonly port: number };
+  /** Where its control takes joins: it has the key of the cluster's authority. */
+  readonly join?: { readonly host: string; readonly port: number };
   /** The run of its machine in which its control started last. */
   readonly bootId: string;
   /** Its engine as control saw it last: a process names itself anew with each start, and each of those has a number, from 1. */
   readonly engine: { readonly instance: string; readonly start: number };
   readonly createdAtMs: number;
+};
+
+/** A token with which one machine becomes a node, until it has ended. */
+export type JoinRecord = {
+  /** The first 32 hex digits of the SHA-256 of its secret, which is nowhere on record. */
+  readonly id: string;
+  readonly createdAtMs: number;
+  readonly endsAtMs: number;
+  /** The node that it made, and its public key in PEM: the same request again gets the same answer. */
+  readonly used?: { readonly node: string; readonly publicKey: string; readonly atMs: number };
 };
 
 /** Empty: not labelled. */

@@ -1,9 +1,10 @@
 /** What must not leave the machine in a log or a bundle, known by the names that secrets go by. */
 
 const SECRET_NAME = /token|secret|passw|passphrase|credential|authorization|api-?key|private-?key/i;
-/** An authorization header, the user of a URL, and `NAME=VALUE`, `NAME: VALUE` and `"NAME":"VALUE"` of a secret name. */
+/** An authorization header, a join token, the user of a URL, and `NAME=VALUE`, `NAME: VALUE` and `"NAME":"VALUE"` of a secret name. */
 const IN_TEXT: readonly (readonly [RegExp, string])[] = [
   [/\b(Bearer|Basic)\s+[\w+/.~=-]{6,}/gi, '$1 (hidden)'],
+  [/\bhfj1\.[\w-]{6,}/g, '(hidden)'],
   [/(:\/\/[^\s/:@"]*):[^\s/@"]+@/g, '$1:(hidden)@'],
   [
     /((?:token|secret|passw(?:or)?d|passphrase|credential|api-?key|private-?key)[\w-]*\\?["']?\s*[:=]\s*)(?:\\?"[^"]*"|'[^']*'|[^\s,;"'}]+)/gi,

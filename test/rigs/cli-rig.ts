@@ -18,6 +18,8 @@ export type RunOptions = {
   readonly uid?: number;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** On its standard input. */
+  readonly input?: string;
   /** Another build's. */
   readonly program?: string;
 };
@@ -73,6 +75,7 @@ export class CliRig {
   run(words: readonly string[], options: RunOptions = {}): Promise<Ended> {
     const child = this.start(words, options);
     const chunks = { out: '', err: '' };
+    child.stdin?.end(options.input);
     child.stdout?.on('data', (chunk: Buffer) => (chunks.out += chunk.toString()));
     child.stderr?.on('data', (chunk: Buffer) => (chunks.err += chunk.toString()));
     return new Promise((resolve, reject) => {
@@ -92,7 +95,7 @@ export class CliRig {
     const all = [options.program ?? PROGRAM, ...words];
     const [program = '', ...rest] = this.sandbox?.words(...all) ?? all;
     return spawn(program, rest, {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       env: {
         ...process.env,
         HOLDFAST_DATA: this.data,

@@ -8,6 +8,7 @@ import { MadeLog } from '../../src/attacher/made-log.ts';
 import { ScrubKeeper } from '../../src/control/cluster/scrub-keeper.ts';
 import { ReplicaChanges } from '../../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../../src/control/docker/plugins.ts';
+import { JoinTokens } from '../../src/control/cluster/join-tokens.ts';
 import { NodeRegistry } from '../../src/control/cluster/node-registry.ts';
 import { Drives } from '../../src/control/drives.ts';
 import {
@@ -249,6 +250,7 @@ function openApp(
     replicaChanges: new ReplicaChanges(parts, undefined),
     scrubs: new ScrubKeeper(parts),
     nodes: new NodeRegistry(parts),
+    joinTokens: new JoinTokens(parts, undefined),
     status: () => status.read(),
     changeSettings: (changed) => changeSettings(parts, changed),
     metrics: new Metrics(parts, { version: '0', watch: new ProcessWatch(() => undefined) }),

@@ -4,11 +4,13 @@ import type { Command } from 'commander';
 
 import { similar } from '../../control/names.ts';
 import type { NodeChange, NodeView } from '../../control/node-schemas.ts';
+import { formatTcpAddress } from '../../env/tcp-address.ts';
 import { formatDuration } from '../../model/durations.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { fields, table } from '../output.ts';
+import { addJoinCommands } from './node-join.ts';
 
 const LABELS = ['region', 'zone', 'rack'];
 
@@ -73,6 +75,7 @@ export function addNodeCommands(program: Command): void {
     said: () => 'is in service',
   });
   addRemoval(node);
+  addJoinCommands(node);
 }
 
 function addService(
@@ -167,7 +170,8 @@ function inWords(view: NodeView): string {
     ['state', stateOf(view)],
     ['service', view.service],
     ...LABELS.map((name) => [name, { ...view.labels }[name as 'zone'] || 'none'] as const),
-    ['peer', `${view.peer.host}:${view.peer.port}`],
+    ['peer', formatTcpAddress(view.peer)],
+    ['joins', view.join === null ? 'none' : formatTcpAddress(view.join)],
     ['drives', view.drives.join(', ') || 'none'],
     ['replicas', String(view.replicas)],
     ['attached', `${view.attached} volumes`],

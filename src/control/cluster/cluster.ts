@@ -6,6 +6,7 @@ import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { ControlParts } from '../parts.ts';
 import { isConflict } from '../conflicts.ts';
 import { DriveUseKeeper } from './drive-use-keeper.ts';
+import { joinsOf, type JoinServer } from './join-server.ts';
 import { HeadKeeper } from './head-keeper.ts';
 import { Nodes } from './nodes.ts';
 import { clearLeft } from './overtaken.ts';
@@ -34,11 +35,14 @@ export class Cluster {
   readonly #driveUses: DriveUseKeeper;
   readonly #replicas: ReplicaKeeper;
   readonly #report: ReplicaReport;
+  /** Undefined where the key of the authority is not here. */
+  readonly #joins: JoinServer | undefined;
   #retry: NodeJS.Timeout | undefined;
 
   constructor(parts: ControlParts, identity: ClusterNode) {
     this.#parts = parts;
-    this.node = new ThisNode(parts, identity);
+    this.#joins = joinsOf(parts, identity);
+    this.node = new ThisNode(parts, identity, this.#joins?.address);
     this.watch = new RecordWatch(parts.records, parts.log);
     this.heads = new HeadKeeper(parts, this.node, () => this.#rebuilds.lookSoon());
     this.#replicas = new ReplicaKeeper(parts, this.node.name);
@@ -60,11 +64,13 @@ export class Cluster {
     this.#repairs.start();
     this.scrubs.start();
     this.#driveUses.start();
+    await this.#joins?.start();
     void this.onEngine();
   }
 
   async stop(): Promise<void> {
     clearTimeout(this.#retry);
+    this.#joins?.stop();
     this.heads.stop();
     await this.#repairs.stop();
     await this.scrubs.stop();

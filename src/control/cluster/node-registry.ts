@@ -161,7 +161,7 @@ export class NodeRegistry {
   }
 
   #view(record: NodeRecord, all: Holdings): NodeView {
-    const { name, service, labels, peer, engine, createdAtMs } = record;
+    const { name, service, labels, peer, join = null, engine, createdAtMs } = record;
     const { drives, replicas, volumes } = holdingsOf(name, all);
     const liveness = (this.#nodes ?? NOBODY_AWAY).liveness(name);
     return {
@@ -174,6 +174,7 @@ export class NodeRegistry {
       service,
       labels,
       peer,
+      join,
       engineStart: engine.start,
       drives: drives.map((drive) => drive.name),
       replicas: replicas.filter(({ state }) => state !== 'removing').length,

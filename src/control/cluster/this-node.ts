@@ -2,16 +2,20 @@
 
 import type { NodeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
+import type { TcpAddress } from '../../env/tcp-address.ts';
 import type { ControlParts } from '../parts.ts';
 import { decideAgain } from '../conflicts.ts';
 
 export class ThisNode {
   readonly #parts: ControlParts;
   readonly #identity: ClusterNode;
+  readonly #join: TcpAddress | undefined;
 
-  constructor(parts: ControlParts, identity: ClusterNode) {
+  /** `join`: where it takes joins, if it does. */
+  constructor(parts: ControlParts, identity: ClusterNode, join: TcpAddress | undefined) {
     this.#parts = parts;
     this.#identity = identity;
+    this.#join = join;
   }
 
   get name(): string {
@@ -48,6 +52,7 @@ export class ThisNode {
       labels: known?.labels ?? labels,
       service: known?.service ?? 'open',
       peer: { host: peer.host, port: peer.port },
+      ...(this.#join === undefined ? {} : { join: this.#join }),
       bootId: this.#parts.bootId,
       engine: engine.instance === instance ? engine : { instance, start: engine.start + 1 },
       createdAtMs: known?.createdAtMs ?? this.#parts.wallMs(),

@@ -4,5 +4,7 @@
  */
 
 import type nodeHttp from 'node:http';
+import type nodeHttps from 'node:https';
 
 export const http: typeof nodeHttp = process.getBuiltinModule('node:http');
+export const https: typeof nodeHttps = process.getBuiltinModule('node:https');
