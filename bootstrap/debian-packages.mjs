@@ -30,6 +30,7 @@ const FILES = {
   fio: inPath('fio'),
   'qemu-utils': inPath('qemu-nbd'),
   'libnbd-bin': inPath('nbdinfo'),
+  nbdkit: inPath('nbdkit'),
   strace: inPath('strace'),
   zsh: inPath('zsh'),
   fish: inPath('fish'),
