@@ -73,7 +73,11 @@ function printFile(outcome: FileOutcome): void {
  * Lists the skipped tests and prints the closing line. With CI=true a skip that nobody allowed counts as a failure;
  * `otherFailureCount` are those of steps that are no tests.
  */
-export function summarize(outcomes: readonly FileOutcome[], otherFailureCount: number): Summary {
+export function summarize(
+  outcomes: readonly FileOutcome[],
+  otherFailureCount: number,
+  tell: (line: string) => void = print,
+): Summary {
   const tests = outcomes.flatMap(({ file, tests: all }) => all.map((test) => ({ file, ...test })));
   const count = (wanted: string): number => tests.filter((t) => t.outcome === wanted).length;
   const broken = outcomes.filter((each) => each.problem !== undefined).length;
@@ -81,19 +85,19 @@ export function summarize(outcomes: readonly FileOutcome[], otherFailureCount: n
   const allowed = readAllowedSkips(readFileSync(ALLOWED_SKIPS, 'utf8'));
   for (const test of tests.filter((each) => each.outcome === 'skipped')) {
     const key = `${test.file}: ${test.name}`;
-    print(`skipped: ${key} (${test.reason === '' ? 'no reason given' : test.reason})`);
+    tell(`skipped: ${key} (${test.reason === '' ? 'no reason given' : test.reason})`);
     if (process.env['CI'] !== 'true' || allowed.has(key)) continue;
-    print('  failed: with CI=true a skip must be listed in test/allowed-skips.txt');
+    tell('  failed: with CI=true a skip must be listed in test/allowed-skips.txt');
     failed += 1;
   }
   for (const { file, problem } of outcomes) {
-    if (problem !== undefined) print(`failed: ${file} ${problem}`);
+    if (problem !== undefined) tell(`failed: ${file} ${problem}`);
   }
   for (const test of tests) {
-    if (test.outcome === 'failed') print(`failed: ${test.file}: ${test.name}`);
+    if (test.outcome === 'failed') tell(`failed: ${test.file}: ${test.name}`);
   }
   const summary = { passed: count('passed'), failed, skipped: count('skipped') };
-  print(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
+  tell(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
   return summary;
 }
 

@@ -4,7 +4,8 @@
 export default async function* report(source) {
   for await (const { type, data } of source) {
     if (type !== 'test:pass' && type !== 'test:fail') continue;
-    if (data.details.type === 'suite') continue;
+    // Of a skipped suite nothing inside is run, nor told of.
+    if (data.details.type === 'suite' && data.skip === undefined) continue;
     // A test that failed only because one within it did is that one's failure.
     if (data.details.error?.failureType === 'subtestsFailed') continue;
     const skipped = data.skip !== undefined || data.todo !== undefined;
