@@ -61,3 +61,26 @@ test('a copy of a long path has a run directory of its own, and another TMPDIR f
   });
   assert.equal(runDirectoryOf(directory), made);
 });
+
+test('what somebody else made in its place, or may write to, is refused', (t) => {
+  const directory = folder(t, 100);
+  fs.mkdirSync(directory);
+  const resolved = runDirectoryOf(directory);
+  t.after(() => fs.rmSync(resolved, { recursive: true, force: true }));
+  const foreign = [
+    () => fs.chmodSync(resolved, 0o777),
+    ...(process.getuid?.() === 0 ? [() => fs.chownSync(resolved, 65_534, 65_534)] : []),
+    () => {
+      fs.rmdirSync(resolved);
+      fs.symlinkSync(path.dirname(directory), resolved);
+    },
+  ];
+  for (const make of foreign) {
+    fs.mkdirSync(resolved, { mode: 0o700 });
+    make();
+    assert.throws(() => makeRunDirectory(directory), /somebody else made it or may write to it/);
+    assert.ok(!fs.existsSync(path.join(resolved, 'nbd')), 'nothing was put into it');
+    fs.rmSync(resolved, { recursive: true });
+  }
+  assert.equal(makeRunDirectory(directory), resolved);
+});
