@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -129,6 +129,13 @@ test('a client without hello, with another protocol or with garbage is told or e
   assert.equal(await say('garbage\n'), '');
   assert.equal(await say('x'.repeat(70_000)), '');
   assert.equal((await engine.call('stats'))['pid'], engine.pid);
+});
+
+test('its buffers are locked in memory, or it says why not', async () => {
+  const { warnings } = await engine.call('hello', { protocol: 1 });
+  const status = readFileSync(`/proc/${engine.pid ?? 0}/status`, 'utf8');
+  const lockedKib = Number(/^VmLck:\s*(\d+)/m.exec(status)?.[1]);
+  assert.ok(lockedKib > 0 || String(warnings).includes('mlock2'), status);
 });
 
 test('SIGKILL loses nothing acknowledged, and the next life serves the volume by itself', async () => {

@@ -72,7 +72,7 @@ export async function runAttacher(options: AttacherOptions): Promise<number> {
   const env = openEnv({ io: options.io, memoryBytes });
   if (env.ioChoice.kind === 'node') widenPool();
   const calls = openKernelCalls();
-  const warnings = guard(env, calls);
+  const warnings = applyProcessGuards(env.io);
   for (const warning of warnings) options.log('process.guard', { warning });
   const made = new MadeLog(options.runDir);
   const awaited = new IoAsync(env.io);
@@ -282,13 +282,6 @@ export function usableKinds(): DeviceKind[] {
   if (hasKernelNbd()) kinds.push('kernel-nbd');
   if (existsSync('/dev/fuse') && existsSync('/dev/loop-control')) kinds.push('fuse-loop');
   return kinds;
-}
-
-function guard(env: NodeEnv, calls: KernelCalls): string[] {
-  const warnings = applyProcessGuards({ ioFlusher: true });
-  const errno = calls.lockOnFault(env.io.memory.buffer);
-  if (errno !== 0) warnings.push(`Buffers may be swapped out: mlock2 failed (errno ${errno})`);
-  return warnings;
 }
 
 /**

@@ -33,7 +33,7 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
   const { node, problem } = openNode(flags.dataDirectory);
   const peersBytes = node === undefined ? 0 : PEERS_MEMORY_BYTES;
   const env = openEnv({ io: flags.io, memoryBytes: ENGINE_MEMORY_BYTES + peersBytes + 65_536 });
-  const warnings = applyProcessGuards({ io: env.io, ioFlusher: true });
+  const warnings = applyProcessGuards(env.io);
   for (const warning of warnings) log('process.guard', { warning });
   if (problem !== undefined) {
     log('peer.not_listening', { problem });

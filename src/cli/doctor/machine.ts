@@ -17,7 +17,7 @@ const KERNEL_MIN = [5, 15] as const;
 /** Engine, attacher, control and supervisor take some 350 MiB, and a start more. */
 const MEMORY_BYTES_MIN = 512 * 1024 * 1024;
 /** The engine's slots and the attacher's buffers that must not be swapped out. */
-const LOCKED_BYTES_MIN = 64 * 1024 * 1024;
+const LOCKED_BYTES_MIN = 2 * 1024 ** 3;
 /** 256 attachments of 16 connections. */
 const OPEN_FILES_MIN = 8192;
 const CAP_SYS_RESOURCE = 24;

@@ -15,7 +15,6 @@ export const MOUNT_NOEXEC = 8;
 export const MOUNT_NOATIME = 1024;
 export const UNMOUNT_FORCE = 1;
 export const UNMOUNT_DETACH = 2;
-const MLOCK_ONFAULT = 1;
 
 export type KernelCalls = {
   /** Resolves with 0 or the errno. */
@@ -33,8 +32,6 @@ export type KernelCalls = {
    * more than 64 bytes: the engine moves smaller ones.
    */
   ioctl(fd: number, request: number, argument: number | ArrayBuffer): Promise<number>;
-  /** Locks each page of a range once it is touched: those never touched cost nothing. 0 or the errno. */
-  lockOnFault(buffer: ArrayBuffer): number;
 };
 
 type Asynchronous<Values extends unknown[]> = {
@@ -46,7 +43,6 @@ const NONE: KernelCalls = {
   mount: () => Promise.resolve(ENOSYS),
   unmount: () => Promise.resolve(ENOSYS),
   ioctl: () => Promise.resolve(-ENOSYS),
-  lockOnFault: () => 0,
 };
 
 /** Looks the functions up. Throws where koffi or one of them is missing. */
@@ -62,10 +58,6 @@ export function openKernelCalls(): KernelCalls {
   // Variadic in C; one argument in a register is passed alike on x86-64 and arm64 Linux.
   const ioctl = ffi.func<Asynchronous<[number, number, number]>>(
     'int ioctl(int fd, unsigned long request, uintptr_t argument)',
-  );
-
-  const mlock2 = ffi.func<(address: number, length: number, flags: number) => number>(
-    'int mlock2(uintptr_t address, size_t length, unsigned int flags)',
   );
 
   /** Resolves with the result, or the negative errno: koffi hands the thread's errno over to the callback. */
@@ -90,10 +82,6 @@ export function openKernelCalls(): KernelCalls {
       const result = await start(ioctl, fd, request, ffi.address(argument));
       // Named after the call, so that the buffer outlives it.
       return argument.byteLength > 0 ? result : -1;
-    },
-    lockOnFault: (buffer) => {
-      const result = mlock2(ffi.address(buffer), buffer.byteLength, MLOCK_ONFAULT);
-      return result < 0 ? ffi.errno() : 0;
     },
   };
 }

@@ -36,16 +36,6 @@ test('calls on threads give their own errno', { skip }, async () => {
   fs.closeSync(file);
 });
 
-const lockedKiB = (): number =>
-  Number(/^VmLck:\s*(\d+)/m.exec(fs.readFileSync('/proc/self/status', 'utf8'))![1]);
-
-test('pages are locked when they are touched', { skip }, () => {
-  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
-  const errno = openKernelCalls().lockOnFault(memory.buffer);
-  if (errno !== 0) return;
-  assert.ok(lockedKiB() >= 4096);
-});
-
 test('raw sockets connect, send, receive, and see their peer go', { skip }, async () => {
   const sockets = openRawSockets();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'hf-raw-'));

@@ -19,7 +19,7 @@ const STATX_BYTES = 256;
 const STATX_MASK_WORD = 0;
 const STATX_DIO_OFFSET_ALIGN_WORD = 156 / 4;
 const IS_LINUX = process.platform === 'linux';
-const RLIMIT_MEMLOCK = IS_LINUX ? 8 : 6;
+const MLOCK_ONFAULT = 1;
 /** Of macOS. */
 const F_NOCACHE = 48;
 const PR_SET_IO_FLUSHER = 57;
@@ -40,9 +40,8 @@ export type Libc = {
   directAlignmentBytes(fd: number): number | undefined;
   /** Reserves space for bytes 0 to `sizeBytes`, on a thread. Where the system has no such call nothing is reserved. */
   reserve(fd: number, sizeBytes: number): Promise<number>;
-  lockMemory(address: number, lengthBytes: number): number;
-  /** Raises the soft and hard limits of locked memory. */
-  raiseLockedMemoryLimit(lengthBytes: number): number;
+  /** Locks each page of a buffer once it is touched: those never touched cost nothing. ENOSYS where there is no such call. */
+  lockOnFault(buffer: ArrayBuffer): number;
   /** 0, the errno, or ENOSYS where there is no such thing. */
   setIoFlusher(): number;
   /** macOS's direct I/O: asks for reads and writes of `fd` past the page cache. */
@@ -59,9 +58,6 @@ export function openLibc(): Libc {
     'int flock(int fd, int operation)',
   );
   const ioctl = ffi.func<Ioctl>('int ioctl(int fd, unsigned long request, _Out_ uint8_t *out)');
-  const mlock = ffi.func<(address: number, length: number) => number>(
-    'int mlock(uintptr_t address, size_t length)',
-  );
   const errnoOf = (result: number): number => (result < 0 ? ffi.errno() : 0);
 
   return {
@@ -92,13 +88,12 @@ export function openLibc(): Libc {
       const reserve = ffi.funcAsync('int posix_fallocate(int fd, int64_t offset, int64_t length)');
       return reserve(fd, 0, sizeBytes);
     },
-    lockMemory: (address, lengthBytes) => errnoOf(mlock(address, lengthBytes)),
-    raiseLockedMemoryLimit: (lengthBytes) => {
-      const setrlimit = ffi.func<(resource: number, limits: BigUint64Array) => number>(
-        'int setrlimit(int resource, const uint64_t *limits)',
+    lockOnFault: (buffer) => {
+      if (!IS_LINUX) return ENOSYS;
+      const mlock2 = ffi.func<(address: number, length: number, flags: number) => number>(
+        'int mlock2(uintptr_t address, size_t length, unsigned int flags)',
       );
-      const limit = BigInt(lengthBytes);
-      return errnoOf(setrlimit(RLIMIT_MEMLOCK, new BigUint64Array([limit, limit])));
+      return errnoOf(mlock2(ffi.address(buffer), buffer.byteLength, MLOCK_ONFAULT));
     },
     setIoFlusher: () => {
       if (!IS_LINUX) return ENOSYS;
