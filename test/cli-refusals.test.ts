@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { mountAt } from '../src/attacher/mount-table.ts';
 import { whyNot } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
 import { TEST_MOUNT, sweepEarlierTests } from './rigs/control-rig.ts';
@@ -241,6 +242,31 @@ test('mounts: detach refused, other path refused, busy names the process', devic
   });
   assert.equal((await rig.json('volume', 'inspect', 'data'))['attachment'], null, 'undone');
 });
+
+test(
+  'detach by force asks first, and takes a volume from whoever sits in its mount',
+  device,
+  async () => {
+    const { mount } = await rig.json('volume', 'mount', 'data');
+    const { path: at } = mount as { path: string };
+    const user = spawn('sleep', ['60'], { cwd: at });
+    try {
+      for (const command of ['detach', 'unmount']) {
+        await refused(['volume', command, 'data', '--force'], {
+          code: 'CONFIRMATION_MISSING',
+          says: /not flushed may be lost/,
+        });
+      }
+      const view = await rig.json('volume', 'detach', 'data', '--force', '--yes');
+      assert.deepEqual([view['attachment'], view['mount']], [null, null]);
+      assert.equal(mountAt(at), undefined);
+      await rig.json('volume', 'mount', 'data');
+    } finally {
+      user.kill('SIGKILL');
+    }
+    await rig.json('volume', 'unmount', 'data');
+  },
+);
 
 test(
   'a place with too little room names what would fit, and one in memory is warned of',

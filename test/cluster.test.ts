@@ -8,6 +8,8 @@ import { isDeepStrictEqual as isEqual } from 'node:util';
 import { ApiProblem } from '../src/cli/api-client.ts';
 import type { ScrubView } from '../src/control/replica-schemas.ts';
 import type { VolumeView } from '../src/control/schemas.ts';
+import { ESHUTDOWN } from '../src/model/errno.ts';
+import { CMD_WRITE } from '../src/wire/nbd/constants.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { until } from './rigs/attach-rig.ts';
 import { ClusterRig } from './rigs/cluster-rig.ts';
@@ -94,6 +96,27 @@ test('the engine of its head dies: the same attachment is served again', async (
     await again.read(0, 16_384),
     Buffer.concat([block(1), block(2), block(3), block(0)]),
   );
+  again.destroy();
+});
+
+test('a volume whose I/O stands still is detached by force, whoever waits for that', async () => {
+  const { api } = cluster.node('b');
+  const client = await attach('b');
+  await cluster.killNode('a');
+  // One of two replicas is too few.
+  client.request({ type: CMD_WRITE, offset: MIB, data: block(9) });
+  const view = () => api.get<VolumeView>('/v1/volumes/db');
+  await until(async () => (await view()).reason?.includes('stands still') === true);
+  const inOrder = api.delete<VolumeView>('/v1/volumes/db/attachment');
+  await until(async () => (await view()).attachment?.state === 'detaching');
+  const forced = await api.delete<VolumeView>('/v1/volumes/db/attachment?force=true');
+  assert.equal(forced.attachment, null);
+  await inOrder;
+  assert.deepEqual(await client.reply(), { kind: 'simple', cookie: 0n, errno: ESHUTDOWN });
+  client.destroy();
+  await cluster.startNode('a');
+  const again = await attach('b');
+  assert.deepEqual(await again.read(0, 8192), Buffer.concat([block(1), block(2)]));
   again.destroy();
 });
 

@@ -96,7 +96,7 @@ test('two containers share a volume, and nobody takes it from them', options, as
   const { code, err } = await rig.cli.run(['volume', 'unmount', 'db']);
   assert.equal(code, 1);
   assert.match(err, /containers use it \(mount holdfast\/[0-9a-f]{12}, holdfast\//);
-  const forced = await rig.cli.run(['volume', 'unmount', 'db', '--force']);
+  const forced = await rig.cli.run(['volume', 'unmount', 'db', '--force', '--yes']);
   assert.match(forced.err, /Cannot unmount .*: process \d+ \(s\w+\)/, 'whatever the records say');
   const down = await rig.cli.run(['down']);
   assert.match(down.err, /process \d+ \(s\w+\)/, 'not under containers');

@@ -21,9 +21,11 @@ export type AttachedDevice = {
   /** Connections to engines so far: one more than there were restarts. */
   readonly connectCount: number;
   resize(sizeBytes: number): Promise<void>;
+  /** Fails what is unanswered and all to come. */
+  giveUp(): Promise<void>;
   /**
-   * Takes the device away, after everything written to it went to the engine. With `force` what is unanswered fails instead.
-   * Throws, and leaves the device, while somebody has it open.
+   * Takes the device away, after everything written to it went to the engine, or after {@link giveUp} with `force`. Throws, and leaves the
+   * device, while somebody has it open.
    */
   detach(options: { readonly force: boolean }): Promise<void>;
   readonly handover: DeviceHandover;

@@ -66,7 +66,9 @@ export class Attachments {
   }
 
   /** Detaches. An attachment that is not there is detached already. */
-  detach(attachId: string, options: { readonly force: boolean }): Promise<void> {
+  async detach(attachId: string, options: { readonly force: boolean }): Promise<void> {
+    // Not in turn: where I/O stands still, a detach in order waits for that, and all calls after it.
+    if (options.force) await this.#devices.get(attachId)?.giveUp();
     return this.#inTurn(async () => {
       const device = this.#devices.get(attachId);
       if (device === undefined) return;

@@ -137,10 +137,13 @@ export class FuseLoop implements AttachedDevice {
     await this.#parts.loops.updateCapacity(this.device);
   }
 
+  giveUp(): Promise<void> {
+    return this.#held.volume.giveUp('it was detached by force');
+  }
+
   async detach(options: { readonly force: boolean }): Promise<void> {
     const { loops, made } = this.#parts;
     if (!options.force) await assertUnused(this.device);
-    if (options.force) await this.#held.volume.giveUp('it was detached by force');
     await loops.clear(this.device);
     await this.#waitUntilClear(options);
     made.forget(this.#loopMade);

@@ -24,6 +24,7 @@ export class FuseVolume implements BerthOwner {
   readonly #file: FuseFile;
   #onFileEnded: (() => void) | undefined;
   #fileEnded = false;
+  #givenUp: Promise<void> | undefined;
 
   /** `fd` is /dev/fuse, mounted. It stays the caller's, to be closed after {@link FuseVolume.ended}. */
   constructor(berth: Berth, options: FuseVolumeOptions & { readonly fd: number }) {
@@ -86,12 +87,13 @@ export class FuseVolume implements BerthOwner {
 
   /** Fails what is unanswered and all to come. Resolves when the client has nothing in flight. */
   giveUp(problem: string): Promise<void> {
-    return new Promise((resolve) => {
+    this.#givenUp ??= new Promise((resolve) => {
       this.client.giveUp(problem, () => {
         resolve();
         this.#berth.io.yieldTurn();
       });
     });
+    return this.#givenUp;
   }
 
   /** Resolves when the kernel has let the file go: nothing of it is in flight then. */

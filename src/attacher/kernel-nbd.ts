@@ -159,10 +159,15 @@ export class KernelNbd implements AttachedDevice {
     this.#spec = { ...this.#spec, sizeBytes };
   }
 
-  async detach(options: { readonly force: boolean }): Promise<void> {
-    if (!options.force) await assertUnused(this.device);
+  giveUp(): Promise<void> {
     this.#stopping = true;
     this.#disconnect();
+    return Promise.resolve();
+  }
+
+  async detach(options: { readonly force: boolean }): Promise<void> {
+    if (!options.force) await assertUnused(this.device);
+    await this.giveUp();
     await this.#watching;
     this.#parts.made.forget(madeOf(this.#target));
   }

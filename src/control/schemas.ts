@@ -179,15 +179,16 @@ export const MountBody = Type.Object(
   { additionalProperties: false },
 );
 
-export const UnmountQuery = Type.Object(
-  {
-    force: Type.Optional(
-      Type.Boolean({
-        description: 'Though a container engine has not said that it needs the mount no more',
-      }),
-    ),
-  },
-  { additionalProperties: false },
+const forceQuery = (description: string) =>
+  Type.Object(
+    { force: Type.Optional(Type.Boolean({ description })) },
+    { additionalProperties: false },
+  );
+
+export const DetachQuery = forceQuery('At once, whoever uses it: what was not flushed may be lost');
+
+export const UnmountQuery = forceQuery(
+  'Though a container engine has not said that it needs the mount no more; where I/O stands still, what was not flushed may be lost',
 );
 
 export const Drive = Type.Object({

@@ -15,6 +15,8 @@ export type VolumeData = {
   attach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<string>;
   /** Drains, flushes, and ends the service. */
   detach(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void>;
+  /** Fails what its clients still want of it, at once, where that can be; {@link detach} follows. Not in turn with the other calls. */
+  end(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void>;
   resize(volume: VolumeRecord, sizeBytes: number): Promise<void>;
   /** Whether nothing was ever written to it, as far as that can be told. */
   isBlank(volume: VolumeRecord): Promise<boolean>;
@@ -59,6 +61,11 @@ export class DriveVolumeData implements VolumeData {
 
   async detach({ id: uuid }: VolumeRecord, { attachId }: AttachmentRecord): Promise<void> {
     await this.#parts.engine.call('volume.detach', { uuid, attachId });
+  }
+
+  /** The drive has what it was asked, and what its engine tells of that: it fails where the drive does. */
+  end(): Promise<void> {
+    return Promise.resolve();
   }
 
   async resize({ id: uuid }: VolumeRecord, sizeBytes: number): Promise<void> {

@@ -4,21 +4,17 @@ import path from 'node:path';
 
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
-import {
-  type MountRecord,
-  type OperationRecord,
-  type TrashRecord,
-  type VolumeRecord,
-} from '../model/records.ts';
+import type { MountRecord, TrashRecord, VolumeRecord } from '../model/records.ts';
 import { formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { refuseWithoutReplica } from './cluster/replica-changes.ts';
+import { clearOvertaken } from './cluster/overtaken.ts';
 import { ReplicatedData, replicatedStatuses } from './cluster/replicated-data.ts';
-import { decideAgain } from './conflicts.ts';
 import { type Drives, placingOn } from './drives.ts';
 import { trimMounted } from './file-systems.ts';
 import {
+  API_HOLDER,
   type MountWish,
   type UnmountWish,
   newMount,
@@ -27,8 +23,7 @@ import {
   withoutHolder,
 } from './mount-holders.ts';
 import { refuseMountPoint } from './mounts.ts';
-import { similar } from './names.ts';
-import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
+import { endedOperation, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
@@ -37,7 +32,8 @@ import { type VolumeChange, described, descriptionIn } from './volume-change.ts'
 import { differenceOf } from './volume-difference.ts';
 import { type VolumeWish, replicationOf } from './volume-wish.ts';
 import { DriveVolumeData, type VolumeData, engineStatuses } from './volume-data.ts';
-import { type Restore, VolumeSettler } from './volume-settler.ts';
+import { VolumeSettler } from './volume-settler.ts';
+import { VolumeTurns } from './volume-turns.ts';
 
 export type AttachWish = {
   readonly as: 'nbd' | 'device';
@@ -45,10 +41,13 @@ export type AttachWish = {
   readonly acceptLoss?: boolean | undefined;
 };
 
+export type DetachWish = { readonly force?: boolean | undefined };
+
 export class Volumes {
   readonly #parts: ControlParts;
   readonly #drives: Drives;
   readonly #cluster: Cluster | undefined;
+  readonly #turns: VolumeTurns;
   readonly settler: VolumeSettler;
   /** What carries out what is wanted of a volume. */
   readonly dataOf: (volume: VolumeRecord) => VolumeData;
@@ -62,25 +61,19 @@ export class Volumes {
     const replicated = cluster === undefined ? onDrive : new ReplicatedData(parts, cluster);
     this.dataOf = ({ replication }) => (replication === undefined ? onDrive : replicated);
     this.settler = new VolumeSettler(parts, this.dataOf);
+    this.#turns = new VolumeTurns(parts, { drives, settler: this.settler, cluster });
   }
 
   /** The volume of this name. Throws VOLUME_NOT_FOUND, with a name that is like it. */
   async get(name: string): Promise<VolumeRecord> {
-    return (await this.#kept(name)).record;
-  }
-
-  async #kept(name: string): Promise<Kept<VolumeRecord>> {
-    const kept = await this.#parts.records.volume(name);
-    if (kept !== undefined) return kept;
-    const names = (await this.#parts.records.volumes()).map((volume) => volume.name);
-    throw new Refusal('VOLUME_NOT_FOUND', { volume: name, hint: similar(name, names) });
+    return (await this.#turns.kept(name)).record;
   }
 
   /** Creates a volume. The same again is the same volume: one with something other than the wish names is refused. */
   create(wish: VolumeWish): Promise<VolumeRecord> {
     const name = checkName(wish.name);
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
       const known = await this.#parts.records.volume(name);
       if (known !== undefined) return this.#same(known.record, wish);
       const replication = await replicationOf(this.#parts, wish);
@@ -102,7 +95,10 @@ export class Volumes {
         ...(wish.plugin === undefined ? {} : { plugin: wish.plugin }),
         ...(wish.fsType === undefined ? {} : { fsType: wish.fsType }),
       };
-      await this.#want('volume.create', { record: described(record, describeAs), version: 0 });
+      await this.#turns.want('volume.create', {
+        record: described(record, describeAs),
+        version: 0,
+      });
       return this.get(name);
     });
   }
@@ -114,14 +110,6 @@ export class Volumes {
     return record;
   }
 
-  /** Ends what an earlier request left half done, as it can be. Throws while it cannot be ended yet, or another node is at it. */
-  async #atRest(name: string): Promise<void> {
-    await this.#cluster?.takeOver(name, (volume) => this.settler.isAtRest(volume));
-    await this.settler.settle(name).catch((error: unknown) => {
-      if (isPassing(error)) throw error;
-    });
-  }
-
   /**
    * Removes a volume: into the trash, or with what it holds where that is wanted `now` or nothing is kept. One that is not there is
    * removed already.
@@ -130,8 +118,8 @@ export class Volumes {
     name: string,
     { now }: { readonly now: boolean },
   ): Promise<{ readonly removed: boolean; readonly trashed?: TrashRecord }> {
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
       const kept = await this.#parts.records.volume(name);
       if (kept === undefined) return { removed: false };
       const { record, version } = kept;
@@ -144,7 +132,10 @@ export class Volumes {
       if (!now && trashRetentionMs > 0) {
         return { removed: true, trashed: await throwAway(this.#parts, kept, trashRetentionMs) };
       }
-      await this.#want('volume.remove', { record: { ...record, state: 'removing' }, version });
+      await this.#turns.want('volume.remove', {
+        record: { ...record, state: 'removing' },
+        version,
+      });
       return { removed: true };
     });
   }
@@ -154,17 +145,17 @@ export class Volumes {
    * change: where the size is refused, all of it stays as it is.
    */
   change(name: string, wish: VolumeChange): Promise<VolumeRecord> {
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
-      const { record, version } = await this.#mine(name, 'change');
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
+      const { record, version } = await this.#turns.mine(name, 'change');
       const sizeBytes = wish.sizeBytes ?? record.sizeBytes;
       const describeAs = descriptionIn(wish, sizeBytes);
       if (await this.#needsResize(record, wish.sizeBytes)) {
         const resized = { ...record, resizeToBytes: sizeBytes, describeAs };
-        await this.#want('volume.resize', { record: resized, version });
+        await this.#turns.want('volume.resize', { record: resized, version });
       } else if (describeAs !== undefined) {
         const ended = endedOperation(this.#parts, 'volume.describe', `volume/${name}`);
-        await this.#record({ record: described(record, describeAs), version }, ended);
+        await this.#turns.record({ record: described(record, describeAs), version }, ended);
         this.#parts.onStep('volume.describe: done');
       }
       return this.get(name);
@@ -195,9 +186,9 @@ export class Volumes {
    */
   attach(name: string, wish: AttachWish): Promise<VolumeRecord> {
     const { as: wanted, force = false, acceptLoss = false } = wish;
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
-      const { record: present, version } = await this.#kept(name);
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
+      const { record: present, version } = await this.#turns.kept(name);
       if (acceptLoss) await refuseWithoutReplica(this.#parts, present);
       const isHere = present.attachment?.node === this.#parts.node;
       const isAccepted = isHere && present.attachment?.acceptLoss === true;
@@ -207,11 +198,11 @@ export class Volumes {
       if (record.attachment !== undefined) {
         if (record.attachment.wanted !== wanted) throw attachedOtherwise(record, wanted);
         if (record.attachment.state !== 'reattaching') return record;
-        await this.#want('volume.attach', { record, version }, 'attachment');
+        await this.#turns.want('volume.attach', { record, version }, 'attachment');
         return this.get(name);
       }
       const attaching = await this.#attaching(record, wanted, acceptLoss);
-      await this.#want('volume.attach', { record: attaching, version });
+      await this.#turns.want('volume.attach', { record: attaching, version });
       return this.get(name);
     });
   }
@@ -238,20 +229,45 @@ export class Volumes {
     };
   }
 
-  /** Detaches a volume, after a drain and a flush. */
-  detach(name: string): Promise<VolumeRecord> {
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
-      const { record, version } = await this.#mine(name, 'detach');
+  /**
+   * Detaches a volume, after a drain and a flush. `force`: at once, whoever uses or holds it. What is unanswered fails, and what was not
+   * flushed may be lost.
+   */
+  async detach(name: string, { force = false }: DetachWish = {}): Promise<VolumeRecord> {
+    const ended = force ? await this.#endAtOnce(name) : undefined;
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
+      const { record, version } = await this.#turns.mine(name, 'detach');
+      if (force) {
+        // Who attached it since is not meant.
+        if (ended === undefined || record.attachment?.attachId !== ended) return record;
+        const attachment = { ...record.attachment, state: 'detaching' as const };
+        const detaching = { ...record, attachment, mount: undefined };
+        await this.#turns.want('volume.detach', { record: detaching, version });
+        return this.get(name);
+      }
       refuseHeld(record, 'detach');
       if (record.mount !== undefined) {
         throw new Refusal('VOLUME_MOUNTED', { volume: name, path: record.mount.path });
       }
       if (record.attachment === undefined) return record;
       const attachment = { ...record.attachment, state: 'detaching' as const };
-      await this.#want('volume.detach', { record: { ...record, attachment }, version });
+      await this.#turns.want('volume.detach', { record: { ...record, attachment }, version });
       return this.get(name);
     });
+  }
+
+  /**
+   * Ends the service of a volume, with its device and what is mounted of it, and returns its attach id; undefined: it has none. Not in turn:
+   * where I/O stands still, whoever has the turn may wait for that.
+   */
+  async #endAtOnce(name: string): Promise<string | undefined> {
+    const { record } = await this.#turns.mine(name, 'detach');
+    const { attachment } = record;
+    if (attachment === undefined) return undefined;
+    await this.dataOf(record).end(record, attachment);
+    await clearOvertaken(this.#parts, attachment.attachId);
+    return attachment.attachId;
   }
 
   /**
@@ -259,9 +275,9 @@ export class Volumes {
    * holder is one more.
    */
   mount(name: string, wish: MountWish): Promise<VolumeRecord> {
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
-      const kept = await this.#mine(name, 'mount');
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
+      const kept = await this.#turns.mine(name, 'mount');
       const { record, version } = kept;
       const at = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
       if (!path.isAbsolute(at)) {
@@ -272,8 +288,8 @@ export class Volumes {
       if (known !== undefined) {
         const held = withHolder(record, known, { ...wish, bootId });
         if (known.state !== 'remounting') return this.#putMount(kept, held);
-        await this.#want('volume.mount', kept, 'all');
-        const again = await this.#kept(name);
+        await this.#turns.want('volume.mount', kept, 'all');
+        const again = await this.#turns.kept(name);
         const there = again.record.mount ?? held;
         return this.#putMount(again, withHolder(again.record, there, { ...wish, bootId }));
       }
@@ -282,31 +298,43 @@ export class Volumes {
       await refuseMountPoint(at, { volume: name, device: attachment?.device ?? '' });
       const attaching = attachment === undefined ? await this.#attaching(record, 'device') : record;
       const mount = newMount(record, { ...wish, path: at, bootId });
-      await this.#want('volume.mount', { record: { ...attaching, mount }, version });
+      await this.#turns.want('volume.mount', { record: { ...attaching, mount }, version });
       return this.get(name);
     });
   }
 
-  /** Ends a hold. The last to go unmounts the volume, and detaches it if the mount attached it. Throws VOLUME_HELD to the API while containers use it. */
-  unmount(name: string, wish: UnmountWish): Promise<VolumeRecord> {
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
-      const kept = await this.#mine(name, 'unmount');
+  /**
+   * Ends a hold. The last to go unmounts the volume, and detaches it if the mount attached it. Throws VOLUME_HELD to the API while containers
+   * use it. Where I/O stands still, an unmount that people force is a {@link detach} by force.
+   */
+  async unmount(name: string, wish: UnmountWish): Promise<VolumeRecord> {
+    if (wish.force && wish.holder === API_HOLDER && (await this.#standsStill(name))) {
+      return this.detach(name, { force: true });
+    }
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
+      const kept = await this.#turns.mine(name, 'unmount');
       const { record, version } = kept;
       const { mount: known } = record;
       if (known === undefined) return record;
       const mount = withoutHolder(record, known, wish);
       if (mount.state !== 'unmounting') return this.#putMount(kept, mount);
-      await this.#want('volume.unmount', { record: { ...record, mount }, version });
+      await this.#turns.want('volume.unmount', { record: { ...record, mount }, version });
       return this.get(name);
     });
   }
 
+  async #standsStill(name: string): Promise<boolean> {
+    const { record } = await this.#turns.mine(name, 'unmount');
+    const status = await this.engineStatusOf(record);
+    return record.replication !== undefined && typeof status?.['reason'] === 'string';
+  }
+
   /** Gives back to the drive what the mounted file system no longer uses. Throws VOLUME_NOT_MOUNTED. */
   trim(name: string): Promise<void> {
-    return this.#inTurn(name, async () => {
-      await this.#atRest(name);
-      const { mount } = (await this.#mine(name, 'trim')).record;
+    return this.#turns.enter(name, async () => {
+      await this.#turns.atRest(name);
+      const { mount } = (await this.#turns.mine(name, 'trim')).record;
       if (mount === undefined) throw new Refusal('VOLUME_NOT_MOUNTED', { volume: name });
       const operation = newOperation(this.#parts, 'volume.trim', `volume/${name}`);
       await this.#parts.records.change({ puts: operationPuts(operation) });
@@ -339,54 +367,6 @@ export class Volumes {
     // Its head counts, where that is here.
     for (const [id, of] of known) statuses.set(id, { ...statuses.get(id), ...of });
     return statuses;
-  }
-
-  /** A volume that no other node has attached. Throws VOLUME_NOT_FOUND, VOLUME_ELSEWHERE. */
-  async #mine(name: string, action: string): Promise<Kept<VolumeRecord>> {
-    const kept = await this.#kept(name);
-    this.#cluster?.refuseElsewhere(kept.record, action);
-    return kept;
-  }
-
-  #inTurn<T>(name: string, task: () => Promise<T>): Promise<T> {
-    return this.#parts.turnstile.enter(`volume/${name}`, () => decideAgain(task));
-  }
-
-  /** Records the wanted state of a volume that was read in `version`, 0 of a new one, with its operation, and settles. */
-  async #want(
-    kind: string,
-    { record: wanted, version }: Kept<VolumeRecord>,
-    restore?: Restore,
-  ): Promise<void> {
-    const { node } = this.#parts;
-    const record = node === undefined ? wanted : { ...wanted, settledBy: node };
-    const key = `volume/${record.name}`;
-    const { resizeToBytes: sizeBytes } = record;
-    const operation: OperationRecord = {
-      ...newOperation(this.#parts, kind, key),
-      ...(sizeBytes === undefined ? {} : { sizeBytes }),
-    };
-    if (version === 0) await this.#place(record, operation);
-    else await this.#record({ record, version }, operation);
-    await runOperation(this.#parts, operation, async () => {
-      await this.settler.settle(record.name, restore);
-      // Taken by another node meanwhile, it is not this one's.
-      if (record.attachment?.state === 'attaching') await this.#mine(record.name, 'attach');
-    });
-  }
-
-  #record({ record, version }: Kept<VolumeRecord>, operation: OperationRecord): Promise<unknown> {
-    const { target: key } = operation;
-    const puts = [{ key, record }, ...operationPuts(operation)];
-    return this.#parts.records.change({ conditions: [{ key, version }], puts });
-  }
-
-  #place(record: VolumeRecord, operation: OperationRecord): Promise<void> {
-    const { replication } = record;
-    const puts = operationPuts(operation);
-    return this.#cluster !== undefined && replication !== undefined
-      ? this.#cluster.place({ ...record, replication }, puts)
-      : this.#drives.place(record, puts);
   }
 }
 

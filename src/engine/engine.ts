@@ -24,6 +24,7 @@ import { Meters } from './meters.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from './nbd/frontend.ts';
 import { type EngineNode, Peers } from './peers/peers.ts';
 import { headCalls } from './replicas/head-calls.ts';
+import { DriveReplicas } from './replicas/drive-replicas.ts';
 import { Heads, REPLICAS_MEMORY_BYTES } from './replicas/heads.ts';
 import { Volumes } from './volumes.ts';
 
@@ -57,6 +58,7 @@ export class Engine {
   readonly #meters = new Meters();
   readonly #volumes: Volumes;
   readonly #heads: Heads;
+  readonly #replicas: DriveReplicas;
   readonly #peers: Peers | undefined;
   /** A random id of this process. */
   readonly #instance: string;
@@ -90,6 +92,7 @@ export class Engine {
       });
     }
     this.#heads = new Heads(env, { ...served, arena, memory, peers: this.#peers });
+    this.#replicas = new DriveReplicas({ ...served, replicas: this.#heads.replicas });
     this.#volumes = new Volumes({ ...served, heads: this.#heads, nowMs: env.clock.wallMs() });
   }
 
@@ -122,7 +125,7 @@ export class Engine {
   async #openListed(drives: readonly DriveListEntry[]): Promise<void> {
     await Promise.all(drives.map((entry) => this.#drives.openListed(entry)));
     for (const drive of this.#drives.all()) {
-      this.#heads.openReplicas(drive);
+      this.#replicas.open(drive);
       await this.#volumes.serveRecorded(drive);
     }
   }
@@ -163,7 +166,7 @@ export class Engine {
       'volume.attach': (args) =>
         volumes.attach(volumeUuid(args), { attachId: attachIdOf(args), epoch: epochOf(args) }),
       'volume.detach': (args) => volumes.detach(volumeUuid(args), attachIdOf(args)),
-      ...headCalls(this.#heads),
+      ...headCalls(this.#heads, this.#replicas),
       'peers.set': (args) => this.#setPeers(args),
       stats: () => this.#stats(),
       shutdown: () => this.#shutdown(),
@@ -220,7 +223,7 @@ export class Engine {
 
   async #openDrive(args: JsonObject): Promise<JsonObject> {
     const drive = await this.#drives.open({ driveId: driveIdOf(args), path: pathOf(args) });
-    this.#heads.openReplicas(drive);
+    this.#replicas.open(drive);
     await this.#volumes.serveRecorded(drive);
     return this.#drives.status(drive.driveId);
   }
@@ -234,9 +237,9 @@ export class Engine {
         volumes: attached.map((volume) => `"${volume.uuid}"`).join(', '),
       });
     }
-    const replicas = drive === undefined ? [] : this.#heads.endReplicas(drive);
+    const replicas = drive === undefined ? [] : this.#replicas.end(drive);
     await this.#drives.close(driveId);
-    this.#heads.forgetReplicas(replicas);
+    this.#replicas.forget(replicas);
     return {};
   }
 

@@ -246,6 +246,10 @@ function describe(view: VolumeView): string {
   return fields(pairs);
 }
 
+type ForceOptions = { readonly force?: boolean; readonly yes?: boolean };
+
+const forceQuery = ({ force }: ForceOptions): string => (force === true ? '?force=true' : '');
+
 type AttachOptions = {
   readonly nbd?: boolean;
   readonly force?: boolean;
@@ -281,14 +285,25 @@ function addAttaching(volume: Command): void {
       const value = device === null ? { uri, attachId } : { uri, device, attachId };
       output.result(value, device ?? uri ?? '');
     });
-  addCommand(volume, 'detach <name>', {
-    purpose: 'Detaches a volume after what is under way is done and on media.',
-    example: 'holdfast volume detach db',
-  }).action(async (name: string, _: object, command: Command) => {
-    const { api, output } = contextOf(command);
-    const view = await api.delete<VolumeView>(volumePath(name, '/attachment'));
-    output.result(view, `Volume "${name}" is detached`);
-  });
+  addYes(
+    addCommand(volume, 'detach <name>', {
+      purpose: 'Detaches a volume after what is under way is done and on media.',
+      example: 'holdfast volume detach db',
+    }),
+  )
+    .option(
+      '--force',
+      'at once, with its mount: where I/O stands still, or its user is not to be had',
+    )
+    .action(async (name: string, options: ForceOptions, command: Command) => {
+      const { api, output } = contextOf(command);
+      await confirm(
+        options.yes === true || options.force !== true,
+        `Take volume "${name}" from whoever uses it? What they have not flushed may be lost; what they have stays.`,
+      );
+      const path = volumePath(name, `/attachment${forceQuery(options)}`);
+      output.result(await api.delete<VolumeView>(path), `Volume "${name}" is detached`);
+    });
 }
 
 function addMounting(volume: Command): void {
@@ -330,15 +345,20 @@ function addMounting(volume: Command): void {
         );
       },
     );
-  addCommand(volume, 'unmount <name>', {
-    purpose: 'Unmounts a volume, and detaches it if the mount attached it.',
-    example: 'holdfast volume unmount db',
-  })
-    .option('--force', 'though an engine that is gone for good holds it; a container keeps it')
-    .action(async (name: string, options: { force?: boolean }, command: Command) => {
+  addYes(
+    addCommand(volume, 'unmount <name>', {
+      purpose: 'Unmounts a volume, and detaches it if the mount attached it.',
+      example: 'holdfast volume unmount db',
+    }),
+  )
+    .option('--force', 'though an engine that is gone for good holds it, or its I/O stands still')
+    .action(async (name: string, options: ForceOptions, command: Command) => {
       const { api, output } = contextOf(command);
-      const query = options.force === true ? '?force=true' : '';
-      const view = await api.delete<VolumeView>(volumePath(name, `/mount${query}`));
-      output.result(view, `Volume "${name}" is unmounted`);
+      await confirm(
+        options.yes === true || options.force !== true,
+        `Unmount volume "${name}", whoever holds it? If its I/O stands still, what was not flushed may be lost; what was stays.`,
+      );
+      const path = volumePath(name, `/mount${forceQuery(options)}`);
+      output.result(await api.delete<VolumeView>(path), `Volume "${name}" is unmounted`);
     });
 }

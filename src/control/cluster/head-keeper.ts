@@ -48,7 +48,8 @@ const CAUSES: { readonly [end in Exclude<HeadEnd, 'detached'>]: string } = {
   overtaken: 'it was attached elsewhere',
   'session lost':
     'none of its replicas is known to hold all that its client wrote: the session was ended',
-  'given up': 'its requests stood still for too long, and failed: the session was ended',
+  'given up':
+    'its requests stood still for too long, or it was detached by force: they failed, and the session was ended',
 };
 
 export class HeadKeeper {
@@ -197,6 +198,11 @@ export class HeadKeeper {
       if (kept?.record.attachment?.attachId !== attachId) return;
       await this.#put(volume.id, kept, detached(kept.record, this.#parts.newAttachId()));
     }
+  }
+
+  /** Ends a head of this node at once: what its clients still want fails, and nothing is flushed. {@link release} follows. */
+  async end({ id: uuid }: VolumeRecord, { attachId }: AttachmentRecord): Promise<void> {
+    await this.#parts.engine.call('head.detach', { uuid, attachId, force: true });
   }
 
   /** Ends a head that tends a volume. One that stands still is left: it cannot end in order, and whoever attaches the volume overtakes it. */

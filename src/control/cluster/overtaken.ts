@@ -1,14 +1,23 @@
 /** What is left here of an attachment that another node has taken over, or whose session was ended. */
 
-import { readMounts } from '../../attacher/mount-table.ts';
-import { Refusal } from '../../model/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { mountAt, readMounts } from '../../attacher/mount-table.ts';
+import { Fault, Refusal } from '../../model/errors.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { forgetMount } from '../mounts.ts';
 import { isPassing } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import { runProgram } from '../run-program.ts';
 
-/** Takes its block device away, so that whatever still uses that hears of it, and unmounts what is mounted of it as soon as it is let go. */
+/** umount(8) fails where the machine has no room for a process, or somebody has mounted something over it. */
+const UNMOUNT_TRIES = 20;
+const RETRY_MS = 250;
+
+/**
+ * Takes its block device away, so that whatever still uses that hears of it, and unmounts what is mounted of it: files that are open keep it,
+ * and the kernel gives it up with the last of them. Throws MOUNT_FAILED where that is not to be done in some seconds.
+ */
 export async function clearOvertaken(parts: ControlParts, attachId: string): Promise<void> {
   const { attacher, made } = parts;
   const { devices } = await attacher.call('list', {});
@@ -16,12 +25,30 @@ export async function clearOvertaken(parts: ControlParts, attachId: string): Pro
   if (found === undefined) return;
   const device = String(found['device']);
   await attacher.call('detach', { attachId, force: true });
-  for (const { source, path } of readMounts()) {
-    if (source !== device) continue;
-    // Files that are open keep it; the kernel gives it up with the last of them.
-    await runProgram('umount', '-l', path);
-    await forgetMount(made, { path, device });
+  const paths = mountsFrom(device);
+  await unmountAll(device);
+  for (const path of paths) await forgetMount(made, { path, device });
+}
+
+/** By source: a device that is gone has no number any more. */
+const mountsFrom = (device: string): readonly string[] =>
+  readMounts().flatMap(({ source, path }) => (source === device ? [path] : []));
+
+async function unmountAll(device: string): Promise<void> {
+  let problem = '';
+  for (let tries = 0; tries < UNMOUNT_TRIES; tries++) {
+    if (tries > 0) await sleep(RETRY_MS);
+    for (const path of mountsFrom(device)) {
+      const top = mountAt(path)?.source;
+      if (top === device) {
+        const result = await runProgram('umount', '-l', path);
+        problem =
+          result.kind === 'missing' ? 'umount is not installed' : `umount: ${result.output}`;
+      } else problem = `"${top}" is mounted over it at "${path}"`;
+    }
+    if (mountsFrom(device).length === 0) return;
   }
+  throw new Fault('MOUNT_FAILED', { volume: device, problem });
 }
 
 /** The same of all that is there of attachments that are no more, and whose heads are gone: their engine, or this control, was away as they ended. */

@@ -104,6 +104,10 @@ export class ReplicatedData implements VolumeData {
     return this.#cluster.heads.release(volume, attachment);
   }
 
+  end(volume: VolumeRecord, attachment: AttachmentRecord): Promise<void> {
+    return this.#cluster.heads.end(volume, attachment);
+  }
+
   async resize(volume: VolumeRecord, sizeBytes: number): Promise<void> {
     await this.#cluster.heads.grow(volume, sizeBytes);
     for (const { id } of await this.#replicasOf(volume)) await this.#resizeReplica(id, sizeBytes);

@@ -3,6 +3,7 @@
 import type { App, RestParts } from '../rest.ts';
 import {
   AttachmentBody,
+  DetachQuery,
   MountBody,
   NameParams,
   UnmountQuery,
@@ -27,9 +28,9 @@ export function attachmentRoutes(app: App, parts: RestParts): void {
   );
   app.delete(
     '/v1/volumes/:name/attachment',
-    { schema: { summary: 'Detaches a volume', params, response } },
-    async ({ params: { name } }) => {
-      await volumes.detach(name);
+    { schema: { summary: 'Detaches a volume', params, querystring: DetachQuery, response } },
+    async ({ params: { name }, query }) => {
+      await volumes.detach(name, query);
       return volumeView(parts, name);
     },
   );

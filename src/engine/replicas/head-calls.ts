@@ -8,6 +8,7 @@ import type { JsonObject } from '../../wire/line-protocol.ts';
 import { formatUuid } from '../../model/ids.ts';
 import { attachIdOf, driveIdOf, flagOf, sizeBytesOf, volumeUuid } from '../call-arguments.ts';
 import type { Call } from '../control-server.ts';
+import type { DriveReplicas } from './drive-replicas.ts';
 import type { Heads } from './heads.ts';
 
 /** A client waits for so long before its session ends, unless `head.start` says otherwise: about as long as a missing replica is waited for. */
@@ -17,12 +18,15 @@ const STALL_LIMIT_MS = 600_000;
 const REPORT_COUNT_MAX = 48;
 
 /** By name. A volume is `uuid`, a replica `replica`: 32 hex digits, with or without dashes. */
-export function headCalls(heads: Heads): { readonly [name: string]: Call } {
+export function headCalls(
+  heads: Heads,
+  onDrives: DriveReplicas,
+): { readonly [name: string]: Call } {
   return {
     'replica.create': (args) =>
-      heads.createReplica(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
+      onDrives.create(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
     'replica.list': (args) => listReplicas(heads, args),
-    'replica.delete': (args) => heads.deleteReplica(replicaOf(args)),
+    'replica.delete': (args) => onDrives.delete(replicaOf(args)),
     'head.start': async (args) => ({
       ...(await heads.start({
         volume: volumeUuid(args),
@@ -77,7 +81,7 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
       return {};
     },
     'head.detach': async (args) => ({
-      end: await heads.detach(volumeUuid(args), attachIdOf(args)),
+      end: await heads.detach(volumeUuid(args), attachIdOf(args), { force: flagOf(args, 'force') }),
     }),
     'head.status': (args) => heads.status(volumeUuid(args)),
   };

@@ -3,7 +3,7 @@
  * heads ask for (`head.next`). Frontends serve them as any other volume.
  */
 
-import { Fault, Refusal } from '../../model/errors.ts';
+import { Refusal } from '../../model/errors.ts';
 import type { Env } from '../../env/env.ts';
 import { IoAsync } from '../../env/io-async.ts';
 import type { Port } from '../../env/io.ts';
@@ -18,7 +18,7 @@ import type { ScrubOptions } from '../../replication/scrub.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { formatUuid } from '../../model/ids.ts';
-import type { Drives, OpenDrive } from '../drives.ts';
+import type { Drives } from '../drives.ts';
 import type { MemoryUses } from '../memory-uses.ts';
 import type { Meters } from '../meters.ts';
 import type { Peers } from '../peers/peers.ts';
@@ -97,52 +97,6 @@ export class Heads {
       yieldTurn: () => env.io.yieldTurn(),
       peers: options.peers?.server,
     });
-  }
-
-  // --- Replicas -----------------------------------------------------------------------------------------------
-
-  /** Serves the replicas that a drive holds: after it was opened. One that cannot be read is told of, and left. */
-  openReplicas({ driveId, store }: OpenDrive): void {
-    for (const { uuid, state, isReplica } of store.volumes()) {
-      if (!isReplica || state !== 'live' || this.replicas.content(uuid) !== undefined) continue;
-      try {
-        this.replicas.open(uuid, store);
-      } catch (error) {
-        if (!(error instanceof Fault)) throw error;
-        this.#options.log('replica.not_opened', { driveId, replica: uuid, error: error.message });
-      }
-    }
-  }
-
-  /** A drive is about to be closed: what heads have of it they lose. {@link forgetReplicas} follows. */
-  endReplicas({ store }: OpenDrive): readonly ReplicaId[] {
-    const ids = store.volumes().flatMap(({ uuid, isReplica }) => (isReplica ? [uuid] : []));
-    for (const id of ids) this.replicas.end(id);
-    return ids;
-  }
-
-  /** After the drive was closed. */
-  forgetReplicas(ids: readonly ReplicaId[]): void {
-    for (const id of ids) this.replicas.forget(id);
-  }
-
-  /** Makes a replica on a drive, durably, empty and never opened: the same call again finds it. Resolves with the drive's life. */
-  async createReplica(driveId: string, uuid: string, sizeBytes: number): Promise<JsonObject> {
-    const store = this.#options.drives.get(driveId);
-    await store.createVolume({ uuid, sizeBytes, isReplica: true });
-    if (this.replicas.content(uuid) === undefined) this.replicas.open(uuid, store);
-    return { uuid: formatUuid(uuid), driveId, life: store.life };
-  }
-
-  /** Deletes a replica. Where there is none it is done. */
-  async deleteReplica(uuid: string): Promise<JsonObject> {
-    const found = this.#options.drives.find(uuid);
-    if (found === undefined) return {};
-    if (!found.volume.isReplica) throw new Refusal('VOLUME_NOT_FOUND', { volume: uuid, hint: '' });
-    this.replicas.end(uuid);
-    await found.store.deleteVolume(uuid);
-    this.replicas.forget(uuid);
-    return {};
   }
 
   // --- Heads --------------------------------------------------------------------------------------------------
@@ -313,9 +267,12 @@ export class Heads {
 
   /**
    * Drains and ends the clients' connections, flushes, detaches the volume in the store, and ends its head. Resolves with how that ended;
-   * where there is none of this attach id it is done.
+   * where there is none of this attach id it is done. `force`: what its clients still want fails instead, and nothing is flushed.
    */
-  detach(uuid: string, attachId: string): Promise<HeadEnd> {
+  detach(uuid: string, attachId: string, { force }: { readonly force: boolean }): Promise<HeadEnd> {
+    const present = this.#served.get(uuid);
+    // One that is being detached in order may stand still, and waits for this.
+    if (force && present?.attachId === attachId) present.volume.head.giveUp();
     return this.#turnstile.enter(uuid, async () => {
       const served = this.#served.get(uuid);
       if (served?.attachId !== attachId) return 'detached';
