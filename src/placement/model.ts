@@ -13,7 +13,7 @@ export type Level = (typeof LEVELS)[number];
  */
 export type Service = 'open' | 'cordoned' | 'draining' | 'maintenance';
 
-/** As `NodeWatch` judges it. `unreachable`: silent, too short to be called down. */
+/** As control judges it. `unreachable`: silent, too short to be called down. */
 export type Liveness =
   | { readonly kind: 'up' }
   | { readonly kind: 'unreachable' | 'down'; readonly sinceMs: number };

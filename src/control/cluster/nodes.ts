@@ -6,7 +6,7 @@ import type { ControlParts } from '../parts.ts';
 import type { RecordWatch } from './record-watch.ts';
 
 /** A node that does not renew it for so long is taken for dead. What depends on it waits as long, and a grace (docs/placement.md). */
-const LEASE_MS = 3000;
+export const LEASE_MS = 3000;
 const RENEW_MS = 1000;
 
 export class Nodes {
