@@ -1,8 +1,11 @@
 /** Records, with what the engine says of them, as the API shows them. */
 
+import path from 'node:path';
+
 import type {
   DriveRecord,
   EventRecord,
+  NodeRecord,
   OperationRecord,
   TrashRecord,
   UsageRecord,
@@ -51,11 +54,21 @@ export function unusedSinceMs(
   return Math.max(record.createdAtMs, record.lastAttachedAtMs ?? 0, usage?.lastWrittenAtMs ?? 0);
 }
 
-/** A volume as the API shows it; `status` is the engine's, undefined while the engine is away. */
+/**
+ * A volume as the API shows it; `status` is the engine's, undefined while the engine is away; `node`: where it is attached, since another
+ * node's records have paths that begin there.
+ */
 export function viewVolume(
   record: VolumeRecord,
-  status: JsonObject | undefined,
-  usage: UsageRecord | undefined,
+  {
+    status,
+    usage,
+    node,
+  }: {
+    readonly status: JsonObject | undefined;
+    readonly usage: UsageRecord | undefined;
+    readonly node: NodeRecord | undefined;
+  },
 ): VolumeView {
   const { attachment, mount } = record;
   const ready = record.state === 'ready';
@@ -97,7 +110,8 @@ export function viewVolume(
       mount === undefined
         ? null
         : {
-            path: mount.path,
+            path:
+              node?.directory === undefined ? mount.path : path.resolve(node.directory, mount.path),
             fs: mount.fsType,
             state: mount.state,
             // Records of the first development versions lack it.

@@ -39,8 +39,15 @@ export async function listVolumes(
   const page = from < 0 ? [] : selected.slice(from, from + limit);
   const isLast = from < 0 || from + limit >= selected.length;
   const statuses = await parts.volumes.engineStatus(page.map(({ id }) => id));
+  const nodes = new Map((await records.nodes()).map((node) => [node.name, node]));
   return {
-    page: page.map((record) => viewVolume(record, statuses.get(record.id), usages.get(record.id))),
+    page: page.map((record) =>
+      viewVolume(record, {
+        status: statuses.get(record.id),
+        usage: usages.get(record.id),
+        node: nodes.get(record.attachment?.node ?? ''),
+      }),
+    ),
     next: isLast ? undefined : page.at(-1)?.name,
   };
 }

@@ -15,6 +15,8 @@ export type NodeRecord = {
   readonly peer: { readonly host: string; readonly port: number };
   /** Where its control takes joins: it has the key of the cluster's authority. */
   readonly join?: { readonly host: string; readonly port: number };
+  /** Its installation there, as the kernel names it. Records of the first development versions lack it. */
+  readonly directory?: string;
   /** The run of its machine in which its control started last. */
   readonly bootId: string;
   /** Its engine as control saw it last: a process names itself anew with each start, and each of those has a number, from 1. */

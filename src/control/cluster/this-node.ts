@@ -1,5 +1,7 @@
 /** The node that this control is of: its record, and what its engine has to know of the others. */
 
+import { realpathSync } from 'node:fs';
+
 import type { NodeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { TcpAddress } from '../../env/tcp-address.ts';
@@ -53,6 +55,7 @@ export class ThisNode {
       service: known?.service ?? 'open',
       peer: { host: peer.host, port: peer.port },
       ...(this.#join === undefined ? {} : { join: this.#join }),
+      directory: realpathSync(this.#parts.installation.directory),
       bootId: this.#parts.bootId,
       engine: engine.instance === instance ? engine : { instance, start: engine.start + 1 },
       createdAtMs: known?.createdAtMs ?? this.#parts.wallMs(),

@@ -25,8 +25,12 @@ export async function volumeView(
   name: string,
 ): Promise<VolumeView> {
   const record = await volumes.get(name);
-  const usage = await records.usage(record.id);
-  return viewVolume(record, await volumes.engineStatusOf(record), usage);
+  const { node = '' } = record.attachment ?? {};
+  return viewVolume(record, {
+    status: await volumes.engineStatusOf(record),
+    usage: await records.usage(record.id),
+    node: (await records.node(node))?.record,
+  });
 }
 
 /** Adds them to the API. */
