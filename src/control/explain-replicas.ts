@@ -13,7 +13,9 @@ export function replicaFindings({ volume, volumeStatus }: VolumeFacts): Finding[
   if (volume.replication === undefined || volumeStatus === undefined) return [];
   const replicas = (volumeStatus['replicas'] ?? []) as readonly ReplicaStatus[];
   const { reason } = volumeStatus;
-  const lacking = replicas.filter(({ state }) => state === 'stale' || state === 'rebuilding');
+  const lacking = replicas.filter(({ state }) =>
+    ['stale', 'rebuilding', 'faulted'].includes(state),
+  );
   const places = lacking
     .map(({ node, drive }) => `on node "${node}" (drive "${drive}")`)
     .join(', ');
@@ -29,7 +31,7 @@ export function replicaFindings({ volume, volumeStatus }: VolumeFacts): Finding[
               ...(lacking.length === 0 ? [] : [`its replicas ${places} lack writes`]),
             ],
             sinceMs: undefined,
-            ends: 'It goes on by itself as soon as enough of the nodes with its replicas answer (holdfast node ls)',
+            ends: `It goes on by itself as soon as enough of the nodes with its replicas answer (holdfast node ls). To give up what was not flushed instead: holdfast volume detach ${volume.name} --force`,
           },
         ];
   return [...stalled, ...lacking.map((replica) => lackingFinding(volume.name, replica, replicas))];
@@ -43,17 +45,27 @@ function lackingFinding(
   const synced = replicas.filter((each) => each.state === 'synced').length;
   const seen = `Volume "${volume}" has ${synced} of ${replicas.length} replicas that hold all that was acknowledged`;
   const at = `that on node "${node}" (drive "${drive}")`;
-  return state === 'rebuilding'
-    ? {
+  switch (state) {
+    case 'rebuilding':
+      return {
         kind: 'replica.rebuilding',
         chain: [seen, `${at} is being rebuilt`],
         sinceMs: undefined,
         ends: 'It ends by itself',
-      }
-    : {
+      };
+    case 'faulted':
+      return {
+        kind: 'replica.faulted',
+        chain: [seen, `${at} is on a drive that failed`],
+        sinceMs: undefined,
+        ends: `Another takes its place after ten minutes, where there is room (holdfast explain placement ${volume}); see to the drive (holdfast drive ls)`,
+      };
+    default:
+      return {
         kind: 'replica.stale',
         chain: [seen, `${at} was away, or failed, and lacks what was written since`],
         sinceMs: undefined,
-        ends: `Once node "${node}" and its drive are back it is rebuilt by itself, while the volume is attached`,
+        ends: `Once node "${node}" and its drive are back it is rebuilt by itself`,
       };
+  }
 }

@@ -44,6 +44,10 @@ export const Node = Type.Object({
   engineStart: Type.Integer({ description: 'Its engine was started so often' }),
   drives: Type.Array(Type.String()),
   replicas: Type.Integer({ description: 'How many lie on its drives and are to stay or to leave' }),
+  alone: Type.Array(Type.String(), {
+    description:
+      'Volumes of the time before the cluster that lie on one of its drives alone: a drain leaves them there',
+  }),
   attached: Type.Integer({ description: 'How many volumes are attached there' }),
   createdAt: Type.String(),
 });

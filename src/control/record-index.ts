@@ -43,7 +43,13 @@ export class RecordIndex<R> {
 
   /** `name` is what follows the prefix in the key. */
   async get(name: string): Promise<R | undefined> {
-    return (await this.#read()).byKey.get(this.#prefix + name)?.record;
+    return (await this.getter())(name);
+  }
+
+  /** For many that are looked up at once. */
+  async getter(): Promise<(name: string) => R | undefined> {
+    const { byKey } = await this.#read();
+    return (name) => byKey.get(this.#prefix + name)?.record;
   }
 
   #read(): Promise<Kept<R>> {

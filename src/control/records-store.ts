@@ -30,16 +30,9 @@ import { recordOfJson } from '../peer/record-json.ts';
 import type { Record as SetRecord } from '../replication/record.ts';
 import { RecordIndex } from './record-index.ts';
 import { RecordPaths } from './record-paths.ts';
+import { type SetSeen, SetsSeen } from './sets-seen.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
-
-/** As JSON has a {@link SetRecord}, as far as lists look at it. */
-type KeptSet = {
-  readonly members: readonly (readonly [string, number])[];
-  readonly minimum: number;
-  readonly attachment?: { readonly attachId: string };
-  readonly head?: { readonly engine: string };
-};
 
 /** Of records that were restored from a backup: {@link Unreported}. */
 export const UNREPORTED_KEY = 'meta/unreported';
@@ -58,7 +51,7 @@ export class RecordsStore {
   readonly #volumes: RecordIndex<VolumeRecord>;
   readonly #usages: RecordIndex<UsageRecord>;
   readonly #replicas: RecordIndex<ReplicaRecord>;
-  readonly #sets: RecordIndex<KeptSet>;
+  readonly #sets: RecordIndex<SetSeen>;
   readonly #paths: RecordPaths;
   /** Undefined on a single machine. */
   readonly #node: string | undefined;
@@ -71,7 +64,7 @@ export class RecordsStore {
     this.#node = node;
     this.#paths = new RecordPaths(directory, node);
     this.#replicas = new RecordIndex(store, 'replica/', (value: ReplicaRecord) => value);
-    this.#sets = new RecordIndex(store, 'set/', (value: KeptSet) => value);
+    this.#sets = new RecordIndex(store, 'set/', (value: SetSeen) => value);
     this.#volumes = new RecordIndex(store, 'volume/', (value: VolumeRecord) =>
       this.#paths.volume(value),
     );
@@ -89,23 +82,9 @@ export class RecordsStore {
     return found && { ...found, record: recordOfJson(found.record) };
   }
 
-  /** The fewest members that a volume's set may have; a moment ago. */
-  async minimumOf(volumeId: string): Promise<number | undefined> {
-    return (await this.#sets.get(volumeId))?.minimum;
-  }
-
-  /** The attachment that a volume's set names, and the node of its head, once that has claimed it; a moment ago. */
-  async headOf(
-    volumeId: string,
-  ): Promise<{ readonly attachId: string; readonly node: string | undefined } | undefined> {
-    const { attachment, head } = (await this.#sets.get(volumeId)) ?? {};
-    return attachment && { attachId: attachment.attachId, node: head?.engine };
-  }
-
-  /** The replicas that have every acknowledged write of a volume; a moment ago. */
-  async membersOf(volumeId: string): Promise<ReadonlySet<string>> {
-    const set = await this.#sets.get(volumeId);
-    return new Set(set?.members.map(([replica]) => replica));
+  /** Of all volumes; what others have changed, a moment ago. */
+  async sets(): Promise<SetsSeen> {
+    return new SetsSeen(await this.#sets.getter());
   }
 
   async scrub(volumeId: string): Promise<ScrubRecord | undefined> {

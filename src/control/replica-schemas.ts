@@ -36,7 +36,7 @@ export const Replicas = Type.Array(
     drive: Type.String(),
     state: Type.String({
       description:
-        'synced: it has every acknowledged write; rebuilding; stale: it lacks some; creating, removing',
+        'synced: it has every acknowledged write; rebuilding; stale: it lacks some; faulted: it does, and its drive failed; creating, removing',
     }),
   }),
 );

@@ -23,7 +23,7 @@ import { MemoryUses } from './memory-uses.ts';
 import { Meters } from './meters.ts';
 import { NBD_MEMORY_BYTES, NbdFrontend } from './nbd/frontend.ts';
 import { type EngineNode, Peers } from './peers/peers.ts';
-import { headCalls } from './replicas/head-calls.ts';
+import { headCalls, replicaCalls } from './replicas/head-calls.ts';
 import { DriveReplicas } from './replicas/drive-replicas.ts';
 import { Heads, REPLICAS_MEMORY_BYTES } from './replicas/heads.ts';
 import { Volumes } from './volumes.ts';
@@ -166,7 +166,8 @@ export class Engine {
       'volume.attach': (args) =>
         volumes.attach(volumeUuid(args), { attachId: attachIdOf(args), epoch: epochOf(args) }),
       'volume.detach': (args) => volumes.detach(volumeUuid(args), attachIdOf(args)),
-      ...headCalls(this.#heads, this.#replicas),
+      ...headCalls(this.#heads),
+      ...replicaCalls(this.#replicas, this.#heads.replicas),
       'peers.set': (args) => this.#setPeers(args),
       stats: () => this.#stats(),
       shutdown: () => this.#shutdown(),

@@ -1,6 +1,7 @@
 /** What a head is given, and what it tells: everything outside of it. */
 
 import type { CopyBuffers } from './copier.ts';
+import type { LossCause } from './member.ts';
 import type { Request } from './messages.ts';
 import type { HeadId, Record, ReplicaId } from './record.ts';
 
@@ -33,8 +34,12 @@ export type HeadEvent =
   | 'outcome unknown'
   | 'refused by a replica';
 
-/** What an event is about: a replica, a piece of the volume. */
-export type EventAbout = { readonly replica?: ReplicaId; readonly extent?: number };
+/** What an event is about: a replica, a piece of the volume; of a member that is left out or lost why. */
+export type EventAbout = {
+  readonly replica?: ReplicaId;
+  readonly extent?: number;
+  readonly cause?: LossCause;
+};
 
 /** Why a head ended: another one or another attachment is there; it was detached; what was acknowledged may be lost; or it stood still for too long. */
 export type HeadEnd = 'overtaken' | 'detached' | 'session lost' | 'given up';

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ESHUTDOWN } from '../model/errno.ts';
 import { Head } from './head.ts';
-import type { Record } from './record.ts';
+import { type Record, attached } from './record.ts';
+import { reviewRecord } from './review.ts';
 
 const ATTACHED: Record = {
   lineage: 1,
@@ -37,7 +38,8 @@ function silent(stallLimitMs: number) {
       onDone: (token, errno) => done.push(`${token}: ${errno}`),
       onServing: () => told.push('serving'),
       onEnd: (end) => told.push(end),
-      onEvent: (event) => told.push(event),
+      onEvent: (event, about) =>
+        told.push(about?.cause === undefined ? event : `${event}: ${about.cause}`),
       borrow: () => undefined,
       giveBack: () => undefined,
       abandon: () => undefined,
@@ -74,4 +76,18 @@ test('while nobody asks for anything no stall is given up', () => {
   for (let i = 0; i < 10; i++) wait(900);
   assert.deepEqual(told, []);
   assert.equal(head.state, 'claiming');
+});
+
+test('a head that is cut off from all replicas ends with a record that is not its own', () => {
+  const { head, sent, told } = silent(1000);
+  head.start();
+  const [claim] = sent;
+  assert(claim !== undefined);
+  // The store has its claim, and it has not heard of that yet.
+  reviewRecord(head, claim);
+  reviewRecord(head, ATTACHED);
+  assert.deepEqual(told, []);
+  head.onOutcome('w0', { kind: 'committed' });
+  reviewRecord(head, attached(claim, { attachId: 'a2', boot: 'b' }, 'control'));
+  assert.deepEqual(told, ['claimed', 'overtaken']);
 });

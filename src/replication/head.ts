@@ -176,7 +176,7 @@ export class Head {
     }
     if (!member.isOpen) return;
     if (answer.life === member.life) this.path.onAnswer(member, answer);
-    else this.members.suspect(member);
+    else this.members.suspect(member, 'another life');
   }
 
   onOutcome(writer: string, outcome: TransactionOutcome): void {
@@ -196,7 +196,7 @@ export class Head {
     }
     this.members.tick();
     const silent = findSilent(this);
-    if (silent !== undefined) this.members.suspect(silent);
+    if (silent !== undefined) this.members.suspect(silent, 'oldest request too old');
     this.path.review();
     this.review();
     for (const rebuild of this.rebuilding.slice()) rebuild.advance();
@@ -316,6 +316,7 @@ export class Head {
       } else {
         this.members.close(member);
         member.damaged = true;
+        member.lossCause = 'another life';
       }
     }
     this.#onRecorded();

@@ -10,6 +10,17 @@ export const SUSPECT_MS = 1500;
 /** Two clocks may drift apart by so much of a grant. */
 const DRIFT = 0.02;
 
+/** Why a head goes on without a member. */
+export type LossCause =
+  | 'never reached'
+  | 'connection closed'
+  | 'connection refused'
+  | 'silent'
+  | 'oldest request too old'
+  | 'drive error'
+  | 'drive full'
+  | 'another life';
+
 export class Member {
   readonly replica: ReplicaId;
   /** One bit, its own among the replicas of this head. */
@@ -32,6 +43,8 @@ export class Member {
   damaged = false;
   /** No process is there, or it does not answer: not to be waited for. */
   gone = false;
+  /** Why its last session ended, or is not to be relied on. */
+  lossCause: LossCause = 'never reached';
   /** When to try to connect again, ms. */
   connectAtMs = 0;
   /** When its session was asked for, and when the last open one ended; ms. */

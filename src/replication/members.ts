@@ -1,7 +1,7 @@
 /** The replicas that one head talks to: seats, sessions, grants (docs/replication.md, "Sessions"). */
 
 import { assert } from '../lib/assert.ts';
-import { Member, RENEW_MS, SUSPECT_MS } from './member.ts';
+import { type LossCause, Member, RENEW_MS, SUSPECT_MS } from './member.ts';
 import { type Answer, Request } from './messages.ts';
 import type { HeadId, Record, ReplicaId } from './record.ts';
 
@@ -152,6 +152,8 @@ export class Members implements Iterable<Member> {
     const wasUp = member.link === 'up';
     member.link = 'down';
     member.gone ||= refused;
+    if (wasUp) member.lossCause = 'connection closed';
+    else if (refused) member.lossCause = 'connection refused';
     // At once after a loss, so that a broken connection costs no set change.
     member.connectAtMs = this.#host.now() + (wasUp ? 0 : CONNECT_MS);
     this.close(member);
@@ -184,14 +186,15 @@ export class Members implements Iterable<Member> {
       if (member.link === 'down' && now >= member.connectAtMs) this.#connect(member);
       else if (member.isOpen) this.#renew(member, now);
       else if (member.state === 'opening' && now - member.openSentAtMs > SUSPECT_MS) {
-        this.suspect(member);
+        this.suspect(member, 'silent');
       }
     }
   }
 
   /** It does not answer: it is not waited for, and tried anew. */
-  suspect(member: Member): void {
+  suspect(member: Member, cause: LossCause): void {
     member.gone = true;
+    member.lossCause = cause;
     this.#connect(member);
   }
 
@@ -203,7 +206,7 @@ export class Members implements Iterable<Member> {
 
   #renew(member: Member, now: number): void {
     if (member.renewSentAtMs !== undefined) {
-      if (now - member.renewSentAtMs > SUSPECT_MS) this.suspect(member);
+      if (now - member.renewSentAtMs > SUSPECT_MS) this.suspect(member, 'silent');
       return;
     }
     if (now < member.renewAtMs) return;

@@ -8,6 +8,7 @@ import { fill } from './fill.ts';
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
 import { type Life, type ReplicaId, fewest, withMembers } from './record.ts';
+import { tellLost } from './review.ts';
 
 /** After a failure it begins anew so much later. */
 const RETRY_MS = 50;
@@ -128,7 +129,7 @@ export class Opening {
     const round = this.#round;
     const replicas = reached.map((member) => member.replica);
     head.transact(withMembers(known, replicas, { writer: head.host.newWriter() }), () => {
-      head.host.onEvent('member left out');
+      tellLost(head, 'member left out', { before: known, now: replicas });
       if (round === this.#round) this.#record();
     });
   }

@@ -14,7 +14,11 @@ export function settle(head: Head, operation: Operation, failedSeats: number): v
   const { id, errno } = operation;
   const rest = head.members.all().filter(({ seat }) => (seat & neededSeats & ~failedSeats) !== 0);
   if (rest.length > 0 && rest.length >= fewest(changer.known)) {
-    for (const member of head.members) if ((member.seat & failedSeats) !== 0) member.failed = true;
+    for (const member of head.members) {
+      if ((member.seat & failedSeats) === 0) continue;
+      member.failed = true;
+      member.lossCause = errno === ENOSPC ? 'drive full' : 'drive error';
+    }
     operation.isSettling = false;
     head.host.onEvent('failed member leaves');
     head.review();

@@ -53,8 +53,8 @@ export function addNodeCommands(program: Command): void {
   addService(node, 'drain', {
     service: 'draining',
     purpose: 'Has a node get nothing new, and what is there leave.',
-    said: ({ replicas }) =>
-      `drains: ${replicas} replicas are to leave it (holdfast node ls shows how many are left)`,
+    said: ({ replicas, alone }) =>
+      `drains: ${replicas} replicas are to leave it (holdfast node ls shows how many are left)${aloneInWords(alone)}`,
   });
   addService(node, 'uncordon', {
     service: 'open',
@@ -139,6 +139,11 @@ function addRemoval(node: Command): void {
   });
 }
 
+const aloneInWords = (names: readonly string[]): string =>
+  names.length === 0
+    ? ''
+    : `. What has no replicas stays: ${names.join(', ')}; copy it to a new volume, and remove it`;
+
 const pathOf = (name: string): string => `/v1/nodes/${encodeURIComponent(name)}`;
 
 /** `zone=east`. Throws INPUT_INVALID. */
@@ -174,6 +179,7 @@ function inWords(view: NodeView): string {
     ['joins', view.join === null ? 'none' : formatTcpAddress(view.join)],
     ['drives', view.drives.join(', ') || 'none'],
     ['replicas', String(view.replicas)],
+    ['without replicas', view.alone.join(', ') || 'none'],
     ['attached', `${view.attached} volumes`],
     ['engine starts', String(view.engineStart)],
     ['created', view.createdAt],

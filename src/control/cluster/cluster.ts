@@ -8,6 +8,7 @@ import { isConflict } from '../conflicts.ts';
 import { DriveUseKeeper } from './drive-use-keeper.ts';
 import { joinsOf, type JoinServer } from './join-server.ts';
 import { HeadKeeper } from './head-keeper.ts';
+import { HeadRequests } from './head-requests.ts';
 import { Nodes } from './nodes.ts';
 import { clearLeft } from './overtaken.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
@@ -28,6 +29,7 @@ export class Cluster {
   readonly node: ThisNode;
   readonly watch: RecordWatch;
   readonly heads: HeadKeeper;
+  readonly #headRequests: HeadRequests;
   readonly nodes: Nodes;
   readonly #repairs: RepairKeeper;
   readonly scrubs: ScrubKeeper;
@@ -44,7 +46,12 @@ export class Cluster {
     this.#joins = joinsOf(parts, identity);
     this.node = new ThisNode(parts, identity, this.#joins?.address);
     this.watch = new RecordWatch(parts.records, parts.log);
-    this.heads = new HeadKeeper(parts, this.node, () => this.#rebuilds.lookSoon());
+    this.heads = new HeadKeeper(parts, this.node);
+    this.#headRequests = new HeadRequests(parts, {
+      node: this.node.name,
+      heads: this.heads,
+      onSetChange: () => this.#rebuilds.lookSoon(),
+    });
     this.#replicas = new ReplicaKeeper(parts, this.node.name);
     this.#report = new ReplicaReport(parts, this.node.name);
     const mine = { node: this.node.name, watch: this.watch };
@@ -60,7 +67,7 @@ export class Cluster {
   async start(): Promise<void> {
     this.watch.start();
     await this.nodes.start();
-    this.heads.start();
+    this.#headRequests.start();
     this.#repairs.start();
     this.scrubs.start();
     this.#driveUses.start();
@@ -71,7 +78,7 @@ export class Cluster {
   async stop(): Promise<void> {
     clearTimeout(this.#retry);
     this.#joins?.stop();
-    this.heads.stop();
+    this.#headRequests.stop();
     await this.#repairs.stop();
     await this.scrubs.stop();
     await this.#driveUses.stop();
@@ -86,6 +93,7 @@ export class Cluster {
       await this.node.meetEngine();
       await this.#report.run();
       await this.#replicas.settleAll();
+      await this.heads.onAllSets();
       await this.#serveAttached();
       this.#rebuilds.lookSoon();
       await clearLeft(this.#parts);
@@ -121,6 +129,8 @@ export class Cluster {
     else if (key.startsWith('replica/')) {
       void this.#trying(() => this.#replicas.settle(key.slice('replica/'.length)));
       this.#rebuilds.lookSoon();
+    } else if (key.startsWith('set/')) {
+      void this.#trying(() => this.heads.onSet(key.slice('set/'.length)));
     } else if (key.startsWith('node/')) void this.#trying(() => this.node.tellPeers());
   }
 

@@ -8,6 +8,7 @@ import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
 import { HeadKeeper } from './head-keeper.ts';
+import { HeadRequests } from './head-requests.ts';
 import type { ThisNode } from './this-node.ts';
 
 const ATTACH_ID = 'a'.repeat(32);
@@ -57,7 +58,15 @@ async function setUp(volume: Partial<VolumeRecord>, set: object) {
     engine: {
       call: (name: string, args: JsonObject) => {
         calls.push({ name, args });
-        if (name === 'head.status') return Promise.resolve({ attachId: ATTACH_ID, epoch: 5 });
+        if (name === 'head.status') {
+          return Promise.resolve({
+            attachId: ATTACH_ID,
+            epoch: 5,
+            state: 'serving',
+            stalled: null,
+            connections: 1,
+          });
+        }
         if (name === 'head.next') {
           const told = news.shift();
           return told === undefined ? new Promise(() => undefined) : Promise.resolve(told);
@@ -70,7 +79,9 @@ async function setUp(volume: Partial<VolumeRecord>, set: object) {
   const next = (told: JsonObject): void => {
     news.push({ transactions: [], ended: [], ...told });
   };
-  return { records, record, calls, next, keeper: new HeadKeeper(parts, node, () => undefined) };
+  const keeper = new HeadKeeper(parts, node);
+  const uses = { node: 'a', heads: keeper, onSetChange: () => undefined };
+  return { records, record, calls, next, keeper, requests: new HeadRequests(parts, uses) };
 }
 
 test('after a reboot the client of before is over; the one of now is not, whatever its engine does', async () => {
@@ -108,14 +119,14 @@ test('growth of a volume that is attached nowhere ends whoever tends it', async 
 });
 
 test('a head that an earlier start of its engine has overtaken is started anew under its attachment', async () => {
-  const { record, calls, keeper, next } = await setUp(
+  const { record, calls, requests, next } = await setUp(
     { attachment },
     { epoch: 6, attachment: { attachId: ATTACH_ID, boot: 'boot 2' } },
   );
   next({ ended: [{ uuid: record.id, attachId: ATTACH_ID, end: 'overtaken' }] });
-  keeper.start();
+  requests.start();
   await until(() => calls.some(({ name }) => name === 'head.start'));
-  keeper.stop();
+  requests.stop();
   assert.deepEqual(
     calls.map(({ name }) => name).filter((name) => name !== 'head.next'),
     ['head.status', 'head.detach', 'head.start'],
@@ -123,17 +134,69 @@ test('a head that an earlier start of its engine has overtaken is started anew u
 });
 
 test('an attacher that is away keeps no other volume from its transaction, and the news of the ended head stays', async () => {
-  const { record, calls, keeper, next } = await setUp(
+  const { record, calls, requests, next } = await setUp(
     { attachment },
     { attachment: { attachId: 'c'.repeat(32), boot: 'boot 2' } },
   );
   next({ ended: [{ uuid: record.id, attachId: ATTACH_ID, end: 'overtaken' }] });
   next({ transactions: [{ uuid: 'w', expected: SET, next: SET }] });
-  keeper.start();
+  requests.start();
   await until(() => calls.some(({ name }) => name === 'head.outcome'));
-  keeper.stop();
+  requests.stop();
   assert.equal(
     calls.some(({ name }) => name === 'head.detach'),
     false,
   );
+});
+
+test('a head goes on under restored records, once every node has said what its replicas know', async () => {
+  const { records, record, calls, next, requests } = await setUp(
+    { attachment },
+    { attachment: { attachId: ATTACH_ID, boot: 'boot 2' } },
+  );
+  let asked = 0;
+  records.unreported = () => Promise.resolve(asked++ === 0 ? ['c'] : []);
+  const known = { ...SET, epoch: 9, writer: 'f'.repeat(32) };
+  const wanted = { ...SET, epoch: 10, writer: 'a'.repeat(32) };
+  const transactions = [{ uuid: record.id, expected: known, next: wanted }];
+  const outcomes = () =>
+    calls.filter(({ name }) => name === 'head.outcome').map(({ args }) => args['kind']);
+  next({ transactions });
+  next({ transactions });
+  requests.start();
+  await until(() => outcomes().length === 2);
+  requests.stop();
+  assert.deepEqual(outcomes(), ['unknown', 'committed']);
+  assert.equal((await records.set(record.id))?.record.writer, wanted.writer);
+});
+
+test('a head is told of the set that somebody else wrote, and of no set of a volume that has none here', async () => {
+  const { records, record, calls, keeper } = await setUp(
+    { attachment },
+    { attachment: { attachId: ATTACH_ID, boot: 'boot 2' } },
+  );
+  await keeper.onSet(record.id);
+  assert.equal(calls.length, 0);
+  await keeper.serve(record, attachment);
+  await records.change({ puts: [{ key: 'set/v', record: { ...SET, epoch: 7 } }] });
+  await keeper.onSet(record.id);
+  const [name, told] = [calls.at(-1)?.name, calls.at(-1)?.args['record'] as JsonObject];
+  assert.deepEqual([name, told['epoch']], ['head.record', 7]);
+});
+
+test('a head that tends a volume ends with that; one with clients, whose attachment the records lost, goes on', async () => {
+  const { records, record, calls, keeper } = await setUp(
+    {},
+    { attachment: { attachId: ATTACH_ID, boot: 'boot 2' } },
+  );
+  const stored = { key: 'volume/db', volume: record } as const;
+  await keeper.endTending(stored, ATTACH_ID);
+  assert.deepEqual(
+    calls.map(({ name }) => name),
+    ['head.status'],
+  );
+  await keeper.tend(stored, { attachId: ATTACH_ID, isNew: false });
+  await records.change({ deletes: ['set/v', 'volume/db'] });
+  await keeper.onSet(record.id);
+  assert.deepEqual(calls.at(-1)?.args, { uuid: 'v', attachId: ATTACH_ID, force: true });
 });

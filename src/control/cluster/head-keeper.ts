@@ -1,33 +1,25 @@
-/**
- * The heads of this node's engine: starts them, carries out the transactions that they ask for, and clears away those that another head has
- * overtaken.
- */
+/** The heads of this node's engine: starts and ends them, and changes sets that have none. What they ask for is seen to by head-requests.ts. */
 
-import { recordJson, recordOfJson } from '../../peer/record-json.ts';
-import type { HeadEnd } from '../../replication/head-host.ts';
+import { recordJson } from '../../peer/record-json.ts';
 import {
   type HeadId,
   attached,
   detached,
-  isSame,
   resized,
   withMinimum,
   isNewer,
   lossAccepted,
 } from '../../replication/record.ts';
 import type { Record as SetRecord } from '../../replication/record.ts';
-import { Fault, Refusal } from '../../model/errors.ts';
+import { Refusal } from '../../model/errors.ts';
 import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { type ControlParts, tell } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
-import { isConflict } from '../conflicts.ts';
-import { clearOvertaken } from './overtaken.ts';
+import { putSet } from './put-set.ts';
 import { reportOf } from './replica-report.ts';
+import { type StoredKey, type StoredVolume, storedVolume } from './stored-volumes.ts';
 import type { ThisNode } from './this-node.ts';
-
-/** While store or engine are away. */
-const RETRY_MS = 250;
 
 type Service = {
   readonly attachId: string;
@@ -40,45 +32,18 @@ type Service = {
   readonly acceptLoss?: boolean;
 };
 
-type Asked = { readonly uuid: string; readonly expected: JsonObject; readonly next: JsonObject };
-type Ended = { readonly uuid: string; readonly attachId: string; readonly end: HeadEnd };
-
-/** Why a volume is no longer served, for people. */
-const CAUSES: { readonly [end in Exclude<HeadEnd, 'detached'>]: string } = {
-  overtaken: 'it was attached elsewhere',
-  'session lost':
-    'none of its replicas is known to hold all that its client wrote: the session was ended',
-  'given up':
-    'its requests stood still for too long, or it was detached by force: they failed, and the session was ended',
-};
-
 export class HeadKeeper {
   readonly #parts: ControlParts;
   readonly #node: ThisNode;
-  #isEnding = false;
-  readonly #onSetChange: () => void;
   /** Attach ids of heads that serve nobody. */
-  readonly #tending = new Set<string>();
-  /** Attach ids of heads that ended, while that is seen to. */
-  readonly #ended = new Set<string>();
+  readonly tending: Set<string> = new Set();
+  /** Ids of volumes that have a head here, or had one. */
+  readonly #served = new Set<string>();
 
-  /** `onSetChange`: a head has changed which replicas a volume has in sync. */
-  constructor(parts: ControlParts, node: ThisNode, onSetChange: () => void) {
+  constructor(parts: ControlParts, node: ThisNode) {
     this.#parts = parts;
     this.#node = node;
-    this.#onSetChange = onSetChange;
   }
-
-  /** Carries out what heads ask for, until {@link stop}. */
-  start(): void {
-    void this.#serveHeads();
-  }
-
-  stop(): void {
-    this.#isEnding = true;
-  }
-
-  // --- Attachments --------------------------------------------------------------------------------------------
 
   /**
    * Has the engine serve a volume under an attachment of this node: a head before it is fenced by the set's record. Served already, it is so
@@ -88,7 +53,7 @@ export class HeadKeeper {
     { name }: VolumeRecord,
     { attachId, socketPath, state, acceptLoss = false }: AttachmentRecord,
   ): Promise<JsonObject> {
-    return this.#serve(name, {
+    return this.#serve(`volume/${name}`, {
       attachId,
       isWanted: (volume) => volume.attachment?.attachId === attachId,
       isNew: socketPath === undefined,
@@ -99,29 +64,29 @@ export class HeadKeeper {
 
   /** The same for nobody: a head that makes replicas equal while the volume is not attached. Whoever attaches it takes it over. */
   tend(
-    { name }: VolumeRecord,
+    { key }: StoredVolume,
     tending: { readonly attachId: string; readonly isNew: boolean },
   ): Promise<JsonObject> {
-    this.#tending.add(tending.attachId);
-    return this.#serve(name, {
+    this.tending.add(tending.attachId);
+    return this.#serve(key, {
       ...tending,
       isWanted: (volume) => volume.attachment === undefined && volume.state === 'ready',
       clientMayLive: false,
     });
   }
 
-  async #serve(name: string, how: Service): Promise<JsonObject> {
+  async #serve(key: StoredKey, how: Service): Promise<JsonObject> {
     const { records, engine, bootId } = this.#parts;
     const { attachId } = how;
     let clientLives = how.clientMayLive;
     const start = await this.#node.meetEngine();
     const unreported = await records.unreported();
     if (unreported.length > 0) {
-      throw new Refusal('NODES_UNREPORTED', { volume: name, nodes: unreported.join(', ') });
+      const volume = (await storedVolume(records, key))?.record.name ?? key;
+      throw new Refusal('NODES_UNREPORTED', { volume, nodes: unreported.join(', ') });
     }
     for (;;) {
-      const key = `volume/${name}`;
-      const wanted = await records.volume(name);
+      const wanted = await storedVolume(records, key);
       // Attached elsewhere by force since: that one's must not be taken away again.
       if (wanted === undefined || !how.isWanted(wanted.record)) {
         throw new Refusal('STORE_CONFLICT', { key });
@@ -130,20 +95,26 @@ export class HeadKeeper {
       const kept = await this.#set(volume);
       const { record } = kept;
       const isAnother = record.attachment?.attachId !== attachId;
-      if (isAnother && !how.isNew) throw new Refusal('VOLUME_SESSION_OVER', { volume: name });
+      if (isAnother && !how.isNew)
+        throw new Refusal('VOLUME_SESSION_OVER', { volume: volume.name });
       if (isAnother || record.attachment?.boot !== bootId) {
         // Who used it in an earlier run of the machine is gone; whoever does in this one must not be taken for gone.
         clientLives = false;
         const isLossAccepted = isAnother && how.acceptLoss === true;
         const from = isLossAccepted ? await this.#lossAccepted(volume, record) : record;
         const next = attached(from, { attachId, boot: bootId }, this.#parts.newAttachId());
-        await this.#put(volume.id, kept, next, [{ key, version }]);
+        await putSet(this.#parts.records, volume.id, {
+          kept,
+          next,
+          conditions: [{ key, version }],
+        });
         this.#parts.onStep('volume.attach: in the set');
         continue;
       }
       const replicas = (await records.replicas()).filter(({ volumeId }) => volumeId === volume.id);
       const local = replicas.find(({ node }) => node === this.#node.name)?.id;
       const head: HeadId = { engine: this.#node.name, start, attempt: record.epoch };
+      this.#served.add(volume.id);
       return engine.call('head.start', {
         uuid: volume.id,
         attachId,
@@ -196,7 +167,10 @@ export class HeadKeeper {
     for (;;) {
       const kept = await this.#parts.records.set(volume.id);
       if (kept?.record.attachment?.attachId !== attachId) return;
-      await this.#put(volume.id, kept, detached(kept.record, this.#parts.newAttachId()));
+      await putSet(this.#parts.records, volume.id, {
+        kept,
+        next: detached(kept.record, this.#parts.newAttachId()),
+      });
     }
   }
 
@@ -206,7 +180,7 @@ export class HeadKeeper {
   }
 
   /** Ends a head that tends a volume. One that stands still is left: it cannot end in order, and whoever attaches the volume overtakes it. */
-  async endTending({ name, id }: VolumeRecord, attachId: string): Promise<void> {
+  async endTending({ key, volume: { id } }: StoredVolume, attachId: string): Promise<void> {
     const { records, engine } = this.#parts;
     const head = await engine.call('head.status', { uuid: id }).catch((error: unknown) => {
       if (error instanceof Refusal && error.code === 'VOLUME_NOT_ATTACHED') return undefined;
@@ -214,15 +188,19 @@ export class HeadKeeper {
     });
     if (head?.['attachId'] === attachId) {
       if (head['state'] !== 'serving' || head['stalled'] !== null) return;
+      // Restored records may not know of an attachment that goes on.
+      if (head['connections'] !== 0) return;
       await engine.call('head.detach', { uuid: id, attachId });
     }
     // There was none: its engine has started anew, or it is another's, and away.
-    const [volume, kept] = [await records.volume(name), await records.set(id)];
+    const [volume, kept] = [await storedVolume(records, key), await records.set(id)];
     if (volume === undefined || volume.record.attachment !== undefined) return;
     if (kept?.record.attachment?.attachId !== attachId) return;
-    await this.#put(id, kept, detached(kept.record, this.#parts.newAttachId()), [
-      { key: `volume/${name}`, version: volume.version },
-    ]);
+    await putSet(this.#parts.records, id, {
+      kept,
+      next: detached(kept.record, this.#parts.newAttachId()),
+      conditions: [{ key, version: volume.version }],
+    });
   }
 
   /** Makes a volume larger, which is attached here or nowhere. */
@@ -246,7 +224,11 @@ export class HeadKeeper {
       // One that tends it is overtaken.
       const isTended = record.attachment !== undefined;
       const next = isTended ? detached(record, writer) : resized(record, sizeBytes, writer);
-      await this.#put(id, kept, next, [{ key, version: volume.version }]);
+      await putSet(this.#parts.records, id, {
+        kept,
+        next,
+        conditions: [{ key, version: volume.version }],
+      });
     }
   }
 
@@ -256,146 +238,57 @@ export class HeadKeeper {
     const { record } = kept;
     // One that is tended has a head, which is asked once more when it is gone.
     if (record.attachment !== undefined || record.members.size < minimum) return;
-    await this.#put(volume.id, kept, withMinimum(record, minimum, this.#parts.newAttachId()));
+    await putSet(this.#parts.records, volume.id, {
+      kept,
+      next: withMinimum(record, minimum, this.#parts.newAttachId()),
+    });
+  }
+
+  /**
+   * The set of a volume was changed by somebody. A head here that was overtaken, and is cut off from all replicas, is told; one that tends a
+   * volume that is no more is ended.
+   */
+  async onSet(volumeId: string): Promise<void> {
+    if (!this.#served.has(volumeId)) return;
+    const { records, engine } = this.#parts;
+    const set = (await records.set(volumeId))?.record;
+    try {
+      if (set !== undefined) {
+        await engine.call('head.record', { uuid: volumeId, record: recordJson(set) });
+        return;
+      }
+      const attachId = String((await engine.call('head.status', { uuid: volumeId }))['attachId']);
+      if (!this.tending.has(attachId)) return;
+      await engine.call('head.detach', { uuid: volumeId, attachId, force: true });
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== 'VOLUME_NOT_ATTACHED') throw error;
+      this.#served.delete(volumeId);
+    }
+  }
+
+  /** The same of all heads that the engine has, whoever started them: what changed while this control was away. */
+  async onAllSets(): Promise<void> {
+    for (let after = ''; ;) {
+      const args = after === '' ? {} : { after };
+      const answer = await this.#parts.engine.call('volume.list', args);
+      const volumes = answer['volumes'] as readonly JsonObject[];
+      for (const { uuid, attachId, driveId } of volumes) {
+        if (attachId === undefined || driveId !== undefined) continue;
+        this.#served.add(String(uuid));
+        await this.onSet(String(uuid));
+      }
+      if (answer['more'] !== true) return;
+      after =
+        volumes
+          .map(({ uuid }) => String(uuid))
+          .toSorted()
+          .at(-1) ?? '';
+    }
   }
 
   async #set({ id, name }: VolumeRecord): Promise<Kept<SetRecord>> {
     const kept = await this.#parts.records.set(id);
     if (kept === undefined) throw new Refusal('VOLUME_LOST', { volume: name });
     return kept;
-  }
-
-  /** Whether it was put or another came first: whoever asks looks again. */
-  async #put(
-    volumeId: string,
-    { version }: Kept<SetRecord>,
-    next: SetRecord,
-    conditions: readonly { readonly key: string; readonly version: number }[] = [],
-  ): Promise<void> {
-    const key = `set/${volumeId}`;
-    try {
-      await this.#parts.records.change({
-        conditions: [{ key, version }, ...conditions],
-        puts: [{ key, record: recordJson(next) }],
-      });
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-    }
-  }
-
-  // --- What heads ask for -------------------------------------------------------------------------------------
-
-  async #serveHeads(): Promise<void> {
-    // What an earlier control was told of, and what got lost.
-    let again = true;
-    while (!this.#isEnding) {
-      try {
-        const news = await this.#parts.engine.call('head.next', { again });
-        again = false;
-        const { transactions, ended } = news as unknown as {
-          readonly transactions: readonly Asked[];
-          readonly ended: readonly Ended[];
-        };
-        // Programs may be in the way of it: other volumes do not wait for that.
-        for (const each of ended) void this.#onEnded(each);
-        await Promise.all(transactions.map((asked) => this.#carryOut(asked)));
-        if (transactions.length > 0) this.#onSetChange();
-      } catch (error) {
-        if (this.#isEnding) return;
-        if (!(error instanceof Refusal || error instanceof Fault)) throw error;
-        again = true;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
-    }
-  }
-
-  /** A transaction of a head. What a store that failed has made of it the next look tells. */
-  async #carryOut({ uuid, expected, next }: Asked): Promise<void> {
-    const { records, engine } = this.#parts;
-    const [before, after] = [recordOfJson(expected), recordOfJson(next)];
-    for (;;) {
-      const kept = await records.set(uuid);
-      const { writer } = after;
-      if (kept?.record.writer === writer) {
-        await engine.call('head.outcome', { uuid, writer, kind: 'committed' });
-        return;
-      }
-      if (kept === undefined || !isSame(kept.record, before)) {
-        const record = kept === undefined ? {} : { record: recordJson(kept.record) };
-        await engine.call('head.outcome', { uuid, writer, kind: 'conflict', ...record });
-        return;
-      }
-      await this.#put(uuid, kept, after);
-    }
-  }
-
-  /** Does what is to be done about a head that ended, until it is done: the engine keeps it so long. */
-  async #onEnded(ended: Ended): Promise<void> {
-    const { attachId } = ended;
-    if (this.#ended.has(attachId)) return;
-    this.#ended.add(attachId);
-    try {
-      while (!this.#isEnding && !(await this.#clear(ended))) {
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
-    } finally {
-      this.#ended.delete(attachId);
-    }
-  }
-
-  /** False: a process that is needed for it is away. */
-  async #clear({ uuid, attachId, end }: Ended): Promise<boolean> {
-    const { engine, records } = this.#parts;
-    try {
-      const name = (await records.volumes()).find(({ id }) => id === uuid)?.name;
-      const isServedAnew =
-        end === 'overtaken' && name !== undefined && (await this.#isStillWanted(name, attachId));
-      if (end !== 'detached' && !isServedAnew && !this.#tending.has(attachId)) {
-        await clearOvertaken(this.#parts, attachId);
-        await this.#tellEnded(name ?? uuid, end);
-      }
-      await engine.call('head.detach', { uuid, attachId });
-      this.#tending.delete(attachId);
-      if (isServedAnew) await this.#serveAnew(name, attachId);
-      return true;
-    } catch (error) {
-      if (!(error instanceof Refusal || error instanceof Fault)) throw error;
-      return false;
-    }
-  }
-
-  /**
-   * Whether records and set name the attachment nevertheless, the set with a record that came after the head's: of an earlier start of this
-   * engine, whose transaction was still on its way as this head was started.
-   */
-  async #isStillWanted(name: string, attachId: string): Promise<boolean> {
-    const { engine, records } = this.#parts;
-    const volume = (await records.volume(name))?.record;
-    if (volume?.attachment?.attachId !== attachId) return false;
-    const set = (await records.set(volume.id))?.record;
-    if (set?.attachment?.attachId !== attachId) return false;
-    const head = await engine.call('head.status', { uuid: volume.id }).catch((error: unknown) => {
-      if (error instanceof Refusal && error.code === 'VOLUME_NOT_ATTACHED') return undefined;
-      throw error;
-    });
-    // The engine has started anew since.
-    return head === undefined || set.epoch > Number(head['epoch']);
-  }
-
-  /** Its client is there all the time, and connects again. */
-  async #serveAnew(name: string, attachId: string): Promise<void> {
-    await this.#parts.turnstile.enter(`volume/${name}`, async () => {
-      const volume = (await this.#parts.records.volume(name))?.record;
-      const attachment = volume?.attachment;
-      if (volume === undefined || attachment?.attachId !== attachId) return;
-      if (attachment.state !== 'detaching') await this.serve(volume, attachment);
-    });
-  }
-
-  async #tellEnded(name: string, end: keyof typeof CAUSES): Promise<void> {
-    const subject = `volume/${name}` as const;
-    const what = `Volume "${name}" is no longer served by node "${this.#node.name}"`;
-    await tell(this.#parts, 'volume.head_ended', { subject, what, cause: CAUSES[end] });
-    this.#parts.askReconcile();
   }
 }

@@ -57,6 +57,7 @@ test('nodes are listed with their state and with what they have', async () => {
   await records.change({
     puts: [
       { key: 'volume/db', record: volume },
+      { key: 'volume/old', record: { ...volume, name: 'old', drive: 'b1' } },
       replica('1', {}),
       replica('2', { state: 'removing' }),
     ],
@@ -64,13 +65,14 @@ test('nodes are listed with their state and with what they have', async () => {
   const [a, b] = await registry.list();
   assert.deepEqual(
     [a?.state, a?.downForMs, a?.drives, a?.replicas, a?.attached],
-    ['up', null, ['a1'], 0, 1],
+    ['up', null, ['a1'], 0, 2],
   );
   assert.deepEqual(
     [b?.state, b?.downForMs, b?.drives, b?.replicas, b?.attached],
     ['down', 5000, ['b1'], 1, 0],
   );
   assert.equal(b?.engineStart, 3);
+  assert.deepEqual([a?.alone, b?.alone], [[], ['old']], 'what a drain leaves there');
   await assert.rejects(registry.get('bb'), refusedAs('NODE_NOT_FOUND', /did you mean "b"/i));
 });
 

@@ -163,6 +163,7 @@ export class NodeRegistry {
   #view(record: NodeRecord, all: Holdings): NodeView {
     const { name, service, labels, peer, join = null, engine, createdAtMs } = record;
     const { drives, replicas, volumes } = holdingsOf(name, all);
+    const owned = new Set(drives.map((drive) => drive.name));
     const liveness = (this.#nodes ?? NOBODY_AWAY).liveness(name);
     return {
       name,
@@ -178,6 +179,7 @@ export class NodeRegistry {
       engineStart: engine.start,
       drives: drives.map((drive) => drive.name),
       replicas: replicas.filter(({ state }) => state !== 'removing').length,
+      alone: volumes.filter(({ drive }) => owned.has(drive)).map((volume) => volume.name),
       attached: volumes.filter(({ attachment }) => attachment?.node === name).length,
       createdAt: new Date(createdAtMs).toISOString(),
     };

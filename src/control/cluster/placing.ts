@@ -9,6 +9,7 @@ import { explainPlacement } from '../../placement/place.ts';
 import { defaultMinimum } from '../../replication/record.ts';
 import type { RecordsStore } from '../records-store.ts';
 import type { Nodes } from './nodes.ts';
+import { placedName, storedVolumes } from './stored-volumes.ts';
 
 /** A volume that is to be placed. */
 export type PlacedVolume = Pick<VolumeRecord, 'name' | 'id' | 'sizeBytes' | 'owner'> & {
@@ -24,17 +25,18 @@ export const NOBODY_AWAY: NodesSeen = {
   clockOf: (wallMs) => wallMs,
 };
 
-/** The nodes, drives and volumes of the records. */
+/** The nodes, drives and volumes of the records, those in the trash among them. */
 export async function clusterOf(records: RecordsStore, seen: NodesSeen): Promise<Cluster> {
-  const [nodes, volumes, settings] = await Promise.all([
+  const [nodes, stored, usages, settings] = await Promise.all([
     records.nodes(),
-    records.volumes(),
+    storedVolumes(records),
+    records.usages(),
     records.settings(),
   ]);
   const isAway = (node: string | undefined): boolean =>
     node !== undefined && seen.liveness(node).kind === 'down';
   const blocked = new Set(
-    volumes.filter(({ attachment }) => isAway(attachment?.node)).map(({ id }) => id),
+    stored.flatMap(({ volume: { id, attachment } }) => (isAway(attachment?.node) ? [id] : [])),
   );
   const byVolume = await replicasByVolume(records, blocked);
   const names = new Set(nodes.map(({ name }) => name));
@@ -46,17 +48,14 @@ export async function clusterOf(records: RecordsStore, seen: NodesSeen): Promise
       liveness: seen.liveness(name),
     })),
     drives: (await drivesOf(records, seen)).filter(({ node }) => names.has(node)),
-    volumes: volumes.flatMap(({ replication, ...volume }) =>
-      replication === undefined
-        ? []
-        : [
-            volumeOf(
-              { ...volume, replication },
-              byVolume.get(volume.id) ?? [],
-              replication.local ? volume.attachment?.node : undefined,
-            ),
-          ],
-    ),
+    volumes: stored.flatMap((each) => {
+      const { replication, ...volume } = each.volume;
+      if (replication === undefined) return [];
+      const localTo = replication.local ? volume.attachment?.node : undefined;
+      const placed = { ...volume, name: placedName(each), replication };
+      const writtenBytes = usages.get(volume.id)?.highWaterBytes ?? 0;
+      return [{ ...volumeOf(placed, byVolume.get(volume.id) ?? [], localTo), writtenBytes }];
+    }),
     overprovisionPercent: settings.overprovisionPercent,
   });
 }
@@ -102,10 +101,11 @@ async function replicasByVolume(
   records: RecordsStore,
   blocked: ReadonlySet<string>,
 ): Promise<Map<string, Replica[]>> {
+  const sets = await records.sets();
   const byVolume = new Map<string, Replica[]>();
   for (const { id, volumeId, drive, state, isNew, isDue, leaving } of await records.replicas()) {
     if (state === 'removing') continue;
-    const isMember = (await records.membersOf(volumeId)).has(id);
+    const isMember = sets.isMember(volumeId, id);
     const replica: Replica = {
       drive,
       state: isMember ? 'synced' : isNew === true ? 'new' : 'stale',

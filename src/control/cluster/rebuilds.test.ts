@@ -9,6 +9,7 @@ import type { ControlParts } from '../parts.ts';
 import type { HeadKeeper } from './head-keeper.ts';
 import type { Nodes } from './nodes.ts';
 import { Rebuilds } from './rebuilds.ts';
+import type { StoredVolume } from './stored-volumes.ts';
 
 type Kept = { readonly key: string; readonly record: object };
 
@@ -33,11 +34,11 @@ async function askedBy(isFirst: boolean, kept: readonly Kept[]): Promise<string[
     },
   } as unknown as ControlParts;
   const heads = {
-    tend: ({ id }: { id: string }, { attachId }: { attachId: string }) => {
+    tend: ({ volume: { id } }: StoredVolume, { attachId }: { attachId: string }) => {
       asked.push(`tend ${id} ${attachId}`);
       return Promise.resolve({});
     },
-    endTending: ({ id }: { id: string }, attachId: string) => {
+    endTending: ({ volume: { id } }: StoredVolume, attachId: string) => {
       asked.push(`end ${id} ${attachId}`);
       return Promise.resolve();
     },
@@ -71,6 +72,17 @@ test('a head that an earlier control of this node started to tend a volume goes 
   const kept = [volume('v'), set('v', tendedBy('a'))];
   assert.deepEqual(await askedBy(false, kept), ['end v x']);
   assert.deepEqual(await askedBy(false, [...kept, due('v')]), ['tend v x', 'head.rebuild v']);
+});
+
+test('a volume in the trash is tended on, and its head ends with that; one that is being purged is left alone', async () => {
+  const trashed = (state: string): Kept => ({
+    key: 'trash/v',
+    record: { volume: volume('v').record, state, removedAtMs: 0, purgeAtMs: 1 },
+  });
+  const tended = [trashed('kept'), set('v', tendedBy('a'))];
+  assert.deepEqual(await askedBy(false, tended), ['end v x']);
+  assert.deepEqual(await askedBy(false, [...tended, due('v')]), ['tend v x', 'head.rebuild v']);
+  assert.deepEqual(await askedBy(false, [trashed('purging'), set('v', tendedBy('a'))]), []);
 });
 
 test('a head that another node tends a volume with is left to it while it lives', async () => {

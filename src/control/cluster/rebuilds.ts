@@ -10,6 +10,7 @@ import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
 import type { HeadKeeper } from './head-keeper.ts';
 import type { Nodes } from './nodes.ts';
+import { type StoredVolume, storedVolumes } from './stored-volumes.ts';
 
 /** Between two looks at volumes that lack a replica, and after a change of one. */
 const LOOK_EVERY_MS = 1000;
@@ -56,25 +57,29 @@ export class Rebuilds {
   async #look(): Promise<boolean> {
     const { records, node } = this.#parts;
     const isFirst = await this.#nodes.isFirst();
+    const sets = await records.sets();
     const replicas = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
     let isLacking = false;
-    for (const volume of await records.volumes()) {
+    for (const stored of await storedVolumes(records)) {
+      const { volume } = stored;
       const { id, attachment, replication } = volume;
       if (replication === undefined) continue;
       const isAttachedHere = attachment?.node === node && attachment?.state === 'attached';
       if (!isAttachedHere && attachment !== undefined) continue;
-      const members = await records.membersOf(id);
-      await this.#keepMinimum(volume, { replication, members, isAttachedHere, isFirst });
+      const members = sets.membersOf(id);
+      const [known, memberCount] = [sets.minimumOf(id), members.length];
+      const state = { replication, known, memberCount, isAttachedHere, isFirst };
+      await this.#keepMinimum(volume, state);
       const lacking = (replicas.get(id) ?? []).filter(
-        (replica) => replica.state === 'ready' && !members.has(replica.id),
+        (replica) => replica.state === 'ready' && !members.includes(replica.id),
       );
       // The set of a volume that is not attached names who tends it, also of an earlier control.
-      const tended = isAttachedHere ? undefined : await records.headOf(id);
+      const tended = isAttachedHere ? undefined : sets.headOf(id);
       if (lacking.length === 0 && tended === undefined) continue;
       if (!isAttachedHere && !this.#isMine(tended, isFirst)) continue;
       isLacking = true;
       const due = lacking.filter(({ isDue }) => isDue === true);
-      if (!isAttachedHere) await this.#tend(volume, due, tended?.attachId);
+      if (!isAttachedHere) await this.#tend(stored, due, tended?.attachId);
       for (const each of due) await this.#rebuild(id, each);
     }
     return isLacking;
@@ -85,15 +90,15 @@ export class Rebuilds {
     volume: VolumeRecord,
     how: {
       readonly replication: Replication;
-      readonly members: ReadonlySet<string>;
+      readonly known: number | undefined;
+      readonly memberCount: number;
       readonly isAttachedHere: boolean;
       readonly isFirst: boolean;
     },
   ): Promise<void> {
-    const { records } = this.#parts;
     const minimum = defaultMinimum(how.replication.count);
-    const known = await records.minimumOf(volume.id);
-    if (known === undefined || known === minimum || how.members.size < minimum) return;
+    const { known } = how;
+    if (known === undefined || known === minimum || how.memberCount < minimum) return;
     if (how.isAttachedHere) await this.#ask('head.minimum', { uuid: volume.id, minimum });
     else if (how.isFirst) await this.#heads.setMinimum(volume, minimum);
   }
@@ -118,19 +123,19 @@ export class Rebuilds {
 
   /** Starts a head for a volume that nobody uses, keeps it, and ends it when it has nothing more to do. `known`: there is one. */
   async #tend(
-    volume: VolumeRecord,
+    stored: StoredVolume,
     due: readonly ReplicaRecord[],
     known: string | undefined,
   ): Promise<void> {
     if (due.length === 0 && known === undefined) return;
-    await this.#parts.turnstile.enter(`volume/${volume.name}`, async () => {
+    await this.#parts.turnstile.enter(stored.key, async () => {
       try {
         if (due.length === 0) {
-          await this.#heads.endTending(volume, known ?? '');
+          await this.#heads.endTending(stored, known ?? '');
           return;
         }
         const attachId = known ?? this.#parts.newAttachId();
-        await this.#heads.tend(volume, { attachId, isNew: known === undefined });
+        await this.#heads.tend(stored, { attachId, isNew: known === undefined });
       } catch (error) {
         // Somebody has attached it.
         if (!(error instanceof Refusal || error instanceof Fault)) throw error;

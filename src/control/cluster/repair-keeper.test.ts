@@ -142,6 +142,30 @@ test('a volume that came out of the trash under another name is repaired too', a
   assert.equal((await records.replica('b'))?.record.isDue, true);
 });
 
+test('the replicas of a volume in the trash leave a node that is drained', async () => {
+  const { records, keeper, volume } = await setUp({ a: {}, b: {} }, 2);
+  const node = await records.node('b');
+  const trashed = { volume, state: 'kept', removedAtMs: 0, purgeAtMs: 1 };
+  await records.change({
+    puts: [
+      { key: 'node/b', record: { ...node?.record, service: 'draining' } },
+      { key: 'trash/v', record: trashed },
+      // Another has its name.
+      { key: 'volume/db', record: { ...volume, id: 'w', replication: undefined } },
+    ],
+  });
+  await keeper.look();
+  const added = (await records.replicas()).filter(({ isNew }) => isNew === true);
+  assert.deepEqual(
+    added.map(({ volumeId, node: on }) => [volumeId, on]),
+    [['v', 'c']],
+  );
+  const key = `replica/${added[0]?.id}`;
+  await records.change({ puts: [{ key, record: { ...added[0], state: 'ready' } }] });
+  await keeper.look();
+  assert.equal((await records.replica(added[0]?.id ?? ''))?.record.isDue, true);
+});
+
 test('a volume that is attached to a node that is away takes no copy from others; one that is not does', async () => {
   const { records, keeper, volume } = await setUp({ a: {}, b: {} }, 2);
   await records.change({ puts: [{ key: 'set/v', record: setOf('a') }] });

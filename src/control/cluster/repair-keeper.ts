@@ -11,6 +11,13 @@ import { isConflict } from '../conflicts.ts';
 import type { Nodes } from './nodes.ts';
 import { clusterOf } from './placing.ts';
 import type { RecordWatch } from './record-watch.ts';
+import {
+  type StoredKey,
+  placedName,
+  storedKey,
+  storedVolume,
+  storedVolumes,
+} from './stored-volumes.ts';
 
 /** Copies at a time, in the whole cluster. */
 const REBUILDS_MAX = 4;
@@ -35,7 +42,7 @@ export class RepairKeeper {
     this.#parts = parts;
     this.#nodes = uses.nodes;
     uses.watch.onChange((key) => {
-      if (key === undefined || /^(node|alive|drive|replica|set|volume)\//.test(key))
+      if (key === undefined || /^(node|alive|drive|replica|set|volume|trash)\//.test(key))
         this.#lookIn(SETTLE_MS);
     });
   }
@@ -106,9 +113,10 @@ export class RepairKeeper {
   async #giveUpOrphans(): Promise<void> {
     const { records } = this.#parts;
     const volumes = new Set((await records.volumes()).map(({ id }) => id));
+    const sets = await records.sets();
     for (const { id, volume: name, volumeId, state } of await records.replicas()) {
       if (state === 'removing' || volumes.has(volumeId)) continue;
-      if ((await records.minimumOf(volumeId)) !== undefined) continue;
+      if (sets.minimumOf(volumeId) !== undefined) continue;
       // As the store has it: it may only have been heard of late.
       const volume = await records.volume(name);
       if (volume?.record.id === volumeId) continue;
@@ -134,7 +142,8 @@ export class RepairKeeper {
   }
 
   async #apply(change: Change): Promise<void> {
-    const volume = await this.#parts.records.volume(change.volume);
+    const key = storedKey(change.volume);
+    const volume = await storedVolume(this.#parts.records, key);
     if (volume?.record.state !== 'ready') return;
     const replicas = (await this.#parts.records.replicas()).filter(
       ({ volumeId, state }) => volumeId === volume.record.id && state !== 'removing',
@@ -145,9 +154,11 @@ export class RepairKeeper {
     };
     switch (change.kind) {
       case 'add':
-        return this.#add(volume, change.drive, []);
+        return this.#add({ ...volume, key }, change.drive, []);
       case 'replace':
-        return this.#add(volume, change.by, [marked(await on(change.drive), 'replaced')]);
+        return this.#add({ ...volume, key }, change.by, [
+          marked(await on(change.drive), 'replaced'),
+        ]);
       case 'readmit':
         return this.#put([
           marked(await on(change.drive), undefined),
@@ -162,7 +173,7 @@ export class RepairKeeper {
 
   /** The drive's record is written as it is: a removal of it, or another who adds the same, then conflicts; as does a removal of the volume. */
   async #add(
-    { record: { name, id: volumeId, sizeBytes }, version }: Kept<VolumeRecord>,
+    { record, version, key }: Kept<VolumeRecord> & { readonly key: StoredKey },
     driveName: string,
     changed: readonly (Kept<ReplicaRecord> | undefined)[],
   ): Promise<void> {
@@ -170,12 +181,13 @@ export class RepairKeeper {
     const node = drive?.record.node;
     if (drive?.record.state !== 'ready' || node === undefined) return;
     const id = this.#parts.newAttachId();
+    const { name: volume, id: volumeId, sizeBytes } = record;
     const place = { node, drive: driveName, state: 'creating', isNew: true } as const;
-    const added: ReplicaRecord = { id, volume: name, volumeId, sizeBytes, ...place };
+    const added: ReplicaRecord = { id, volume, volumeId, sizeBytes, ...place };
     const driveKey = `drive/${driveName}`;
     await this.#put(changed, {
       conditions: [
-        { key: `volume/${name}`, version },
+        { key, version },
         { key: driveKey, version: drive.version },
       ],
       puts: [
@@ -232,11 +244,13 @@ export class RepairKeeper {
   async #admit({ rebuilds }: Repairs): Promise<void> {
     const { records } = this.#parts;
     // A replica has the name that its volume was created under; out of the trash that may have come under another.
-    const ids = new Map((await records.volumes()).map(({ name, id }) => [name, id]));
+    const stored = await storedVolumes(records);
+    const ids = new Map(stored.map((each) => [placedName(each), each.volume.id]));
+    const sets = await records.sets();
     const due = new Set(rebuilds.map(({ volume, drive }) => `${ids.get(volume)} on ${drive}`));
     for (const replica of await records.replicas()) {
       if (replica.state !== 'ready') continue;
-      const isMember = (await records.membersOf(replica.volumeId)).has(replica.id);
+      const isMember = sets.isMember(replica.volumeId, replica.id);
       const isDue = !isMember && due.has(`${replica.volumeId} on ${replica.drive}`);
       const isNew = replica.isNew === true && !isMember;
       if (isDue === (replica.isDue ?? false) && isNew === (replica.isNew ?? false)) continue;

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import { memoryRecords } from '../../../test/rigs/memory-records.ts';
 import { Fault, Refusal } from '../../model/errors.ts';
+import { formatUuid } from '../../model/ids.ts';
 import type { VolumeRecord } from '../../model/records.ts';
 import type { ControlParts } from '../parts.ts';
 import type { VolumeData } from '../volume-data.ts';
@@ -86,4 +87,39 @@ test('a volume is not forgotten for a store that fails while it is created, nor 
     await new VolumeSettler(parts, () => data).settle('db').catch(() => undefined);
     assert.notEqual(await records.volume('db'), undefined);
   }
+});
+
+test('a replica is faulted with its drive, and rebuilding only while its head reaches it', async () => {
+  const { records, parts, data } = await setUp();
+  const ids = ['b', 'c', 'd'].map((digit) => digit.repeat(32));
+  const set = { lineage: 1, epoch: 1, writer: 'e'.repeat(32), minimum: 1, sizeBytes: 4096 };
+  const attachment = { attachId: 'x', node: 'a', state: 'attached' };
+  const attached = { ...volume, state: 'ready', replication: { count: 3 }, attachment };
+  await records.change({
+    puts: [
+      { key: 'volume/db', record: attached },
+      { key: 'set/v', record: { ...set, members: [] } },
+      { key: 'drive-use/d-d', record: { drive: 'd-d', node: 'd', state: 'faulted' } },
+      ...ids.map((id) => {
+        const place = { id, node: id.slice(0, 1), drive: `d-${id.slice(0, 1)}` };
+        return { key: `replica/${id}`, record: { ...replica, ...place } };
+      }),
+    ],
+  });
+  const replicas = ids.map((id, index) => ({
+    replica: formatUuid(id),
+    isRebuilding: true,
+    isConnected: index !== 1,
+  }));
+  const engine = {
+    call: (name: string) =>
+      Promise.resolve(name === 'head.status' ? { replicas, stalled: null } : { volumes: [] }),
+  };
+  Object.assign(parts, { engine });
+  const status = await data.status(attached as unknown as VolumeRecord);
+  const states = status?.['replicas'] as readonly { readonly state: string }[];
+  assert.deepEqual(
+    states.map(({ state }) => state),
+    ['rebuilding', 'stale', 'faulted'],
+  );
 });

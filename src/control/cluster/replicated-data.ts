@@ -7,6 +7,7 @@ import { recordJson } from '../../peer/record-json.ts';
 import { type Record as SetRecord, defaultMinimum } from '../../replication/record.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
+import type { SetsSeen } from '../sets-seen.ts';
 import { type VolumeData, engineStatuses, textOf } from '../volume-data.ts';
 import type { Cluster } from './cluster.ts';
 import { decideAgain } from '../conflicts.ts';
@@ -164,40 +165,50 @@ export async function replicatedStatuses(
     here.map(({ id, volumeId }) => [volumeId, byReplica.get(formatUuid(id))?.['allocatedBytes']]),
   );
   const statuses = new Map<string, JsonObject>();
+  const sets = await records.sets();
   const byVolume = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
+  const faulted = new Set(
+    (await records.driveUses()).flatMap(({ drive, state }) => (state === 'faulted' ? [drive] : [])),
+  );
   for (const { id: uuid, replication, attachment } of await records.volumes()) {
     if (replication === undefined || !asked.has(uuid)) continue;
     const allocatedBytes = allocated.get(uuid);
-    const members = await records.membersOf(uuid);
     statuses.set(uuid, {
       uuid,
       state: attachment === undefined ? 'idle' : 'attached',
       ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
-      replicas: (byVolume.get(uuid) ?? []).map((replica) => replicaStatus(replica, members)),
+      replicas: (byVolume.get(uuid) ?? []).map((replica) =>
+        replicaStatus(replica, { sets, faulted }),
+      ),
     });
   }
   return statuses;
 }
 
 function replicaStatus(
-  { id, node, drive, state }: ReplicaRecord,
-  members: ReadonlySet<string>,
+  { id, volumeId, node, drive, state }: ReplicaRecord,
+  { sets, faulted }: { readonly sets: SetsSeen; readonly faulted: ReadonlySet<string> },
 ): { readonly [name: string]: string } {
-  const isMember = members.has(id);
-  return { id, node, drive, state: state === 'ready' ? (isMember ? 'synced' : 'stale') : state };
+  if (state !== 'ready') return { id, node, drive, state };
+  if (sets.isMember(volumeId, id)) return { id, node, drive, state: 'synced' };
+  return { id, node, drive, state: faulted.has(drive) ? 'faulted' : 'stale' };
 }
 
 /** What only the head knows: which replicas are being rebuilt, and why I/O stands still. */
 function withHead(status: JsonObject | undefined, head: JsonObject): JsonObject {
   const ofHead = head['replicas'] as readonly JsonObject[];
   const rebuilding = new Set(
-    ofHead.filter((each) => each['isRebuilding'] === true).map((each) => each['replica']),
+    ofHead
+      .filter((each) => each['isRebuilding'] === true && each['isConnected'] === true)
+      .map((each) => each['replica']),
   );
   const replicas = (status?.['replicas'] ?? []) as readonly JsonObject[];
   const { stalled } = head;
   return {
     replicas: replicas.map((each) =>
-      rebuilding.has(formatUuid(String(each['id']))) ? { ...each, state: 'rebuilding' } : each,
+      each['state'] === 'stale' && rebuilding.has(formatUuid(String(each['id'])))
+        ? { ...each, state: 'rebuilding' }
+        : each,
     ),
     ...(typeof stalled === 'string' ? { reason: `I/O stands still: ${stalled}` } : {}),
   };

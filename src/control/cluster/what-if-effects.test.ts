@@ -79,6 +79,25 @@ test('of the loss of a node it is told what stops, what has fewer copies and wha
   });
 });
 
+test('what the trash has is told of by its name, also where another volume has that', async () => {
+  const records = await setUp('a', 'b', 'c', 'd');
+  const db = (await records.volume('db'))?.record;
+  const trashed = { volume: { ...db, attachment: undefined }, state: 'kept', removedAtMs: 0 };
+  await records.change({
+    puts: [{ key: 'trash/id-db', record: trashed }],
+    deletes: ['volume/db'],
+  });
+  const loss = { kind: 'drain', level: 'node', domain: 'b' } as const;
+  const effects = await effectsOf(records, NOBODY_AWAY, loss);
+  assert.deepEqual(
+    effects.map(({ volume, newDrives }) => [volume, newDrives]),
+    [
+      ['old', []],
+      ['db (trash)', ['d1']],
+    ],
+  );
+});
+
 test('a drain for which there is no room tells what holds it', async () => {
   const records = await setUp('a', 'b', 'c');
   const loss = { kind: 'drain', level: 'zone', domain: 'c' } as const;

@@ -1,13 +1,13 @@
 /** What would become of the volumes if a node, a rack or a zone were lost or drained, from the records: docs/placement.md, "What if". */
 
 import { Refusal } from '../../model/errors.ts';
-import type { VolumeRecord } from '../../model/records.ts';
 import { type Level, domainOf } from '../../placement/model.ts';
 import type { Hold } from '../../placement/repairs.ts';
 import { whatIf } from '../../placement/what-if.ts';
 import type { EffectView } from '../node-schemas.ts';
 import type { RecordsStore } from '../records-store.ts';
 import { type NodesSeen, clusterOf } from './placing.ts';
+import { type StoredVolume, placedName, storedVolumes } from './stored-volumes.ts';
 
 export type Loss = {
   readonly kind: 'lose' | 'drain';
@@ -32,50 +32,57 @@ export async function effectsOf(
       .map(({ name }) => name),
   );
   if (there.size === 0) throw nobodyIn(loss);
-  const volumes = await records.volumes();
-  const attachedThere = new Set(
-    volumes
-      .filter(({ attachment }) => attachment?.node !== undefined && there.has(attachment.node))
-      .map(({ name }) => name),
-  );
-  const effects = whatIf(cluster, loss).map((effect): EffectView => ({
-    volume: effect.volume,
-    outcome: effect.outcome,
-    copiesNow: effect.copiesNow,
-    copiesThen: effect.copiesThen,
-    minimum: effect.minimum,
-    replicas: effect.replicaCount,
-    attachedThere: attachedThere.has(effect.volume),
-    drives: [...effect.drives],
-    newDrives: [...effect.newDrives],
-    held: effect.held === undefined ? null : inWords(effect.held),
-  }));
+  const stored = new Map((await storedVolumes(records)).map((each) => [placedName(each), each]));
+  const isAttachedThere = ({ volume }: StoredVolume): boolean =>
+    there.has(volume.attachment?.node ?? '');
+  const effects = whatIf(cluster, loss).flatMap((effect): EffectView[] => {
+    const of = stored.get(effect.volume);
+    if (of === undefined) return [];
+    return [
+      {
+        volume: shownName(of),
+        outcome: effect.outcome,
+        copiesNow: effect.copiesNow,
+        copiesThen: effect.copiesThen,
+        minimum: effect.minimum,
+        replicas: effect.replicaCount,
+        attachedThere: isAttachedThere(of),
+        drives: [...effect.drives],
+        newDrives: [...effect.newDrives],
+        held: effect.held === undefined ? null : inWords(effect.held),
+      },
+    ];
+  });
   const drives = new Set(
     [...cluster.spaces.values()]
       .filter(({ node }) => there.has(node.name))
       .map(({ drive }) => drive.id),
   );
-  const alone = volumes.filter(
-    ({ replication, drive }) => replication === undefined && drives.has(drive),
+  const alone = [...stored.values()].filter(
+    ({ volume: { replication, drive } }) => replication === undefined && drives.has(drive),
   );
-  return [...alone.map((volume) => aloneThere(volume, attachedThere.has(volume.name))), ...effects];
+  return [...alone.map((each) => aloneThere(each, isAttachedThere(each))), ...effects];
 }
 
 /** Of a volume of the time before the cluster: it lies on one drive, and nothing moves it. */
-function aloneThere({ name, drive }: VolumeRecord, isAttachedThere: boolean): EffectView {
+function aloneThere(stored: StoredVolume, attachedThere: boolean): EffectView {
   return {
-    volume: name,
+    volume: shownName(stored),
     outcome: 'stops',
     copiesNow: 1,
     copiesThen: 0,
     minimum: 1,
     replicas: 1,
-    attachedThere: isAttachedThere,
-    drives: [drive],
+    attachedThere,
+    drives: [stored.volume.drive],
     newDrives: [],
-    held: 'it has no replicas: it lies on one drive',
+    held: 'it has no replicas: it lies on one drive, and a drain leaves it there',
   };
 }
+
+/** In the trash several may have one name, or that of one that is not there. */
+const shownName = ({ key, volume }: StoredVolume): string =>
+  key.startsWith('trash/') ? `${volume.name} (trash)` : volume.name;
 
 function nobodyIn({ level, domain }: Loss): Refusal {
   if (level === 'node') return new Refusal('NODE_NOT_FOUND', { node: domain, hint: '' });

@@ -10,6 +10,7 @@ import { attachIdOf, driveIdOf, flagOf, sizeBytesOf, volumeUuid } from '../call-
 import type { Call } from '../control-server.ts';
 import type { DriveReplicas } from './drive-replicas.ts';
 import type { Heads } from './heads.ts';
+import type { Replicas } from './replicas.ts';
 
 /** A client waits for so long before its session ends, unless `head.start` says otherwise: about as long as a missing replica is waited for. */
 const STALL_LIMIT_MS = 600_000;
@@ -18,15 +19,8 @@ const STALL_LIMIT_MS = 600_000;
 const REPORT_COUNT_MAX = 48;
 
 /** By name. A volume is `uuid`, a replica `replica`: 32 hex digits, with or without dashes. */
-export function headCalls(
-  heads: Heads,
-  onDrives: DriveReplicas,
-): { readonly [name: string]: Call } {
+export function headCalls(heads: Heads): { readonly [name: string]: Call } {
   return {
-    'replica.create': (args) =>
-      onDrives.create(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
-    'replica.list': (args) => listReplicas(heads, args),
-    'replica.delete': (args) => onDrives.delete(replicaOf(args)),
     'head.start': async (args) => ({
       ...(await heads.start({
         volume: volumeUuid(args),
@@ -58,6 +52,10 @@ export function headCalls(
       heads.outcome(volumeUuid(args), textOf(args, 'writer'), outcomeOf(args));
       return {};
     },
+    'head.record': (args) => {
+      heads.tellRecord(volumeUuid(args), recordOf(args, 'record'));
+      return {};
+    },
     'head.rebuild': (args) => {
       const node = args['node'] === undefined ? undefined : textOf(args, 'node');
       const replaced =
@@ -87,9 +85,22 @@ export function headCalls(
   };
 }
 
-function listReplicas(heads: Heads, args: JsonObject): JsonObject {
+/** The same of the replicas on this engine's drives. */
+export function replicaCalls(
+  onDrives: DriveReplicas,
+  replicas: Replicas,
+): { readonly [name: string]: Call } {
+  return {
+    'replica.create': (args) =>
+      onDrives.create(driveIdOf(args), replicaOf(args), sizeBytesOf(args)),
+    'replica.list': (args) => listReplicas(replicas, args),
+    'replica.delete': (args) => onDrives.delete(replicaOf(args)),
+  };
+}
+
+function listReplicas(replicas: Replicas, args: JsonObject): JsonObject {
   const after = args['after'] === undefined ? '' : volumeUuid({ uuid: args['after'] });
-  const reports = heads.replicas.list(after, REPORT_COUNT_MAX);
+  const reports = replicas.list(after, REPORT_COUNT_MAX);
   return {
     replicas: reports.map(({ id, life, seen, base }) => ({
       replica: id,

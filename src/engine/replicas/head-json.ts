@@ -32,8 +32,9 @@ export function headJson(head: Head): JsonObject {
 }
 
 /** Only what there is of it. */
-export function aboutJson({ replica, extent }: EventAbout = {}): JsonObject {
+export function aboutJson({ replica, extent, cause }: EventAbout = {}): JsonObject {
   return {
+    ...(cause === undefined ? {} : { cause }),
     ...(replica === undefined ? {} : { replica: formatUuid(replica) }),
     ...(extent === undefined ? {} : { offsetBytes: extent * EXTENT_BYTES }),
   };

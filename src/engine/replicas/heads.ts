@@ -13,7 +13,8 @@ import { BLOCK_BYTES } from '../../model/block-target.ts';
 import type { Log } from '../../model/log.ts';
 import type { HeadEnd, HeadEvent } from '../../replication/head-host.ts';
 import { EXTENT_BYTES } from '../../replication/messages.ts';
-import type { ReplicaId } from '../../replication/record.ts';
+import type { Record, ReplicaId } from '../../replication/record.ts';
+import { reviewRecord } from '../../replication/review.ts';
 import type { ScrubOptions } from '../../replication/scrub.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
@@ -221,6 +222,11 @@ export class Heads {
     this.#served.get(volume)?.volume.onOutcome(writer, outcome);
   }
 
+  /** The store has this record of a volume. A head that another one, or another attachment, has overtaken ends. */
+  tellRecord(volume: string, record: Record): void {
+    reviewRecord(this.#find(volume).volume.head, record);
+  }
+
   /** Makes a replica that is not in S equal and a member, in place of `replaced`. `node`: where it is, if not where it was. */
   rebuild(
     uuid: string,
@@ -300,8 +306,9 @@ export class Heads {
 
   /** How its head is, and its replicas. */
   status(uuid: string): JsonObject {
-    const { volume, attachId } = this.#find(uuid);
-    return { uuid: formatUuid(uuid), attachId, ...headJson(volume.head) };
+    const { volume, attachId, attachment } = this.#find(uuid);
+    const connections = attachment.connections.size;
+    return { uuid: formatUuid(uuid), attachId, connections, ...headJson(volume.head) };
   }
 
   /**
