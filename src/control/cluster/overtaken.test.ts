@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
 import { test } from 'node:test';
 
 import { memoryRecords } from '../../../test/rigs/memory-records.ts';
+import { readMounts } from '../../attacher/mount-table.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import type { ControlParts } from '../parts.ts';
-import { clearLeft } from './overtaken.ts';
+import { clearLeft, clearOvertaken } from './overtaken.ts';
 
 const set = (attachId: string) => ({
   lineage: 1,
@@ -64,3 +70,31 @@ test('a device that is attached, served, or known to the set alone stays', async
   assert.deepEqual(await cleared({ 'volume/db': volume('y') }, ['x']), []);
   assert.deepEqual(await cleared({ 'volume/db': volume(), 'set/v': set('x') }), []);
 });
+
+const root = process.getuid?.() === 0 ? {} : { skip: 'mounting needs root' };
+test(
+  'what is mounted of it goes, as soon as nothing of somebody else is mounted over it',
+  root,
+  async () => {
+    const at = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'hf-overtaken-')));
+    const device = `hf-overtaken-${process.pid}`;
+    const parts = {
+      attacher: {
+        call: () => Promise.resolve({ devices: [{ attachId: 'x', uuid: 'v', device }] }),
+      },
+      made: { entries: () => [] },
+    } as unknown as ControlParts;
+    for (const source of [device, 'other']) execFileSync('mount', ['-t', 'tmpfs', source, at]);
+    const timer = setTimeout(() => execFileSync('umount', [at]), 100);
+    try {
+      await clearOvertaken(parts, 'x');
+      assert.deepEqual(
+        readMounts().filter((mount) => mount.path === at),
+        [],
+      );
+    } finally {
+      clearTimeout(timer);
+      fs.rmSync(at, { recursive: true });
+    }
+  },
+);
