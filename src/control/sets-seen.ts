@@ -15,11 +15,12 @@ export class SetsSeen {
     this.#setOf = setOf;
   }
 
-  /** The replicas that have every acknowledged write of a volume. */
-  membersOf(volumeId: string): readonly string[] {
-    return this.#setOf(volumeId)?.members.map(([replica]) => replica) ?? [];
+  /** How many replicas have every acknowledged write of a volume. */
+  memberCount(volumeId: string): number {
+    return this.#setOf(volumeId)?.members.length ?? 0;
   }
 
+  /** Whether a replica is one of them. */
   isMember(volumeId: string, replica: string): boolean {
     return this.#setOf(volumeId)?.members.some(([member]) => member === replica) === true;
   }

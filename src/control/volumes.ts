@@ -266,7 +266,7 @@ export class Volumes {
     const { attachment } = record;
     if (attachment === undefined) return undefined;
     await this.dataOf(record).end(record, attachment);
-    await clearOvertaken(this.#parts, attachment.attachId);
+    if (attachment.wanted === 'device') await clearOvertaken(this.#parts, attachment.attachId);
     return attachment.attachId;
   }
 

@@ -58,7 +58,12 @@ export class Rebuilds {
     const { records, node } = this.#parts;
     const isFirst = await this.#nodes.isFirst();
     const sets = await records.sets();
-    const replicas = Map.groupBy(await records.replicas(), ({ volumeId }) => volumeId);
+    const lackingOf = Map.groupBy(
+      (await records.replicas()).filter(
+        ({ id, volumeId, state }) => state === 'ready' && !sets.isMember(volumeId, id),
+      ),
+      ({ volumeId }) => volumeId,
+    );
     let isLacking = false;
     for (const stored of await storedVolumes(records)) {
       const { volume } = stored;
@@ -66,13 +71,10 @@ export class Rebuilds {
       if (replication === undefined) continue;
       const isAttachedHere = attachment?.node === node && attachment?.state === 'attached';
       if (!isAttachedHere && attachment !== undefined) continue;
-      const members = sets.membersOf(id);
-      const [known, memberCount] = [sets.minimumOf(id), members.length];
+      const [known, memberCount] = [sets.minimumOf(id), sets.memberCount(id)];
       const state = { replication, known, memberCount, isAttachedHere, isFirst };
       await this.#keepMinimum(volume, state);
-      const lacking = (replicas.get(id) ?? []).filter(
-        (replica) => replica.state === 'ready' && !members.includes(replica.id),
-      );
+      const lacking = lackingOf.get(id) ?? [];
       // The set of a volume that is not attached names who tends it, also of an earlier control.
       const tended = isAttachedHere ? undefined : sets.headOf(id);
       if (lacking.length === 0 && tended === undefined) continue;

@@ -1,13 +1,14 @@
 /** What any node of the cluster changes in the records, as it happens. */
 
+import type { JsonValue } from '../../metadata/cluster-store.ts';
 import type { Log } from '../../model/log.ts';
 import type { RecordsStore } from '../records-store.ts';
 
 /** Between two tries to follow a store that is away. */
 const RETRY_MS = 500;
 
-/** Undefined: anything may have changed. */
-export type OnChange = (key: string | undefined) => void;
+/** `key` undefined: anything may have changed; `value` undefined: it is deleted. */
+export type OnChange = (key: string | undefined, value?: JsonValue) => void;
 
 export class RecordWatch {
   readonly #records: RecordsStore;
@@ -72,7 +73,8 @@ export class RecordWatch {
         const revision = await this.#records.revision();
         this.#tell(undefined);
         for await (const event of this.#records.watch(revision, signal)) {
-          this.#tell(event.kind === 'put' ? event.entry.key : event.key);
+          if (event.kind === 'put') this.#tell(event.entry.key, event.entry.value);
+          else this.#tell(event.key);
         }
       } catch (error) {
         this.#log('control.watch_lost', { error: String(error) });
@@ -81,7 +83,7 @@ export class RecordWatch {
     }
   }
 
-  #tell(key: string | undefined): void {
-    for (const listener of this.#listeners) listener(key);
+  #tell(key: string | undefined, value?: JsonValue): void {
+    for (const listener of this.#listeners) listener(key, value);
   }
 }
