@@ -91,6 +91,7 @@ const SCRIPT: readonly string[] = [
   'install',
   'down',
   'drive check',
+  'sim',
   'uninstall',
 ];
 

@@ -28,7 +28,7 @@ before(() => {
 after(() => fs.rmSync(directory, { recursive: true }));
 
 test('it has the program, and beside it only what this list names', () => {
-  const others = files.filter((file) => !/^src\/.*\.js$/.test(file));
+  const others = files.filter((file) => !/^(src|sim)\/.*\.js$/.test(file));
   assert.deepEqual(others.toSorted(), [
     'CHANGELOG.md',
     'LICENSE',
@@ -61,6 +61,12 @@ test('it has the program, and beside it only what this list names', () => {
     'store',
     'wire',
   ]);
+  assert.deepEqual(
+    [
+      ...new Set(files.filter((file) => file.startsWith('sim/')).map((file) => path.dirname(file))),
+    ].toSorted(),
+    ['sim', 'sim/replication'],
+  );
   assert.deepEqual(
     files.filter((file) => /\.test\.|compliance/.test(file)),
     [],

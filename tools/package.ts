@@ -38,10 +38,10 @@ try {
   fs.rmSync(stage, { recursive: true });
 }
 
-/** What main.ts leads to, and nothing else. */
+/** What main.ts leads to, and nothing else: of the simulator, that of `holdfast sim`. */
 function compile(): void {
   const tsc = path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
-  const words = ['-p', path.join(ROOT, 'tsconfig.package.json'), '--outDir', `${stage}/src`];
+  const words = ['-p', path.join(ROOT, 'tsconfig.package.json'), '--outDir', stage];
   execFileSync(process.execPath, [tsc, ...words], { stdio: 'inherit' });
 }
 

@@ -92,4 +92,24 @@ export const CARE_FLAWS: readonly Flaw[] = [
       ),
     ],
   },
+  {
+    name: 'marks go when all took a change, without a flush',
+    patches: [
+      patch(
+        'mark-keeper.ts',
+        '    const changes = path.nextNumber - this.#durableNumber;',
+        '    if (path.isServing) this.#tell(path.oldestNumber);\n    const changes = path.nextNumber - this.#durableNumber;',
+      ),
+    ],
+  },
+  {
+    name: 'a head is let in by the replica beside it, whatever that was shown',
+    patches: [
+      patch(
+        'replica.ts',
+        'if (isNewer(record, newest)) return false;',
+        'if (isNewer(record, newest) || head.engine.slice(1) === this.id.slice(1)) return false;',
+      ),
+    ],
+  },
 ];

@@ -9,7 +9,7 @@ import { Violation } from '../world.ts';
 import type { Cluster } from './cluster.ts';
 import { type ClientRequest, type SimClient, blocksOf } from './sim-client.ts';
 import type { SimEngine } from './sim-engine.ts';
-import { EXTENT_BLOCKS, type Image } from './sim-media.ts';
+import { EXTENT_BLOCKS, type Image, type SimMedia } from './sim-media.ts';
 
 export class Checks {
   readonly #cluster: Cluster;
@@ -45,8 +45,14 @@ export class Checks {
     const isSameSet =
       previous.members.size === next.members.size &&
       [...next.members.keys()].every((replica) => previous.members.has(replica));
+    if (!isSameSet) cluster.setChanges++;
     const changed = [...next.members].filter(([id, life]) => previous.members.get(id) !== life);
     if (isSameSet && changed.length === next.members.size) this.#mayHaveLost = true;
+  }
+
+  /** What it knows beside what can be seen. */
+  fingerprint(): string {
+    return `${this.#mayHaveLost} ${this.#isLossAccepted}`;
   }
 
   /** (4) Every member of the store's S took it; of a flush, has what was flushed durably. */
@@ -168,9 +174,15 @@ export class Checks {
       (replica) => cluster.engineOf(replica).media,
     );
     const first = members[0]!;
+    for (const other of members) {
+      if (!first.taken.hasSameBlocks(other.taken)) this.#areMarked(members, other);
+    }
+  }
+
+  #areMarked(members: readonly SimMedia[], other: SimMedia): void {
+    const first = members[0]!;
     for (let block = 0; block < first.blockCount; block++) {
-      if (members.every((media) => media.taken.blocks[block] === first.taken.blocks[block]))
-        continue;
+      if (other.taken.blocks[block] === first.taken.blocks[block]) continue;
       const extent = Math.floor(block / EXTENT_BLOCKS);
       if (members.some((media) => media.taken.marks.has(extent))) continue;
       const values = members.map((media) => media.taken.blocks[block]).join(', ');

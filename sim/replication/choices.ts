@@ -15,6 +15,11 @@ export class Choices {
     return choices;
   }
 
+  /** Whether the next choice is one that an earlier run made. */
+  get isRepeated(): boolean {
+    return this.#at < this.#taken.length;
+  }
+
   /** A number below `count`: 0 where nothing was chosen yet. */
   choose(count: number): number {
     if (count <= 1) return 0;

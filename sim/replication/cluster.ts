@@ -1,5 +1,6 @@
 /** A cluster with one volume, on virtual time: engines, network, store, a client, what control does, and the checks of all of it. */
 
+import { Prng } from '../../src/lib/prng.ts';
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';
 import { EIO } from '../../src/model/errno.ts';
 import type { HeadEnd, HeadEvent } from '../../src/replication/head-host.ts';
@@ -13,8 +14,9 @@ import {
 import { Violation, type World } from '../world.ts';
 import { Checks } from './checks.ts';
 import { Expectations } from './expectations.ts';
-import { type Drawn, SimClient } from './sim-client.ts';
-import { SimEngine, replicaOf } from './sim-engine.ts';
+import type { Requests } from './requests.ts';
+import { SimClient } from './sim-client.ts';
+import { SimEngine, type Step, replicaOf } from './sim-engine.ts';
 import { SimMemory } from './sim-memory.ts';
 import { SimNetwork } from './sim-network.ts';
 import { SimRecordStore } from './sim-record-store.ts';
@@ -25,16 +27,12 @@ export type ClusterOptions = {
   /** The most that the volume grows to. */
   readonly blockCount: number;
   readonly sizeBlocks: number;
-  readonly requestCount: number;
+  /** Requests of a client under way at once. */
   readonly depth: number;
-  readonly hotPercent: number;
-  readonly flushPercent: number;
   /** Between an answer and the next request. */
   readonly thinkUs: number;
   /** After which a session that stands still ends. */
   readonly stallLimitMs: number;
-  /** In place of requests at random. */
-  readonly script?: readonly Drawn[];
 };
 
 /** How often control looks at the volume. */
@@ -58,9 +56,15 @@ export class Cluster {
   readonly #ghosts = new Map<number, SimClient>();
   /** Where the volume is to be attached. */
   wantedNode = 0;
+  /** Where its replicas are to be: as many nodes as it has replicas. */
+  readonly replicaNodes = new Set<number>();
+  /** What a fault leaves to chance: anew for each, so that it does the same where another one is left out. */
+  prng = new Prng(1);
+  /** Transactions that made S another one. */
+  setChanges = 0;
   /** The engine whose head serves. */
   serving: SimEngine | undefined;
-  requestsLeft: number;
+  readonly requests: Requests;
   /** The longest time between two answers to clients, since it was set to 0. */
   longestGapUs = 0;
   #answeredAtUs = 0;
@@ -70,22 +74,26 @@ export class Cluster {
   #isAttaching = false;
   #attachCount = 0;
   #requestCount = 0;
+  #transactions = 0;
   #head: HeadId | undefined;
   #lineage = 1;
   /** A head claimed the volume. */
   onClaim: () => void = () => undefined;
-  onStep: (engine: SimEngine) => void = () => undefined;
-  onHeadEvent: (engine: SimEngine, event: HeadEvent) => void = () => undefined;
+  onStep: (engine: SimEngine, what: Step) => void = () => undefined;
+  onHeadEvent: (event: HeadEvent) => void = () => undefined;
 
-  constructor(world: World, options: ClusterOptions) {
+  constructor(world: World, options: ClusterOptions, requests: Requests) {
     this.world = world;
     this.options = options;
-    this.requestsLeft = options.requestCount;
+    this.requests = requests;
     this.sizeBlocks = options.sizeBlocks;
     this.network = new SimNetwork(world);
     this.expectations = new Expectations(options.blockCount);
     const members = new Map<string, number>();
-    for (let node = 0; node < options.replicaCount; node++) members.set(replicaOf(node), 1);
+    for (let node = 0; node < options.replicaCount; node++) {
+      members.set(replicaOf(node), 1);
+      this.replicaNodes.add(node);
+    }
     const record: Record = {
       lineage: 1,
       epoch: 1,
@@ -115,14 +123,15 @@ export class Cluster {
           onDone: (engine, token, errno) => this.#onDone(engine, token, errno),
           onServing: (engine, served) => this.#onServing(engine, served),
           onEnd: (engine, end) => this.#onEnd(engine, end),
-          onStep: (engine) => this.onStep(engine),
+          onStep: (engine, what) => this.onStep(engine, what),
           onEvent: (engine, event) => {
             this.count(`head: ${event}`);
+            this.world.trace(`node ${engine.node}: ${event}`);
             if (event === 'stall given up') this.#endClientOf(engine);
             if (event === 'copies differed') {
               throw new Violation('scrub', 'members differ where no change is under way');
             }
-            this.onHeadEvent(engine, event);
+            this.onHeadEvent(event);
           },
         }),
       );
@@ -135,18 +144,14 @@ export class Cluster {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
 
-  /** What the volume is in the middle of. */
-  get situation(): string {
-    const head = this.engines.findLast((engine) => engine.head !== undefined)?.head;
-    if (head === undefined) return 'no head';
-    const { known, pending } = head.changer;
-    if (head.state !== 'serving') return head.state;
-    if (pending !== undefined)
-      return pending.members.size > known.members.size ? 'joining' : 'shrinking';
-    if (head.stalled !== undefined) return 'stalled';
-    if (!head.isRecorded) return 'recording';
-    if (head.rebuilding.length > 0) return 'rebuilding';
-    return known.members.size < this.options.replicaCount ? 'degraded' : 'whole';
+  /** The engines that are to have a replica. */
+  get replicas(): SimEngine[] {
+    return this.engines.filter(({ node }) => this.replicaNodes.has(node));
+  }
+
+  /** Those that are not. */
+  get spares(): SimEngine[] {
+    return this.engines.filter(({ node }) => !this.replicaNodes.has(node));
   }
 
   engineOf(replica: string): SimEngine {
@@ -154,7 +159,7 @@ export class Cluster {
   }
 
   get isDone(): boolean {
-    return this.requestsLeft === 0 && (this.client?.size ?? 0) === 0 && this.#ghosts.size === 0;
+    return this.requests.left === 0 && (this.client?.size ?? 0) === 0 && this.#ghosts.size === 0;
   }
 
   /** Everything was answered, every replica is a member, and nobody is about to take the volume over. */
@@ -163,7 +168,7 @@ export class Cluster {
     if (!this.isDone || head === undefined || head.state !== 'serving') return false;
     const { record } = this.store;
     if (record.head !== head.id || this.serving?.node !== this.wantedNode) return false;
-    if (record.members.size < this.options.replicaCount) return false;
+    if (this.replicas.some(({ node }) => !record.members.has(replicaOf(node)))) return false;
     return head.path.operations.size === 0 && head.changer.pending === undefined;
   }
 
@@ -197,7 +202,7 @@ export class Cluster {
   grow(): void {
     const head = this.serving?.head;
     const { blockCount } = this.options;
-    const wanted = Math.min(blockCount, this.sizeBlocks + 1 + this.world.prng.below(12));
+    const wanted = Math.min(blockCount, this.sizeBlocks + 1 + this.prng.below(12));
     head?.grow(wanted * BLOCK_BYTES, () => {
       this.sizeBlocks = Math.max(this.sizeBlocks, wanted);
     });
@@ -205,8 +210,7 @@ export class Cluster {
 
   /** Somebody wants more or fewer of the replicas to be in sync. */
   changeMinimum(): void {
-    const { world, options } = this;
-    const minimum = 1 + world.prng.below(defaultMinimum(options.replicaCount));
+    const minimum = 1 + this.prng.below(defaultMinimum(this.options.replicaCount));
     this.serving?.head?.setMinimum(minimum, () => undefined);
   }
 
@@ -218,7 +222,7 @@ export class Cluster {
       replica: replicaOf(node),
       life: media.life,
       lineage: record.lineage + 1 + this.world.prng.below(1000),
-      writer: `c${this.world.prng.next()}`,
+      writer: `c${++this.#transactions}`,
     });
     this.store.transact(record, next, () => undefined);
   }
@@ -311,23 +315,16 @@ export class Cluster {
   }
 
   #newClient(): SimClient {
-    const { depth, hotPercent, flushPercent, thinkUs, script, requestCount } = this.options;
+    const { depth, thinkUs } = this.options;
     return new SimClient({
       world: this.world,
       memory: this.memory,
       expectations: this.expectations,
       sizeBlocks: () => this.sizeBlocks,
       depth,
-      hotPercent,
-      flushPercent,
       thinkUs,
-      next: () => script?.[requestCount - this.requestsLeft - 1],
       nextId: () => ++this.#requestCount,
-      takeTurn: () => {
-        if (this.requestsLeft === 0) return false;
-        this.requestsLeft--;
-        return true;
-      },
+      take: () => this.requests.take(this.world, this.sizeBlocks, () => this.client?.fill()),
     });
   }
 
@@ -343,13 +340,14 @@ export class Cluster {
   /** Attaches the volume where it is wanted, and brings replicas back. */
   #control(): void {
     this.world.schedule(1 + this.world.prng.below(CONTROL_US), () => {
-      this.#settle();
+      this.settle();
       this.checks.everySoOften();
       this.#control();
     });
   }
 
-  #settle(): void {
+  /** Control looks at it. */
+  settle(): void {
     if (this.#isAttaching || this.store.isAway) return;
     const engine = this.engines[this.wantedNode]!;
     if (!engine.isRunning || engine.isPaused) return;
@@ -366,7 +364,7 @@ export class Cluster {
     }
     this.#isAttaching = true;
     const attachment = { attachId: `a${++this.#attachCount}-${engine.node}`, boot: '' };
-    const next = attached(record, attachment, `c${this.world.prng.next()}`);
+    const next = attached(record, attachment, `c${++this.#transactions}`);
     this.store.transact(record, next, () => {
       this.#isAttaching = false;
     });
@@ -378,10 +376,12 @@ export class Cluster {
 
   #rebuild(engine: SimEngine): void {
     const members = [...this.store.record.members.keys()];
-    for (let node = 0; node < this.options.replicaCount; node++) {
+    const unwanted = members.find((replica) => !this.replicaNodes.has(this.engineOf(replica).node));
+    for (const { node, isRunning } of this.replicas) {
       // Of ten rebuilds one; in the small scope, where chances are choices, none.
-      const replaced = this.world.prng.below(100) < 10 ? this.world.prng.pick(members) : undefined;
-      if (this.engines[node]!.isRunning) engine.head?.rebuild(replicaOf(node), replaced);
+      const isInPlace = this.world.prng.below(100) < 10;
+      const replaced = unwanted ?? (isInPlace ? this.world.prng.pick(members) : undefined);
+      if (isRunning) engine.head?.rebuild(replicaOf(node), replaced);
     }
   }
 }

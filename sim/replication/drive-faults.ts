@@ -57,12 +57,12 @@ export const DRIVE_FAULTS: readonly Fault[] = [
     name: 'a connection breaks as a full drive gets room',
     weight: 4,
     moods: { churn: 30 },
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => {
       const { serving, store, world } = cluster;
-      const engine = cluster.engineOf(world.prng.pick([...store.record.members.keys()]));
+      const engine = cluster.engineOf(cluster.prng.pick([...store.record.members.keys()]));
       engine.health.full = true;
-      world.schedule(world.prng.below(3000), () => {
+      world.schedule(cluster.prng.below(3000), () => {
         engine.health.full = false;
         serving?.breakConnection(engine.node);
       });
@@ -77,17 +77,16 @@ export const DRIVE_FAULTS: readonly Fault[] = [
 
 /** One block of one member, or some of several. */
 function rot(cluster: Cluster): void {
-  for (let count = cluster.world.prng.chance(40) ? 6 : 1; count > 0; count--) rotOne(cluster);
+  for (let count = cluster.prng.chance(40) ? 6 : 1; count > 0; count--) rotOne(cluster);
 }
 
 /** Never the last copy of it; rather where members may differ, or where another one has a bad block too. */
 function rotOne(cluster: Cluster): void {
-  const { engines, options, store, world } = cluster;
-  const { prng } = world;
+  const { engines, prng, store } = cluster;
   const replicas = [...store.record.members.keys()];
   if (replicas.length < 2) return;
   const { media } = cluster.engineOf(prng.pick(replicas));
-  const rotten = engines.slice(0, options.replicaCount).flatMap((each) => [...each.media.rotten]);
+  const rotten = engines.flatMap((each) => [...each.media.rotten]);
   const extents = [
     ...media.taken.marks.keys(),
     ...rotten.map((block) => Math.floor(block / EXTENT_BLOCKS)),

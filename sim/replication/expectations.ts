@@ -80,9 +80,10 @@ export class Expectations {
 
   /** `flushedAt`: were a flush issued then to succeed. */
   mayBeDurable(block: number, value: number, flushedAt = 0): boolean {
-    return this.#blocks[block]!.some(
-      (version) => version.value === value && version.replacedAt >= flushedAt,
-    );
+    for (const version of this.#blocks[block]!) {
+      if (version.value === value && version.replacedAt >= flushedAt) return true;
+    }
+    return false;
   }
 
   mayBe(block: number, value: number): boolean {
@@ -104,6 +105,19 @@ export class Expectations {
         `${value}${isPending ? ' (under way)' : replacedAt === Infinity ? '' : ' (replaced)'}`,
     );
     return `it may hold ${words.join(', ')}`;
+  }
+
+  /** All of it, with times only as far as they are before or after each other and `flushes`. */
+  fingerprint(flushes: readonly number[]): string {
+    const times = new Set([...flushes, ...this.#blocks.flat().map((each) => each.replacedAt)]);
+    const order = new Map([...times].toSorted((a, b) => a - b).map((time, index) => [time, index]));
+    const versions = this.#blocks.map((block) =>
+      block.map(
+        ({ changeId, value, isPending, replacedAt }) =>
+          `${changeId}.${value}${isPending ? '?' : '.'}${order.get(replacedAt)}`,
+      ),
+    );
+    return `${versions.join(';')} ${flushes.map((time) => order.get(time)).join()}`;
   }
 
   /** One of the versions that `isIt` is there now, and no other that has an outcome. */

@@ -59,7 +59,7 @@ async function runScope(scope: Scope): Promise<boolean> {
   const { result } = options;
   const before = readProgress(result);
   const startedAt = performance.now();
-  const { histories, failure } = await explore(scope, {
+  const { histories, states, failure } = await explore(scope, {
     choices: Choices.parse(before.next),
     onProgress: (done, next) => {
       if (result === undefined) return;
@@ -78,7 +78,7 @@ async function runScope(scope: Scope): Promise<boolean> {
   const { crashes, partitions, takeovers, late } = scope;
   const seconds = (performance.now() - startedAt) / 1000;
   process.stdout.write(
-    `${String(count).padStart(9)} histories with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s\n`,
+    `${String(count).padStart(9)} histories, ${states} states with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s\n`,
   );
   return true;
 }

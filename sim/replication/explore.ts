@@ -10,27 +10,39 @@
 import { Prng } from '../../src/lib/prng.ts';
 import { World } from '../world.ts';
 import { Choices } from './choices.ts';
-import { Cluster } from './cluster.ts';
+import { Cluster, type ClusterOptions } from './cluster.ts';
 import { mend } from './faults.ts';
-import type { Drawn } from './sim-client.ts';
+import { Fingerprint } from './fingerprint.ts';
+import { Requests } from './requests.ts';
+import type { Asked } from './scenario.ts';
 import type { SimEngine } from './sim-engine.ts';
+import { StateSet } from './state-set.ts';
 
 /** How many of each a history has at most. */
 export type Scope = {
-  readonly crashes: number;
-  readonly partitions: number;
-  readonly takeovers: number;
+  crashes: number;
+  partitions: number;
+  takeovers: number;
   /** Messages and requests to drives that come late. */
-  readonly late: number;
+  late: number;
 };
 
 const NODES = 3;
-const SCRIPT: readonly Drawn[] = [
-  { kind: 'write', firstBlock: 0, count: 2 },
-  { kind: 'write', firstBlock: 1, count: 2 },
-  { kind: 'flush', firstBlock: 0, count: 0 },
-  { kind: 'write', firstBlock: 15, count: 2 },
+const SCRIPT: readonly Asked[] = [
+  { kind: 'write', firstBlock: 0, count: 2, fua: false, atUs: 0 },
+  { kind: 'write', firstBlock: 1, count: 2, fua: false, atUs: 0 },
+  { kind: 'flush', firstBlock: 0, count: 0, fua: false, atUs: 0 },
+  { kind: 'write', firstBlock: 15, count: 2, fua: false, atUs: 0 },
 ];
+const OPTIONS: ClusterOptions = {
+  nodeCount: NODES,
+  replicaCount: NODES,
+  blockCount: 32,
+  sizeBlocks: 32,
+  depth: 2,
+  thinkUs: 5,
+  stallLimitMs: 600_000,
+};
 /** A process that was killed is back before it is missed, a machine after that. */
 const RESTART_US = 5000;
 const REBOOT_US = 2_000_000;
@@ -85,83 +97,140 @@ class ChosenWorld extends World {
 
 type Tracing = { readonly onTrace?: ((line: string) => void) | undefined };
 
-/** Runs the history of `choices`; throws a Violation. */
-export async function runHistory(choices: Choices, options: Scope & Tracing): Promise<void> {
-  const world = new ChosenWorld(choices, options);
-  const cluster = new Cluster(world, {
-    nodeCount: NODES,
-    replicaCount: NODES,
-    blockCount: 32,
-    sizeBlocks: 32,
-    requestCount: SCRIPT.length,
-    depth: 2,
-    hotPercent: 0,
-    flushPercent: 0,
-    thinkUs: 5,
-    stallLimitMs: 600_000,
-    script: SCRIPT,
-  });
-  const left = { ...options };
-  let isOffered = false;
-  const offer = (engine: SimEngine): void => {
-    if (!isOffered) return;
-    cluster.checks.everySoOften();
-    const isHead = engine === cluster.serving || engine.node === cluster.wantedNode;
-    const crashes = left.crashes > 0 ? CRASHES.length : 0;
-    const partitions = left.partitions > 0 ? 1 : 0;
-    const takeovers = left.takeovers > 0 && isHead ? NODES - 1 : 0;
-    const chosen = choices.choose(1 + crashes + partitions + takeovers) - 1;
-    if (chosen < 0) return;
-    if (chosen < crashes) {
-      left.crashes--;
-      const how = CRASHES[chosen]!;
-      world.prng.coin = how.isKept;
-      crash(cluster, engine, how);
-      world.prng.coin = undefined;
-    } else if (chosen < crashes + partitions) {
-      left.partitions--;
-      world.trace(`node ${engine.node} is cut off`);
-      partition(cluster, engine);
-    } else {
-      left.takeovers--;
-      cluster.wantedNode = (cluster.wantedNode + 1 + chosen - crashes - partitions) % NODES;
-      world.trace(`the volume is moved to node ${cluster.wantedNode}`);
-    }
-  };
-  cluster.onStep = offer;
-  await world.run(() => cluster.client !== undefined, 'the volume is served', LIMIT_US);
-  isOffered = true;
-  await world.run(() => cluster.isDone, 'the requests are answered', LIMIT_US);
-  for (const engine of cluster.engines) offer(engine);
-  isOffered = false;
-  mend(cluster);
-  await world.run(() => cluster.isWhole, 'all replicas are members again', LIMIT_US);
-  // The head flushes by itself.
-  await world.sleep(FLUSH_US);
-  cluster.checks.everySoOften();
-  cluster.checks.onServing(cluster.serving!);
-}
+export type HistoryOptions = Scope & Tracing & { readonly known?: StateSet | undefined };
 
-function crash(cluster: Cluster, engine: SimEngine, { loses, isKept }: Crash): void {
-  const { world } = cluster;
-  world.trace(
-    `node ${engine.node} loses its ${loses}, ${isKept ? 'keeps' : 'and'} what was under way`,
-  );
-  if (loses === 'power') cluster.losePower(engine);
-  else cluster.kill(engine);
-  world.schedule(loses === 'power' ? REBOOT_US : RESTART_US, () => engine.startProcess());
-}
+/** From here on everything is as in an earlier history. */
+class Known extends Error {}
 
-function partition(cluster: Cluster, { node }: SimEngine): void {
-  for (const other of cluster.engines) {
-    cluster.network.cut(node, other.node);
-    cluster.network.cut(other.node, node);
+/** One history, by its choices. */
+class ChosenHistory {
+  readonly #cluster: Cluster;
+  readonly #world: ChosenWorld;
+  readonly #choices: Choices;
+  readonly #left: Scope;
+  /** States in which an earlier history went on. */
+  readonly #known: StateSet | undefined;
+  readonly #fingerprint: Fingerprint;
+  #isOffered = false;
+
+  constructor(choices: Choices, options: HistoryOptions) {
+    this.#choices = choices;
+    this.#world = new ChosenWorld(choices, options);
+    this.#left = { ...options };
+    this.#known = options.known;
+    this.#cluster = new Cluster(this.#world, OPTIONS, new Requests(SCRIPT));
+    this.#fingerprint = new Fingerprint(this.#cluster);
+    this.#cluster.onStep = (engine, what) => {
+      // When a grant is renewed makes no difference: time.
+      if (typeof what !== 'object' || what.kind !== 'renew') this.#offer(engine);
+      if (engine.isRunning) this.#fingerprint.onStep(engine.node, what);
+    };
   }
-  cluster.world.schedule(PARTITION_US, () => cluster.network.heal());
+
+  /** Throws a Violation, or {@link Known}. */
+  async run(): Promise<void> {
+    const cluster = this.#cluster;
+    const world = this.#world;
+    await world.run(() => cluster.client !== undefined, 'the volume is served', LIMIT_US);
+    this.#isOffered = true;
+    await world.run(() => cluster.isWhole, 'all is answered and all are members', LIMIT_US);
+    for (const engine of cluster.engines) this.#offer(engine);
+    this.#isOffered = false;
+    mend(cluster);
+    await world.run(() => cluster.isWhole, 'all replicas are members again', LIMIT_US);
+    // The head flushes by itself.
+    await world.sleep(FLUSH_US);
+    cluster.checks.everySoOften();
+    cluster.checks.onServing(cluster.serving!);
+  }
+
+  /** Something may happen before the next step of `engine`. */
+  #offer(engine: SimEngine): void {
+    if (!this.#isOffered) return;
+    this.#cluster.checks.everySoOften();
+    const faults = this.#possible(engine);
+    if (faults.length === 0) return;
+    if (this.#known !== undefined && !this.#choices.isRepeated) {
+      const { crashes, partitions, takeovers, late } = this.#left;
+      const more = `${engine.node} ${crashes} ${partitions} ${takeovers} ${late}`;
+      if (!this.#known.add(this.#fingerprint.of(more))) throw new Known();
+    }
+    faults[this.#choices.choose(1 + faults.length) - 1]?.();
+  }
+
+  #possible(engine: SimEngine): (() => void)[] {
+    const cluster = this.#cluster;
+    const left = this.#left;
+    const faults: (() => void)[] = [];
+    if (left.crashes > 0 && engine.isRunning) {
+      for (const how of crashesOf(engine)) {
+        faults.push(() => {
+          left.crashes--;
+          this.#crash(engine, how);
+        });
+      }
+    }
+    if (left.partitions > 0) {
+      faults.push(() => {
+        left.partitions--;
+        this.#partition(engine);
+      });
+    }
+    if (left.takeovers > 0 && (engine === cluster.serving || engine.node === cluster.wantedNode)) {
+      for (let by = 1; by < NODES; by++) {
+        faults.push(() => {
+          left.takeovers--;
+          cluster.wantedNode = (cluster.wantedNode + by) % NODES;
+          this.#world.trace(`the volume is moved to node ${cluster.wantedNode}`);
+          cluster.settle();
+        });
+      }
+    }
+    return faults;
+  }
+
+  #crash(engine: SimEngine, { loses, isKept }: Crash): void {
+    const world = this.#world;
+    world.trace(
+      `node ${engine.node} loses its ${loses}, and ${isKept ? 'keeps' : 'loses'} what was under way`,
+    );
+    world.prng.coin = isKept;
+    if (loses === 'power') this.#cluster.losePower(engine);
+    else this.#cluster.kill(engine);
+    world.prng.coin = undefined;
+    this.#fingerprint.onKilled(engine.node);
+    world.schedule(loses === 'power' ? REBOOT_US : RESTART_US, () => engine.startProcess());
+  }
+
+  #partition({ node }: SimEngine): void {
+    const { engines, network } = this.#cluster;
+    this.#world.trace(`node ${node} is cut off`);
+    for (const other of engines) {
+      network.cut(node, other.node);
+      network.cut(other.node, node);
+    }
+    this.#world.schedule(PARTITION_US, () => network.heal());
+  }
+}
+
+/** Those that differ: without anything under way or in the cache nothing can be lost. */
+function crashesOf({ content, media }: SimEngine): readonly Crash[] {
+  const isBusy = (content?.coming.length ?? 0) > 0;
+  return CRASHES.filter(
+    ({ loses, isKept }) => isKept || isBusy || (loses === 'power' && media.isVolatile),
+  );
+}
+
+/** Runs the history of `choices`; throws a Violation. */
+export function runHistory(choices: Choices, options: HistoryOptions): Promise<void> {
+  return new ChosenHistory(choices, options).run();
 }
 
 export type Exploration = {
+  /** Run to their end, or to a state that an earlier one had been in. */
   readonly histories: number;
+  /** Places where something might have happened, all different. */
+  readonly states: number;
   /** Undefined: all were run. */
   readonly failure: { readonly choices: string; readonly error: unknown } | undefined;
 };
@@ -171,19 +240,25 @@ export async function explore(
   scope: Scope,
   {
     choices = new Choices(),
+    known = new StateSet(),
     onProgress,
   }: {
     readonly choices?: Choices;
+    /** Without it every history is run to its end. */
+    readonly known?: StateSet | undefined;
     readonly onProgress?: (histories: number, next: string) => void;
   } = {},
 ): Promise<Exploration> {
   for (let histories = 1; ; histories++) {
     try {
-      await runHistory(choices, scope);
+      await runHistory(choices, { ...scope, known });
     } catch (error) {
-      return { histories, failure: { choices: choices.toString(), error } };
+      if (!(error instanceof Known)) {
+        const failure = { choices: choices.toString(), error };
+        return { histories, states: known.size, failure };
+      }
     }
-    if (!choices.advance()) return { histories, failure: undefined };
+    if (!choices.advance()) return { histories, states: known.size, failure: undefined };
     if (histories % 1000 === 0) onProgress?.(histories, choices.toString());
   }
 }

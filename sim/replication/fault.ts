@@ -11,16 +11,15 @@ export type Fault = {
   readonly weight: number;
   /** In place of the weight. */
   readonly moods?: Partial<Record<Mood, number>>;
-  /** It makes sense only while a head serves. */
-  readonly needsService?: true;
+  /** It makes sense only while a head serves; while a node has no replica. */
+  readonly needs?: 'service' | 'spare';
   readonly happen: (cluster: Cluster) => void;
 };
 
 /** Nodes with a replica more often than others. */
 export function draw(cluster: Cluster): SimEngine {
-  const { prng } = cluster.world;
-  if (prng.chance(25)) return prng.pick(cluster.engines);
-  return cluster.engines[prng.below(cluster.options.replicaCount)]!;
+  const { engines, prng, replicas } = cluster;
+  return prng.pick(prng.chance(25) ? engines : replicas);
 }
 
 export function isolate(cluster: Cluster, { node }: SimEngine): void {
@@ -39,19 +38,19 @@ export function stutter(cluster: Cluster, { health }: SimEngine): void {
 
 /** Elsewhere, and rather where no replica is. */
 export function moveFrom(cluster: Cluster, engine: SimEngine): SimEngine {
-  const { engines, options, world } = cluster;
+  const { engines, prng, spares } = cluster;
   const others = engines.filter((each) => each !== engine);
-  const bare = others.filter(({ node }) => node >= options.replicaCount);
-  const next = world.prng.pick(bare.length > 0 && world.prng.chance(70) ? bare : others);
+  const bare = spares.filter((each) => each !== engine);
+  const next = prng.pick(bare.length > 0 && prng.chance(70) ? bare : others);
   cluster.wantedNode = next.node;
   return next;
 }
 
 /** More often than not within some milliseconds. */
 export function soon(cluster: Cluster, limitUs: number, run: () => void): void {
-  later(cluster, cluster.world.prng.chance(60) ? 15_000 : limitUs, run);
+  later(cluster, cluster.prng.chance(60) ? 15_000 : limitUs, run);
 }
 
 export function later(cluster: Cluster, limitUs: number, run: () => void): void {
-  cluster.world.schedule(cluster.world.prng.below(limitUs) + 100, run);
+  cluster.world.schedule(cluster.prng.below(limitUs) + 100, run);
 }

@@ -2,8 +2,8 @@
 
 import type { Cluster } from './cluster.ts';
 import { DRIVE_FAULTS } from './drive-faults.ts';
-import { type Fault, type Mood, draw, isolate, later, moveFrom, soon, stutter } from './fault.ts';
-import { type SimEngine, replicaOf } from './sim-engine.ts';
+import { type Fault, draw, isolate, later, moveFrom, soon, stutter } from './fault.ts';
+import { replicaOf } from './sim-engine.ts';
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -30,11 +30,9 @@ export const FAULTS: readonly Fault[] = [
     weight: 8,
     moods: { churn: 60 },
     happen: (cluster) => {
-      const others = cluster.engines
-        .slice(0, cluster.options.replicaCount)
-        .filter(({ head }) => head === undefined);
+      const others = cluster.replicas.filter(({ head }) => head === undefined);
       if (others.length === 0) return;
-      const engine = cluster.world.prng.pick(others);
+      const engine = cluster.prng.pick(others);
       cluster.kill(engine);
       soon(cluster, 100_000, () => engine.startProcess());
     },
@@ -43,17 +41,15 @@ export const FAULTS: readonly Fault[] = [
     name: 'a replica is killed before it hears of changes that another drive is slow with',
     weight: 4,
     moods: { churn: 30 },
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => {
-      const { serving, world, network, options } = cluster;
-      const others = cluster.engines
-        .slice(0, options.replicaCount)
-        .filter((each) => each !== serving);
+      const { serving, world, network } = cluster;
+      const others = cluster.replicas.filter((each) => each !== serving);
       if (serving === undefined || others.length === 0) return;
-      const engine = world.prng.pick(others);
+      const engine = cluster.prng.pick(others);
       network.cut(serving.node, engine.node);
       serving.health.slow = true;
-      world.schedule(world.prng.below(3000), () => {
+      world.schedule(cluster.prng.below(3000), () => {
         cluster.kill(engine);
         network.heal();
         later(cluster, 60_000, () => engine.startProcess());
@@ -67,24 +63,22 @@ export const FAULTS: readonly Fault[] = [
     name: 'the machine of the head vanishes, and another one is in trouble',
     weight: 4,
     moods: { takeover: 25 },
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => {
       const { serving, world, options } = cluster;
       if (serving === undefined || options.replicaCount < 3) return;
-      const others = cluster.engines
-        .slice(0, options.replicaCount)
-        .filter((each) => each !== serving);
-      const away = world.prng.pick(others);
-      if (world.prng.chance(60)) isolate(cluster, away);
+      const others = cluster.replicas.filter((each) => each !== serving);
+      const away = cluster.prng.pick(others);
+      if (cluster.prng.chance(60)) isolate(cluster, away);
       else stutter(cluster, away);
-      world.schedule(world.prng.below(20_000), () => {
+      world.schedule(cluster.prng.below(20_000), () => {
         cluster.losePower(serving);
-        cluster.wantedNode = world.prng.pick(others.filter((each) => each !== away)).node;
+        cluster.wantedNode = cluster.prng.pick(others.filter((each) => each !== away)).node;
         later(cluster, 3_000_000, () => serving.startProcess());
       });
       // Back shortly after the takeover it brings with it what was on its way, before much was written over that.
-      const afterwardsUs = 900_000 + world.prng.below(250_000);
-      world.schedule(world.prng.chance(60) ? afterwardsUs : 4_000_000, () =>
+      const afterwardsUs = 900_000 + cluster.prng.below(250_000);
+      world.schedule(cluster.prng.chance(60) ? afterwardsUs : 4_000_000, () =>
         cluster.network.heal(),
       );
     },
@@ -93,19 +87,19 @@ export const FAULTS: readonly Fault[] = [
     name: 'the head hears nothing, and the volume is moved',
     weight: 6,
     moods: { takeover: 40 },
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => {
       const { serving, world, network } = cluster;
       if (serving === undefined) return;
-      const isDeafOnly = world.prng.chance(70);
+      const isDeafOnly = cluster.prng.chance(70);
       for (const { node } of cluster.engines) {
         network.cut(node, serving.node);
         if (!isDeafOnly) network.cut(serving.node, node);
       }
-      world.schedule(world.prng.below(300_000), () => {
+      world.schedule(cluster.prng.below(300_000), () => {
         moveFrom(cluster, serving);
         // Long enough for the grants to end, and not for the head to give up on what it asked.
-        world.schedule(1_000_000 + world.prng.below(450_000), () => network.heal());
+        world.schedule(1_000_000 + cluster.prng.below(450_000), () => network.heal());
       });
     },
   },
@@ -113,16 +107,16 @@ export const FAULTS: readonly Fault[] = [
     name: 'the volume is moved to a node that reaches the others late',
     weight: 4,
     moods: { takeover: 25 },
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => {
       const { serving, world, network } = cluster;
       if (serving === undefined) return;
       const next = moveFrom(cluster, serving);
       isolate(cluster, next);
       // By then it waits for nobody any more.
-      world.schedule(1_050_000 + world.prng.below(400_000), () => {
+      world.schedule(1_050_000 + cluster.prng.below(400_000), () => {
         network.heal();
-        const isKnown = world.prng.chance(50);
+        const isKnown = cluster.prng.chance(50);
         if (!isKnown) isolate(cluster, serving);
         network.cut(next.node, serving.node);
         network.cut(serving.node, next.node);
@@ -175,7 +169,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'a connection breaks',
     weight: 10,
     moods: { churn: 60 },
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => cluster.serving?.breakConnection(draw(cluster).node),
   },
   {
@@ -211,11 +205,12 @@ export const FAULTS: readonly Fault[] = [
     name: 'all machines but one lose power, and the loss is accepted',
     weight: 3,
     happen: (cluster) => {
-      const { engines, options, store, world } = cluster;
-      const replicas = engines.slice(0, options.replicaCount);
+      const { engines, replicas, store } = cluster;
       // Rather one that lacks something.
       const behind = replicas.filter(({ node }) => !store.record.members.has(replicaOf(node)));
-      const left = world.prng.pick(behind.length > 0 && world.prng.chance(70) ? behind : replicas);
+      const left = cluster.prng.pick(
+        behind.length > 0 && cluster.prng.chance(70) ? behind : replicas,
+      );
       for (const engine of engines) {
         if (engine === left) cluster.kill(engine);
         else {
@@ -231,11 +226,11 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'the volume is scrubbed',
     weight: 6,
-    needsService: true,
-    happen: ({ serving, world }) =>
+    needs: 'service',
+    happen: ({ serving, prng }) =>
       serving?.head?.startScrub({
         offsetBytes: 0,
-        bytesPerSecond: world.prng.chance(50) ? 1e9 : 10e6,
+        bytesPerSecond: prng.chance(50) ? 1e9 : 10e6,
       }),
   },
   {
@@ -247,73 +242,45 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'a replica is moved',
+    weight: 8,
+    moods: { churn: 20 },
+    needs: 'spare',
+    happen: moveReplica,
+  },
+  {
     name: 'the volume is grown',
     weight: 8,
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => cluster.grow(),
   },
   {
     name: 'another number of replicas is wanted',
     weight: 5,
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => cluster.changeMinimum(),
   },
   {
     name: 'the volume is detached and attached elsewhere',
     weight: 6,
-    needsService: true,
+    needs: 'service',
     happen: (cluster) => {
       const { serving } = cluster;
       cluster.wantedNode = draw(cluster).node;
       if (serving?.head?.state !== 'serving') return;
       cluster.client?.rest();
-      serving.ask((head) => head.detach());
+      serving.ask('detach', (head) => head.detach());
     },
   },
   ...DRIVE_FAULTS,
 ];
 
-/** One at random, now. */
-export function inject(cluster: Cluster, mood: Mood): void {
-  const { prng } = cluster.world;
-  const weightOf = (fault: Fault): number => fault.moods?.[mood] ?? fault.weight;
-  const sum = FAULTS.reduce((total, fault) => total + weightOf(fault), 0);
-  let at = prng.below(sum);
-  for (const fault of FAULTS) {
-    at -= weightOf(fault);
-    if (at >= 0) continue;
-    if (fault.needsService === true && cluster.serving?.head?.state !== 'serving') return;
-    cluster.count(`fault: ${fault.name}`);
-    cluster.count(`while ${cluster.situation}: ${fault.name}`);
-    cluster.world.trace(`fault: ${fault.name}`);
-    fault.happen(cluster);
-    return;
-  }
-}
-
-/** A head that makes members equal is lost, and another one does it anew: some members have what others will not get. */
-export function loseOpening(cluster: Cluster, engine: SimEngine): void {
-  if (!engine.isRunning || engine.head?.state !== 'opening') return;
-  cluster.count('head lost while it makes members equal');
-  cluster.losePower(engine);
-  moveFrom(cluster, engine);
-  later(cluster, 3_000_000, () => engine.startProcess());
-}
-
-/** Its drive, for a while. */
-export function slowDown(cluster: Cluster, { health }: SimEngine): void {
-  health.slow = true;
-  later(cluster, 60_000, () => {
-    health.slow = false;
-  });
-}
-
-/** Replicas outside of S: they keep a new record late. */
-export function slowDownOutsiders(cluster: Cluster): void {
-  const { engines, options, store } = cluster;
-  for (const engine of engines.slice(0, options.replicaCount)) {
-    if (!store.record.members.has(replicaOf(engine.node))) slowDown(cluster, engine);
-  }
+/** To a node that has none, if there is one. */
+function moveReplica(cluster: Cluster): void {
+  const { prng, replicaNodes, replicas, spares } = cluster;
+  if (spares.length === 0) return;
+  replicaNodes.delete(prng.pick(replicas).node);
+  replicaNodes.add(prng.pick(spares).node);
 }
 
 /** Everything is well again. */

@@ -3,21 +3,12 @@
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { unreached } from './coverage.ts';
+import { reportOf, totalsOf, unreached } from './coverage.ts';
+import type { SeedsResult } from './run-seeds.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 /** Seeds of one process. */
 const CHUNK_SEEDS = 500;
-
-/** What {@link runLong} keeps of a chunk, and main.ts prints with --json. */
-export type ChunkResult = {
-  readonly first: number;
-  readonly count: number;
-  readonly failures: readonly string[];
-  /** Milliseconds of the median seed. */
-  readonly medianMs: number;
-  readonly counts: readonly (readonly [string, number])[];
-};
 
 export type LongPlan = {
   readonly first: number;
@@ -52,25 +43,17 @@ export async function runLong(plan: LongPlan): Promise<number> {
   return report(results);
 }
 
-function report(results: readonly ChunkResult[]): number {
-  const totals = new Map<string, number>();
-  for (const { counts } of results) {
-    for (const [what, times] of counts) totals.set(what, (totals.get(what) ?? 0) + times);
-  }
-  for (const [what, times] of [...totals].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    process.stdout.write(`${String(times).padStart(9)}  ${what}\n`);
-  }
-  const failures = results.flatMap((each) => each.failures);
-  for (const failure of failures) process.stdout.write(`${failure}\n`);
-  const missing = unreached(totals);
-  for (const what of missing) process.stdout.write(`never reached: ${what}\n`);
+function report(results: readonly SeedsResult[]): number {
+  for (const line of reportOf(results)) process.stdout.write(`${line}\n`);
   const seeds = results.reduce((sum, each) => sum + each.count, 0);
-  process.stdout.write(`${seeds} seeds, ${failures.length} failed, ${missing.length} unreached\n`);
-  return failures.length + missing.length === 0 ? 0 : 1;
+  const missing = unreached(totalsOf(results), seeds);
+  for (const what of missing) process.stdout.write(`not reached often enough: ${what}\n`);
+  const failed = results.some((each) => each.failures.length > 0);
+  return failed || missing.length > 0 ? 1 : 0;
 }
 
 /** Results of this commit; those of another one are not mixed with them. */
-function resume(file: string): ChunkResult[] {
+function resume(file: string): SeedsResult[] {
   const commit = execFileSync('git', ['describe', '--always', '--dirty'], {
     cwd: import.meta.dirname,
   })
@@ -80,7 +63,7 @@ function resume(file: string): ChunkResult[] {
   if (fs.existsSync(file)) {
     const [first, ...rest] = fs.readFileSync(file, 'utf8').split('\n');
     if (first === header) {
-      return rest.filter((line) => line !== '').map((line): ChunkResult => JSON.parse(line));
+      return rest.filter((line) => line !== '').map((line): SeedsResult => JSON.parse(line));
     }
     throw new Error(
       `${file} has results of another commit (${first}): name another file, or remove it`,
@@ -90,7 +73,7 @@ function resume(file: string): ChunkResult[] {
   return [];
 }
 
-function runChunk(chunk: { readonly first: number; readonly count: number }): Promise<ChunkResult> {
+function runChunk(chunk: { readonly first: number; readonly count: number }): Promise<SeedsResult> {
   const args = [
     MAIN,
     '--json',

@@ -1,17 +1,21 @@
 /** `npm run sim:replication`: the replication of one volume under faults, on virtual time. */
 
+import fs from 'node:fs';
 import { parseArgs } from 'node:util';
 import { countOption } from '../../src/lib/count-option.ts';
 import { readOptions } from '../options.ts';
-import { type ChunkResult, runLong } from './long-run.ts';
-import { runSeed } from './replication-sim.ts';
+import { reportOf } from './coverage.ts';
+import { runLong } from './long-run.ts';
+import { replayScenario, runSeeds, saveSmallest } from './run-seeds.ts';
 
 const HELP = `Runs the replication of a volume on simulated machines, one seed after the other.
 
   npm run sim:replication -- [--seeds N] [--first N] [--keep-going]   N seeds, 100 unless told; ends with the first that fails
   npm run sim:replication -- --seed N [--trace]                       one, again: the same seed is the same run
-  npm run sim:replication -- --seeds N --processes N --result FILE    the long run: goes on where FILE ends, and fails
-                                                                      where something was never reached
+  npm run sim:replication -- --seed N --shrink FILE                   what is left of one that fails when all is left out that it fails without
+  npm run sim:replication -- --scenario FILE [--trace]                that, again
+  npm run sim:replication -- --seeds N --processes N --result FILE    the long run: goes on where FILE ends, and fails where something was
+                                                                      not reached often enough
 `;
 
 const options = readOptions(() => {
@@ -21,6 +25,8 @@ const options = readOptions(() => {
       first: { type: 'string', default: '1' },
       seed: { type: 'string' },
       trace: { type: 'boolean', default: false },
+      shrink: { type: 'string' },
+      scenario: { type: 'string' },
       'keep-going': { type: 'boolean', default: false },
       processes: { type: 'string', default: '2' },
       result: { type: 'string' },
@@ -36,50 +42,30 @@ const options = readOptions(() => {
   };
 });
 
-async function runHere(): Promise<ChunkResult> {
-  const { first, count, trace } = options;
-  const onTrace = trace ? (line: string): unknown => process.stdout.write(`${line}\n`) : undefined;
-  const counts = new Map<string, number>();
-  const failures: string[] = [];
-  const millis: number[] = [];
-  for (let seed = first; seed < first + count; seed++) {
-    const startedAt = performance.now();
-    try {
-      const report = await runSeed(seed, onTrace === undefined ? {} : { onTrace });
-      for (const [what, times] of report.counts) counts.set(what, (counts.get(what) ?? 0) + times);
-    } catch (error) {
-      failures.push(
-        `SEED ${seed} FAILED\n  ${error instanceof Error ? error.stack : String(error)}`,
-      );
-      if (!options['keep-going']) break;
-    }
-    millis.push(performance.now() - startedAt);
-  }
-  const medianMs = millis.toSorted((a, b) => a - b)[Math.floor(millis.length / 2)] ?? 0;
-  return { first, count, failures, medianMs, counts: [...counts] };
-}
-
-function print({ count, failures, medianMs, counts }: ChunkResult): void {
-  for (const failure of failures) process.stdout.write(`${failure}\n`);
-  for (const [what, times] of counts.toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    process.stdout.write(`${String(times).padStart(9)}  ${what}\n`);
-  }
-  process.stdout.write(
-    `${count} seeds, ${failures.length} failed, median ${medianMs.toFixed(1)} ms\n`,
-  );
-}
+const print = (text: string): unknown => process.stdout.write(`${text}\n`);
 
 async function main(): Promise<number> {
+  const { first, count, processes, result: file, trace, json, shrink, scenario } = options;
+  const onTrace = trace ? print : undefined;
   if (options.help) {
-    process.stdout.write(HELP);
+    print(HELP);
     return 0;
   }
-  const { first, count, processes, result: file } = options;
   if (file !== undefined) return runLong({ first, count, processes, file });
-  const result = await runHere();
-  if (options.json) process.stdout.write(JSON.stringify(result));
-  else print(result);
-  return result.failures.length === 0 ? 0 : 1;
+  if (scenario !== undefined) {
+    const failure = await replayScenario(fs.readFileSync(scenario, 'utf8'), onTrace);
+    print(failure?.message ?? 'All promises were kept');
+    return failure === undefined ? 0 : 1;
+  }
+  const result = await runSeeds({ first, count, keepGoing: options['keep-going'], onTrace });
+  if (json) print(JSON.stringify(result));
+  else {
+    for (const line of reportOf([result])) print(line);
+  }
+  const [failed] = result.failures;
+  if (failed === undefined) return 0;
+  if (shrink !== undefined) print(await saveSmallest(failed, shrink));
+  return 1;
 }
 
 process.exitCode = await main();

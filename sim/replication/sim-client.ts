@@ -9,21 +9,20 @@ import { isChange } from '../../src/replication/messages.ts';
 import { Violation, type World } from '../world.ts';
 import type { Expectations } from './expectations.ts';
 import type { SimEngine } from './sim-engine.ts';
-import { EXTENT_BLOCKS } from './sim-media.ts';
+import { type Drawn, drawRequest } from './requests.ts';
 import type { SimMemory } from './sim-memory.ts';
 
-type Kind = 'write' | 'zero' | 'trim' | 'read' | 'flush';
-
+/** More than a request has blocks. */
+const VALUES_PER_REQUEST = 100;
 /** What a ghost has under way at most, and how often it asks. */
 const GHOST_DEPTH = 40;
 const GHOST_US = 20_000;
-
-/** What a request is about. */
-export type Drawn = { readonly kind: Kind; readonly firstBlock: number; readonly count: number };
+/** What a ghost writes is never over, and in the way of its reads. */
+const GHOST_READ_PERCENT = 80;
 
 export type ClientRequest = {
   readonly id: number;
-  readonly kind: Kind;
+  readonly kind: Drawn['kind'];
   readonly firstBlock: number;
   readonly blockCount: number;
   readonly address: number;
@@ -38,18 +37,12 @@ export type SimClientOptions = {
   /** As the client knows it. */
   sizeBlocks(): number;
   readonly depth: number;
-  /** Percent of writes to a few blocks that all meet on. */
-  readonly hotPercent: number;
-  /** Percent of requests. */
-  readonly flushPercent: number;
   /** Between an answer and the next request. */
   readonly thinkUs: number;
-  /** What it asks, or undefined: anything. */
-  next(): Drawn | undefined;
   /** Names a request, for all clients of the volume. */
   nextId(): number;
-  /** Takes one from the requests that are left; false: there are none. */
-  takeTurn(): boolean;
+  /** Takes one from the requests that are left; undefined: there is none now. */
+  take(): Drawn | undefined;
 };
 
 export class SimClient {
@@ -95,8 +88,9 @@ export class SimClient {
       !this.#isResting &&
       this.#underWay.size < this.#options.depth
     ) {
-      if (!this.#options.takeTurn()) return;
-      this.#issue();
+      const drawn = this.#options.take();
+      if (drawn === undefined) return;
+      this.#issue(drawn);
     }
   }
 
@@ -133,6 +127,16 @@ export class SimClient {
     this.#underWay.clear();
   }
 
+  /** All that it and its session expect. */
+  fingerprint(): string {
+    const underWay = [...this.#underWay.values()];
+    const flushes = underWay.filter(({ kind }) => kind === 'flush');
+    const expected = this.#options.expectations.fingerprint(
+      flushes.map(({ flushIssuedAt }) => flushIssuedAt),
+    );
+    return `${underWay.map(({ id }) => id).join()} ${this.#isResting} ${expected}`;
+  }
+
   find(token: number): ClientRequest | undefined {
     return this.#underWay.get(token);
   }
@@ -162,9 +166,8 @@ export class SimClient {
     world.schedule(this.#options.thinkUs, () => this.fill());
   }
 
-  #issue(): void {
+  #issue({ kind, firstBlock, count, fua }: Drawn): void {
     const { world, memory, expectations } = this.#options;
-    const { kind, firstBlock, count } = this.#options.next() ?? this.#draw();
     const isFlush = kind === 'flush';
     const request: ClientRequest = {
       id: this.#options.nextId(),
@@ -172,12 +175,13 @@ export class SimClient {
       firstBlock: isFlush ? 0 : firstBlock,
       blockCount: count,
       address: isFlush ? 0 : memory.allocate(count),
-      fua: kind === 'write' && world.prng.chance(5),
+      fua,
       flushIssuedAt: isFlush ? expectations.flushIssued() : 0,
     };
     for (const [index, block] of [...blocksOf(request)].entries()) {
       if (!isChange(request.kind)) continue;
-      const value = kind === 'write' ? 1 + (world.prng.next() >>> 2) : 0;
+      // Of the block at `index`: for people, a value names its request.
+      const value = kind === 'write' ? request.id * VALUES_PER_REQUEST + index + 1 : 0;
       memory.set(request.address + index * BLOCK_BYTES, value);
       if (!this.#isGhost) expectations.issued(block, request.id, value);
     }
@@ -197,7 +201,7 @@ export class SimClient {
       address: request.address,
     };
     const { id, kind, fua } = request;
-    this.#engine?.ask(({ path }) => {
+    this.#engine?.ask(id, ({ path }) => {
       if (kind === 'flush') path.flush(id);
       else if (kind === 'read') path.read(id, range);
       else path.change(id, { kind, ...range, fua });
@@ -217,38 +221,11 @@ export class SimClient {
     const { world } = this.#options;
     world.schedule(world.prng.below(GHOST_US), () => {
       if (this.isOver) return;
-      if (this.#underWay.size < GHOST_DEPTH) this.#issue();
+      const sizeBlocks = this.#ghostBlocks!;
+      const mix = { sizeBlocks, hotPercent: 30, flushPercent: 10, readPercent: GHOST_READ_PERCENT };
+      if (this.#underWay.size < GHOST_DEPTH) this.#issue(drawRequest(world.prng, mix));
       this.#haunt();
     });
-  }
-
-  #drawKind(): Kind {
-    const { world, flushPercent } = this.#options;
-    // What a ghost writes is never over, and in the way of its reads.
-    if (this.#isGhost && world.prng.chance(80)) return 'read';
-    if (world.prng.chance(flushPercent)) return 'flush';
-    const draw = world.prng.below(90);
-    if (draw < 50) return 'write';
-    if (draw < 80) return 'read';
-    return draw < 86 ? 'trim' : 'zero';
-  }
-
-  #draw(): Drawn {
-    const kind = this.#drawKind();
-    return { kind, ...this.#drawRange(kind) };
-  }
-
-  #drawRange(kind: Kind): Omit<Drawn, 'kind'> {
-    const { hotPercent, world } = this.#options;
-    const { prng } = world;
-    if (kind === 'flush') return { firstBlock: 0, count: 0 };
-    const blockCount = this.#ghostBlocks ?? this.#options.sizeBlocks();
-    const at = prng.chance(hotPercent) ? prng.below(4) : prng.below(blockCount);
-    // Extents that hold nothing any more are told apart from those that nobody wrote to.
-    const isWhole = kind === 'trim' && prng.chance(60);
-    const firstBlock = isWhole ? at - (at % EXTENT_BLOCKS) : at;
-    const length = isWhole ? EXTENT_BLOCKS : 1 + prng.below(prng.chance(20) ? 40 : 4);
-    return { firstBlock, count: Math.min(length, blockCount - firstBlock) };
   }
 }
 

@@ -35,8 +35,8 @@ export type SimContentHost = {
 export class SimContent implements ReplicaContent {
   readonly #media: SimMedia;
   readonly #host: SimContentHost;
-  /** Of changes whose effect is still to come. */
-  readonly #coming = new Set<() => void>();
+  /** Effects that are still to come, with the tokens of their requests. */
+  readonly #coming = new Map<() => void, number>();
   /** What waits for a hung drive. */
   readonly #held: (() => void)[] = [];
   #isOver = false;
@@ -52,6 +52,11 @@ export class SimContent implements ReplicaContent {
 
   get state(): ReplicaState {
     return this.#media.state;
+  }
+
+  /** Tokens of requests whose effect is still to come. */
+  get coming(): readonly number[] {
+    return [...this.#coming.values()];
   }
 
   read(token: number, request: Request): void {
@@ -150,7 +155,7 @@ export class SimContent implements ReplicaContent {
   /** The process is gone: what was submitted to the drive may still take effect, now. */
   end(): void {
     this.#isOver = true;
-    for (const effect of this.#coming) if (this.#host.world.prng.chance(50)) effect();
+    for (const effect of this.#coming.keys()) if (this.#host.world.prng.chance(50)) effect();
     this.#coming.clear();
   }
 
@@ -177,7 +182,7 @@ export class SimContent implements ReplicaContent {
         if (!this.#isOver) this.#host.onDone(token, errno);
       });
     };
-    this.#coming.add(come);
+    this.#coming.set(come, token);
     world.schedule(delayUs, () => {
       if (!this.#coming.has(come)) return;
       if (health.hung) this.#held.push(come);

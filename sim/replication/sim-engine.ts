@@ -15,6 +15,9 @@ import type { SimRecordStore } from './sim-record-store.ts';
 
 const TICK_US = 25_000;
 
+/** Why a process does something: a message, or words. */
+export type Step = Request | Answer | string | number;
+
 export type EngineHost = {
   readonly world: World;
   readonly memory: SimMemory;
@@ -25,8 +28,8 @@ export type EngineHost = {
   onServing(engine: SimEngine, record: Record): void;
   onEnd(engine: SimEngine, end: HeadEnd): void;
   onEvent(engine: SimEngine, event: HeadEvent): void;
-  /** The process on it is about to do something. */
-  onStep(engine: SimEngine): void;
+  /** The process on it is about to do something: `what` names it, or is a message that arrived. */
+  onStep(engine: SimEngine, what: Step): void;
 };
 
 export function replicaOf(node: number): string {
@@ -46,6 +49,8 @@ export class SimEngine {
   content: SimContent | undefined;
   head: Head | undefined;
   #attempts = 0;
+  /** How many transactions its heads made. */
+  #writers = 0;
   #stepDepth = 0;
   /** What waits for the process to be continued. */
   readonly #paused: (() => void)[] = [];
@@ -108,7 +113,7 @@ export class SimEngine {
     if (connection === undefined) return;
     this.#connections.delete(to);
     if (prng.chance(60)) connection.strayUntilUs = nowUs + prng.below(2500);
-    this.#whenRunning(this.start, () => {
+    this.#whenRunning(this.start, `broken ${to}`, () => {
       if (head !== undefined && this.head === head) head.onUnreachable(replicaOf(to), false);
     });
   }
@@ -130,8 +135,6 @@ export class SimEngine {
     const id: HeadId = { engine: `e${this.node}`, start: this.start, attempt: ++this.#attempts };
     const own = this.start;
     const { world, memory, store } = this.#host;
-    const alive = (step: () => void): void =>
-      this.#whenRunning(own, () => this.head === head && step());
     const head: Head = new Head({
       id,
       record,
@@ -144,10 +147,12 @@ export class SimEngine {
         connect: (replica) => this.#connect(nodeOf(replica)),
         transact: (expected, next) => {
           store.transact(expected, next, (outcome) => {
-            alive(() => head.onOutcome(next.writer, outcome));
+            this.#whenRunning(own, `${next.writer} ${outcome.kind}`, () => {
+              if (this.head === head) head.onOutcome(next.writer, outcome);
+            });
           });
         },
-        newWriter: () => `w${world.prng.next()}`,
+        newWriter: () => `w${this.node}.${++this.#writers}`,
         onDone: (token, errno) => this.#host.onDone(this, token, errno),
         // A late reader's bytes come after the client has looked at its own.
         readTo: (_token, address) => address,
@@ -168,9 +173,9 @@ export class SimEngine {
   }
 
   /** A client beside the head asks it. */
-  ask(step: (head: Head) => void): void {
+  ask(what: Step, step: (head: Head) => void): void {
     const { head } = this;
-    this.#whenRunning(this.start, () => {
+    this.#whenRunning(this.start, what, () => {
       if (head !== undefined && this.head === head) step(head);
     });
   }
@@ -179,7 +184,7 @@ export class SimEngine {
   receive(connection: Connection, request: Request): void {
     if (!this.#inbound.has(connection.id)) return;
     const own = this.start;
-    this.#whenRunning(own, () => this.replica?.receive(connection.id, request));
+    this.#whenRunning(own, request, () => this.replica?.receive(connection.id, request));
   }
 
   accept(connection: Connection, onReset: () => void): void {
@@ -208,7 +213,7 @@ export class SimEngine {
       memory,
       health: this.health,
       onDone: (token, errno) => {
-        this.#whenRunning(own, () => {
+        this.#whenRunning(own, `${token}: ${errno}`, () => {
           if (this.content === content) this.replica?.onDone(token, errno);
         });
       },
@@ -245,8 +250,8 @@ export class SimEngine {
   }
 
   /** Now, or when the process is continued; never in a later one. */
-  #whenRunning(own: number, step: () => void): void {
-    if (this.isRunning && this.start === own) this.#host.onStep(this);
+  #whenRunning(own: number, what: Step, step: () => void): void {
+    if (this.isRunning && this.start === own) this.#host.onStep(this, what);
     if (!this.isRunning || this.start !== own) return;
     if (this.isPaused) {
       this.#paused.push(step);
@@ -264,13 +269,13 @@ export class SimEngine {
     const { connection } = inbound;
     const copy = copyAnswer(answer);
     const { network } = this.#host;
-    network.toHead(connection, () => {
+    network.toHead(connection, copy, () => {
       this.#host.engine(connection.from).onAnswer(connection, copy);
     });
   }
 
   onAnswer(connection: Connection, answer: Answer): void {
-    this.#whenRunning(this.start, () => {
+    this.#whenRunning(this.start, answer, () => {
       // Also what comes late over a connection that was given up.
       if (this.#connected.has(connection)) this.head?.onAnswer(answer);
     });
@@ -281,7 +286,7 @@ export class SimEngine {
     if (connection === undefined) return;
     const copy = copyRequest(request);
     copy.address = this.#payload(request);
-    this.#host.network.toReplica(connection, () => {
+    this.#host.network.toReplica(connection, copy, () => {
       this.#host.engine(to).receive(connection, copy);
     });
   }
@@ -305,7 +310,7 @@ export class SimEngine {
     this.#connections.delete(to);
     const other = this.#host.engine(to);
     this.#host.network.connect(this.node, other, (result) => {
-      this.#whenRunning(own, () => {
+      this.#whenRunning(own, `connect ${to}: ${typeof result}`, () => {
         if (this.head !== head) return;
         if (typeof result === 'string' || other.replica === undefined) {
           head?.onUnreachable(replicaOf(to), result === 'refused');
@@ -321,8 +326,8 @@ export class SimEngine {
 
   /** The other end is gone, and says so unless the link is cut. */
   #onReset(own: number, connection: Connection): void {
-    this.#host.network.toHead(connection, () => {
-      this.#whenRunning(own, () => {
+    this.#host.network.toHead(connection, 'reset', () => {
+      this.#whenRunning(own, `reset ${connection.to}`, () => {
         if (this.#connections.get(connection.to) !== connection) return;
         this.#connections.delete(connection.to);
         this.head?.onUnreachable(replicaOf(connection.to), false);

@@ -36,6 +36,10 @@ export class Image {
     this.stamps = new Int32Array(Math.ceil(blockCount / EXTENT_BLOCKS));
   }
 
+  hasSameBlocks({ blocks }: Image): boolean {
+    return Buffer.compare(bytesOf(this.blocks), bytesOf(blocks)) === 0;
+  }
+
   copyFrom(other: Image): void {
     this.blocks.set(other.blocks);
     this.stamps.set(other.stamps);
@@ -65,6 +69,10 @@ export class Image {
   }
 }
 
+function bytesOf({ buffer }: Int32Array): Uint8Array {
+  return new Uint8Array(buffer);
+}
+
 export class SimMedia {
   readonly blockCount: number;
   readonly taken: Image;
@@ -86,6 +94,16 @@ export class SimMedia {
     this.durable = new Image(blockCount);
   }
 
+  /** All of it. */
+  fingerprint(): string {
+    const { seen, base } = this.state;
+    const images = [this.taken, this.durable].map(
+      ({ blocks, stamps, marks }) =>
+        `${blocks.join()} ${stamps.join()} ${JSON.stringify([...marks])}`,
+    );
+    return `${this.life} ${this.sizeBlocks} ${seen?.lineage}.${seen?.epoch} ${base?.lineage}.${base?.epoch} ${images.join(' ')} ${JSON.stringify(this.#volatile)}`;
+  }
+
   take(piece: Piece): void {
     this.taken.apply(piece);
     this.#volatile.push(piece);
@@ -94,6 +112,11 @@ export class SimMedia {
       if ((piece.mask & (1 << index)) !== 0)
         this.rotten.delete(piece.extent * EXTENT_BLOCKS + index);
     }
+  }
+
+  /** Whether a loss of power can lose something. */
+  get isVolatile(): boolean {
+    return this.#volatile.length > 0;
   }
 
   /** A fdatasync: what was taken is durable. */
@@ -118,7 +141,7 @@ export class SimMedia {
   /** Power fails: of what is not durable each piece is kept, lost, or kept in part. */
   losePower(prng: Prng): void {
     for (const piece of this.#volatile) {
-      if (prng.chance(40)) continue;
+      if (!prng.chance(60)) continue;
       const mask = prng.chance(70) ? piece.mask : piece.mask & prng.next();
       if (mask !== 0) this.durable.apply({ ...piece, mask });
     }

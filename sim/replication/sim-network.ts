@@ -30,12 +30,20 @@ export type Connection = {
   strayUntilUs: number;
 };
 
+export type InFlight = {
+  readonly from: number;
+  readonly to: number;
+  readonly message: Request | Answer | 'reset';
+};
+
 export class SimNetwork {
   readonly #world: World;
   /** Directed links that are cut: from * 16 + to. */
   readonly #cut = new Set<number>();
   readonly #held: { readonly link: number; readonly run: () => void }[] = [];
   #nextId = 1;
+  /** What was sent and did not arrive; undefined: nobody wants to know. */
+  inFlight: Set<InFlight> | undefined;
   /** Percent of connections that are slow: what comes over one may be overtaken by what comes over the next. */
   slowPercent = 0;
 
@@ -71,20 +79,37 @@ export class SimNetwork {
   }
 
   /** Runs `deliver` when the request arrives at the other end. */
-  toReplica(connection: Connection, deliver: () => void): void {
+  toReplica(connection: Connection, message: Request, deliver: () => void): void {
     const { from, to, latePercent } = connection;
     const atUs = this.#world.nowUs + this.#delay(from, to, latePercent);
     connection.requestsAtUs = Math.max(connection.requestsAtUs, atUs);
-    this.#deliver({ connection, link: from * 16 + to, atUs: connection.requestsAtUs }, () => {
+    const arrive = this.#track({ from, to, message }, () => {
       if (!connection.isLost) deliver();
     });
+    this.#deliver({ connection, link: from * 16 + to, atUs: connection.requestsAtUs }, arrive);
   }
 
-  toHead(connection: Connection, deliver: () => void): void {
+  toHead(connection: Connection, message: InFlight['message'], deliver: () => void): void {
     const { from, to, latePercent } = connection;
     const atUs = this.#world.nowUs + this.#delay(to, from, latePercent);
     connection.answersAtUs = Math.max(connection.answersAtUs, atUs);
-    this.#deliver({ connection, link: to * 16 + from, atUs: connection.answersAtUs }, deliver);
+    const arrive = this.#track({ from: to, to: from, message }, deliver);
+    this.#deliver({ connection, link: to * 16 + from, atUs: connection.answersAtUs }, arrive);
+  }
+
+  #track(sent: InFlight, deliver: () => void): () => void {
+    const { inFlight } = this;
+    if (inFlight === undefined) return deliver;
+    inFlight.add(sent);
+    return () => {
+      inFlight.delete(sent);
+      deliver();
+    };
+  }
+
+  /** Directed links that are cut. */
+  get cutLinks(): Iterable<number> {
+    return this.#cut;
   }
 
   cut(from: number, to: number): void {

@@ -13,6 +13,8 @@ export class SimRecordStore {
   /** Percent of transactions whose answer is lost, or that take effect late. */
   unknownPercent = 0;
   readonly onCommit: (record: Record) => void;
+  /** Writers of transactions that were sent and may still take effect. */
+  readonly inFlight = new Set<string>();
 
   constructor(world: World, record: Record, onCommit: (record: Record) => void) {
     this.#world = world;
@@ -32,7 +34,9 @@ export class SimRecordStore {
     const isLost = isUnknown && prng.chance(30);
     if (isUnknown) this.#world.schedule(ANSWER_LIMIT_US, () => onOutcome({ kind: 'unknown' }));
     if (isLost) return;
+    this.inFlight.add(next.writer);
     this.#world.schedule(delayUs, () => {
+      this.inFlight.delete(next.writer);
       const outcome = this.#apply(expected, next);
       if (!isUnknown) this.#world.schedule(200 + prng.below(1000), () => onOutcome(outcome));
     });

@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Prng } from '../../src/lib/prng.ts';
 import { World } from '../world.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
+import { Requests } from './requests.ts';
 
 const SEEDS = 4;
 
@@ -12,12 +14,14 @@ const OPTIONS: ClusterOptions = {
   replicaCount: 3,
   blockCount: 200,
   sizeBlocks: 200,
-  requestCount: Infinity,
   depth: 4,
-  hotPercent: 0,
-  flushPercent: 10,
   thinkUs: 5,
   stallLimitMs: 600_000,
+};
+
+const newCluster = (world: World, options = OPTIONS): Cluster => {
+  const mix = { count: Infinity, hotPercent: 0, flushPercent: 10 };
+  return new Cluster(world, options, new Requests(new Prng(1), mix));
 };
 
 type Case = {
@@ -111,7 +115,7 @@ for (const { name, limitMs, happen, isOver } of CASES) {
     let worstMs = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
       const world = new World(seed);
-      const cluster = new Cluster(world, OPTIONS);
+      const cluster = newCluster(world);
       await world.run(() => cluster.serving !== undefined, 'the volume is served');
       await world.sleep(1_000_000);
       cluster.longestGapUs = 0;
@@ -128,7 +132,7 @@ for (const { name, limitMs, happen, isOver } of CASES) {
 
 test('a session that stands still for its limit ends: all its requests fail, and the next one serves', async () => {
   const world = new World(1);
-  const cluster = new Cluster(world, { ...OPTIONS, stallLimitMs: 3000 });
+  const cluster = newCluster(world, { ...OPTIONS, stallLimitMs: 3000 });
   await world.run(() => cluster.serving !== undefined, 'the volume is served');
   await world.sleep(500_000);
   const { client, store } = cluster;
@@ -146,7 +150,7 @@ test('a session that stands still for its limit ends: all its requests fail, and
 
 test('a replica that is back takes the place of a member that is gone, where S would be too small without', async () => {
   const world = new World(2);
-  const cluster = new Cluster(world, OPTIONS);
+  const cluster = newCluster(world);
   const { engines, store } = cluster;
   const isS = (...replicas: string[]): boolean =>
     [...store.record.members.keys()].toSorted().join() === replicas.join();

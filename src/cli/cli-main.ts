@@ -22,6 +22,7 @@ import { addInstallCommand } from './commands/install.ts';
 import { addInstallationCommands } from './commands/installation.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addSettingsCommands } from './commands/settings.ts';
+import { addSimCommand } from './commands/sim.ts';
 import { addStoreCommands } from './commands/store.ts';
 import { addTrashCommands } from './commands/trash.ts';
 import { addOperationCommands } from './commands/operation.ts';
@@ -63,6 +64,7 @@ export function newProgram(): Command {
   addTokenCommands(program);
   addDockerCommands(program);
   addVerifyDurability(program);
+  addSimCommand(program);
   addCompletionCommand(program);
   return program;
 }

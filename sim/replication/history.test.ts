@@ -3,16 +3,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EVENTS } from './coverage.ts';
-import { runSeed } from './replication-sim.ts';
+import { runSeeds } from './run-seeds.ts';
+import { History } from './history.ts';
 
 const SEEDS = 200;
 
 test('a replicated volume keeps its promises', async () => {
-  const reached = new Set<string>();
-  for (let seed = 1; seed <= SEEDS; seed++) {
-    const { counts } = await runSeed(seed);
-    for (const what of counts.keys()) reached.add(what);
-  }
+  const { failures, counts } = await runSeeds({ first: 1, count: SEEDS });
+  assert.deepEqual(failures, []);
+  const reached = new Set(counts.map(([what]) => what));
   assert.deepEqual(
     EVENTS.filter((what) => !reached.has(what)),
     [],
@@ -22,7 +21,7 @@ test('a replicated volume keeps its promises', async () => {
 test('the same seed is the same history', async () => {
   const history = async (): Promise<string[]> => {
     const lines: string[] = [];
-    await runSeed(4, { requestCount: 300, onTrace: (line) => lines.push(line) });
+    await History.ofSeed(4, { requestCount: 300, onTrace: (line) => lines.push(line) }).run();
     return lines;
   };
   assert.deepEqual(await history(), await history());
