@@ -2,14 +2,18 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import process from 'node:process';
 import { after, before, test } from 'node:test';
 
+import { Check } from 'typebox/schema';
+
 import type { ProblemView } from '../src/control/schemas.ts';
 import { Prng } from '../src/lib/prng.ts';
 import { isErrorCode } from '../src/model/errors.ts';
+import { OPENAPI_FILE } from '../tools/openapi.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 import {
   type Schema,
@@ -38,6 +42,8 @@ type Route = {
   readonly body: Schema | undefined;
   readonly query: Readonly<Record<string, Schema>>;
   readonly headers: Readonly<Record<string, Schema>>;
+  /** Of an answer of success, by its status. */
+  readonly answers: ReadonlyMap<number, Schema>;
   /** It does not come to an end by itself. */
   readonly isStream: boolean;
 };
@@ -49,7 +55,9 @@ type Described = {
     readonly name: string;
     readonly schema: Schema;
   }[];
-  readonly responses: Readonly<Record<string, { content?: Readonly<Record<string, unknown>> }>>;
+  readonly responses: Readonly<
+    Record<string, { content?: Readonly<Record<string, { schema: Schema }>> }>
+  >;
 };
 
 type FuzzRequest = {
@@ -71,9 +79,28 @@ before(async () => {
 
 after(() => double.close());
 
+function answersOf(responses: Described['responses']): Map<number, Schema> {
+  return new Map(
+    Object.entries(responses).flatMap(([status, { content }]) => {
+      const schema = content?.['application/json']?.schema;
+      return schema === undefined ? [] : [[Number(status), withoutMore(schema)]];
+    }),
+  );
+}
+
+/** A schema with each object of which says all that the object has. */
+function withoutMore(schema: Schema): Schema {
+  const text = JSON.stringify(schema, (_, value: unknown) =>
+    typeof value === 'object' && value !== null && 'properties' in value
+      ? { additionalProperties: false, ...value }
+      : value,
+  );
+  return JSON.parse(text) as Schema;
+}
+
 /** The routes as the document describes them. */
 function routes(): Route[] {
-  const { paths } = JSON.parse(JSON.stringify(double.app.swagger())) as {
+  const { paths } = JSON.parse(readFileSync(OPENAPI_FILE, 'utf8')) as {
     paths: Record<string, Record<string, Described>>;
   };
   return Object.entries(paths).flatMap(([url, methods]) =>
@@ -88,6 +115,7 @@ function routes(): Route[] {
         body: requestBody?.content['application/json']?.schema,
         query: schemas('query'),
         headers: schemas('header'),
+        answers: answersOf(responses),
         isStream: responses['200']?.content?.['text/event-stream'] !== undefined,
       };
     }),
@@ -180,7 +208,11 @@ test(
       const what = `case ${index}: ${JSON.stringify(request).slice(0, 2000)} -> ${answer.statusCode} ${answer.payload}`;
       const key = `${route.method} ${route.url} ${answer.statusCode < 300 ? 2 : 4}`;
       statuses.set(key, (statuses.get(key) ?? 0) + 1);
-      if (answer.statusCode < 300) continue;
+      if (answer.statusCode < 300) {
+        const schema = route.answers.get(answer.statusCode);
+        if (schema !== undefined) assert.ok(Check(schema, answer.json()), what);
+        continue;
+      }
       assert.match(String(answer.headers['content-type']), /^application\/problem\+json/, what);
       const problem = JSON.parse(answer.payload) as ProblemView;
       // The machine has no room for a drive of that size: no other 5xx has a reason here.

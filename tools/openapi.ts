@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import swagger from '@fastify/swagger';
+
 import { MadeLog } from '../src/attacher/made-log.ts';
 import { ReplicaChanges } from '../src/control/cluster/replica-changes.ts';
 import { VolumePlugins } from '../src/control/docker/plugins.ts';
@@ -42,7 +44,15 @@ export async function openApiText(): Promise<string> {
     randomId: () => '',
   });
   try {
-    const app = await openRest(partsFor(directory, store));
+    const parts = partsFor(directory, store);
+    const info = {
+      title: 'Holdfast',
+      version: parts.version,
+      description: 'The control plane of one installation',
+    };
+    const app = await openRest(parts, async (routes) => {
+      await routes.register(swagger, { openapi: { openapi: '3.1.0', info } });
+    });
     const document: unknown = app.swagger();
     await app.close();
     return formatted(JSON.stringify(document));

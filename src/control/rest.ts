@@ -2,8 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 
-import swagger from '@fastify/swagger';
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyInstance } from 'fastify';
 
 import { Refusal } from '../model/errors.ts';
@@ -33,6 +32,7 @@ import { trashRoutes } from './routes/trash.ts';
 import { monitoringRoutes } from './routes/monitoring.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { watchRoutes } from './routes/watch.ts';
+import { schemaController } from './schema-compilers.ts';
 import type { ReleasedView, StatusView } from './schemas.ts';
 import { type TcpApiOptions, addTokenCheck } from './tcp-api.ts';
 import type { Trash } from './trash.ts';
@@ -68,6 +68,7 @@ export type App = ReturnType<typeof newApp>;
 
 function newApp() {
   return fastify({
+    schemaController,
     bodyLimit: BODY_BYTES_MAX,
     genReqId: () => randomUUID(),
     // A name that is too long is told so by its rule.
@@ -75,24 +76,16 @@ function newApp() {
     frameworkErrors: (error, _, reply) => sendRawProblem(reply, error),
     clientErrorHandler: onClientError,
     return503OnClosing: false,
-  })
-    .setValidatorCompiler(TypeBoxValidatorCompiler)
-    .withTypeProvider<TypeBoxTypeProvider>();
+  }).withTypeProvider<TypeBoxTypeProvider>();
 }
 
-/** The API, not yet listening. */
-export async function openRest(parts: RestParts): Promise<FastifyInstance> {
+/** The API, not yet listening. `beforeRoutes` adds what has to know them all. */
+export async function openRest(
+  parts: RestParts,
+  beforeRoutes?: (app: App) => Promise<void>,
+): Promise<FastifyInstance> {
   const app = newApp();
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Holdfast',
-        version: parts.version,
-        description: 'The control plane of one installation',
-      },
-    },
-  });
+  await beforeRoutes?.(app);
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error as Error, request);
     if (problem.status >= 500) request.log.error(error);

@@ -1,11 +1,12 @@
 /** HTTP of the Docker volume plugin protocol, for Docker and Podman. */
 
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 
 import { Refusal } from '../../model/errors.ts';
 import { problemOf } from '../problem.ts';
+import { schemaController } from '../schema-compilers.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -55,9 +56,11 @@ function nameOf({ Name = '' }: Call): string {
 
 /** The server, not yet listening. */
 export async function openPluginServer(driver: VolumeDriver): Promise<FastifyInstance> {
-  const app = fastify({ bodyLimit: BODY_BYTES_MAX, forceCloseConnections: 'idle' })
-    .setValidatorCompiler(TypeBoxValidatorCompiler)
-    .withTypeProvider<TypeBoxTypeProvider>();
+  const app = fastify({
+    schemaController,
+    bodyLimit: BODY_BYTES_MAX,
+    forceCloseConnections: 'idle',
+  }).withTypeProvider<TypeBoxTypeProvider>();
   // Docker names no content type, Podman one of its own.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_, text, done) => {
