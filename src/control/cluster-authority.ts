@@ -57,14 +57,13 @@ export function nodeCertificate(
   return issue(authority, node, { publicKey, use: { kind: 'peer', uri: nodeUri(node) } });
 }
 
-/** A fresh key for a server of a node that is reached at `host`, and that knows its clients by their certificates. */
-export function newServerCertificate(
+/** The same for a server of the node that is reached at `host` (an IP address), and that knows its clients by their certificates. */
+export function serverCertificate(
   authority: Certified,
   { host, ...node }: NodeName & { readonly host: string },
-): Certified {
-  const key = newKey();
-  const publicKey = createPublicKey(key);
-  return { certificate: issue(authority, node, { publicKey, use: { kind: 'server', host } }), key };
+  publicKey: KeyObject,
+): string {
+  return issue(authority, node, { publicKey, use: { kind: 'server', host } });
 }
 
 function issue(

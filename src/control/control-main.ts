@@ -6,15 +6,18 @@ import { parseArgs } from 'node:util';
 
 import { tellServiceManager } from '../env/linux/service-notice.ts';
 import { readBootId } from '../env/node/boot-id.ts';
-import { readNode } from '../env/node/node-identity.ts';
+import { type ClusterNode, readNode } from '../env/node/node-identity.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { ProcessWatch, everySecond } from '../env/node/process-watch.ts';
 import { MadeLog } from '../attacher/made-log.ts';
 import { type Log, openLog } from '../model/log.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import type { ClusterStore } from '../metadata/cluster-store.ts';
+import type { EtcdStore } from '../metadata/etcd-store.ts';
+import type { SqliteStore } from '../metadata/sqlite-store.ts';
 import { Cluster } from './cluster/cluster.ts';
 import { ReplicaChanges } from './cluster/replica-changes.ts';
+import { OwnMembers } from './cluster/own-members.ts';
 import { JoinTokens } from './cluster/join-tokens.ts';
 import { NodeRegistry } from './cluster/node-registry.ts';
 import { PLUGIN_DIRECTORY, VolumePlugins } from './docker/plugins.ts';
@@ -25,7 +28,7 @@ import { HealthKeeper } from './health-keeper.ts';
 import { LineClient } from './line-client.ts';
 import { dropEarlierHolders } from './mount-holders.ts';
 import { Metrics } from './metrics.ts';
-import { openStore } from './open-store.ts';
+import { etcdSettingsOf, openStore } from './open-store.ts';
 import type { ControlParts } from './parts.ts';
 import { ProgressBoard } from './progress.ts';
 import { Reconciler } from './reconciler.ts';
@@ -67,7 +70,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     askReconcile: () => reconciler.soon(),
   };
   const drives = new Drives(parts);
-  const cluster = identity === undefined ? undefined : new Cluster(parts, identity);
+  const cluster = identity && new Cluster(parts, identity, ownMembers(parts, identity, store));
   const volumes = new Volumes(parts, drives, cluster);
   const trash = new Trash(parts, volumes.dataOf);
   const reconciler = new Reconciler(parts, { drives, volumes, trash });
@@ -89,7 +92,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     trash,
     replicaChanges: new ReplicaChanges(parts, cluster?.nodes),
     scrubs: cluster?.scrubs,
-    nodes: new NodeRegistry(parts, cluster?.nodes),
+    nodes: new NodeRegistry(parts, cluster?.nodes, cluster?.own),
     joinTokens: new JoinTokens(parts, identity),
     plugins,
     metrics: new Metrics(parts, { version: packageVersion(), watch }),
@@ -127,6 +130,17 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await store.close();
   log('control.ended');
   return 0;
+}
+
+/** Undefined where the records are in SQLite, or in an etcd that is not the cluster's own. */
+function ownMembers(
+  parts: ControlParts,
+  identity: ClusterNode,
+  store: SqliteStore | EtcdStore,
+): OwnMembers | undefined {
+  const isOwn = etcdSettingsOf(parts.installation.directory)?.followsMembers === true;
+  if (!isOwn || !('members' in store)) return undefined;
+  return new OwnMembers(parts, { identity, members: store.members });
 }
 
 function askedToEnd(): Promise<void> {

@@ -7,6 +7,7 @@ import { identify } from '../attacher/process-identity.ts';
 import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { Refusal } from '../model/errors.ts';
+import { textWithoutSecrets } from '../model/secrets.ts';
 import { type Installation, refuseFull } from './installation.ts';
 
 export type HeldLock = Extract<FileLock, { kind: 'locked' }>;
@@ -16,7 +17,7 @@ export function lockInstallation(installation: Installation, inherited?: number)
   const note = JSON.stringify({
     pid: process.pid,
     startedAt: new Date().toISOString(),
-    command: process.argv.slice(1).join(' '),
+    command: textWithoutSecrets(process.argv.slice(1).join(' ')),
   });
   const lock = lockFile(path.join(installation.directory, 'lock'), note, inherited);
   if (lock.kind === 'held') throw running(installation, lock.note);

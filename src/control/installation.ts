@@ -38,8 +38,16 @@ export function installationAt(directory: string): Installation {
   };
 }
 
-const FILES = ['state.db', 'store.json', 'engine.json', 'lock', 'api.json', 'token'] as const;
-const FOLDERS = ['drives', 'mnt', 'log', 'run'] as const;
+const FILES = [
+  'state.db',
+  'store.json',
+  'engine.json',
+  'lock',
+  'api.json',
+  'token',
+  'etcd.json',
+] as const;
+const FOLDERS = ['drives', 'mnt', 'log', 'run', 'etcd'] as const;
 /** Of a node of a cluster. */
 const NODE_NAMES = ['node.json', 'node.json.new', 'tls'] as const;
 
@@ -52,9 +60,12 @@ export const INSTALLATION_NAMES: readonly string[] = [
   'store.json.begun',
   'store.json.begun.new',
   'store-seen.json',
+  'store-members.json',
+  'store-members.json.new',
   'engine.json.new',
   'api.json.new',
   'token.new',
+  'etcd.json.new',
   ...FOLDERS,
   ...NODE_NAMES,
 ];
@@ -121,6 +132,7 @@ const STARTED: Readonly<Record<(typeof FOLDERS)[number], readonly string[]>> = {
   mnt: [],
   log: ['supervisor.log', 'tour'],
   run: ['nbd'],
+  etcd: [],
 };
 
 const statsOf = (at: string): fs.Stats | undefined => fs.lstatSync(at, { throwIfNoEntry: false });

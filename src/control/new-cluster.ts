@@ -14,6 +14,7 @@ import {
   readAuthority,
 } from './cluster-authority.ts';
 import { keepIdentity, keepNode } from './node-files.ts';
+import { keepMember, memberClientUrl, memberPeerUrl, ownStore } from './own-etcd.ts';
 import { handoutOf, keepStore } from './store-handout.ts';
 import type { StoreSettings } from './store-settings.ts';
 
@@ -21,8 +22,8 @@ export type FirstNode = {
   readonly node: string;
   readonly labels: NodeLabels;
   readonly peer: TcpAddress;
-  /** Where the cluster has its records. */
-  readonly store: StoreSettings;
+  /** The etcd that has the cluster's records; undefined: one of its own, whose first member is this node's. */
+  readonly store: StoreSettings | undefined;
 };
 
 /**
@@ -32,7 +33,7 @@ export type FirstNode = {
 export function initCluster(directory: string, first: FirstNode): string {
   const known = readNode(directory);
   if (known !== undefined) return sameCluster(directory, known, first);
-  const { node, labels, peer, store } = first;
+  const { node, labels, peer } = first;
   const authority = findAuthority(directory);
   const cluster = nameOf(authority);
   const { certificate: authorityText } = authority;
@@ -40,7 +41,12 @@ export function initCluster(directory: string, first: FirstNode): string {
     authority: authorityText,
     ...newNodeCertificate(authority, { cluster, node }),
   });
+  const store = first.store ?? ownStore(directory, [memberClientUrl(first)]);
   keepStore(directory, handoutOf(store, { directory, cluster }));
+  if (first.store === undefined) {
+    const members = [[node, memberPeerUrl(first)]] as const;
+    keepMember(directory, { cluster, node, peer }, { authority, members, isFirst: true });
+  }
   keepNode(directory, { cluster, node, labels, peer });
   return cluster;
 }

@@ -15,6 +15,7 @@ import type { ClusterStore } from '../metadata/cluster-store.ts';
 import type { EtcdStore, EtcdStoreOptions } from '../metadata/etcd-store.ts';
 import type { SqliteStore } from '../metadata/sqlite-store.ts';
 import { Refusal } from '../model/errors.ts';
+import { readMembers } from './store-members.ts';
 import { openSeen, readSeen } from './store-seen.ts';
 import {
   type StoreSettings,
@@ -32,14 +33,17 @@ export const sqliteFileOf = (directory: string): string =>
 export function etcdSettingsOf(directory: string): StoreSettings | undefined {
   const file = storeFileOf(directory);
   const isInEtcd = fs.existsSync(file) && sharedFileOf(directory) === undefined;
-  return isInEtcd ? readStoreSettings(file) : undefined;
+  if (!isInEtcd) return undefined;
+  const settings = readStoreSettings(file);
+  const endpoints = settings.followsMembers === true ? readMembers(directory) : [];
+  return endpoints.length === 0 ? settings : { ...settings, endpoints };
 }
 
 /**
  * To write: one process at a time; with etcd it takes over from an earlier one. Throws what {@link EtcdStore.open} throws, and
  * INSTALLATION_START where a restore of the records has begun and not ended.
  */
-export async function openStore(directory: string): Promise<ClusterStore> {
+export async function openStore(directory: string): Promise<SqliteStore | EtcdStore> {
   const settings = etcdSettingsOf(directory);
   const store =
     settings === undefined

@@ -1,9 +1,13 @@
-/** The three processes of an installation, and how each is started: by the supervisor, or as a unit of systemd. */
+/** The processes of an installation, and how each is started: by the supervisor, or as a unit of systemd. */
 
 import path from 'node:path';
 
 export const ROLES = ['engine', 'attacher', 'control'] as const;
 export type Role = (typeof ROLES)[number];
+
+/** All that is kept running: the roles of this program, and before them, on some nodes of a cluster, a member of etcd. */
+export const KEPT = ['etcd', ...ROLES] as const;
+export type Kept = (typeof KEPT)[number];
 
 /**
  * V8's young generation in MiB, since memory is counted: the engine allocates next to nothing; control does, and what is pushed out of a

@@ -5,7 +5,8 @@ import process from 'node:process';
 
 import { Refusal } from '../model/errors.ts';
 import { ENGINE_UNIT, TARGET, dataOfUnit, serviceOf } from './units.ts';
-import { ROLES, type Role } from './roles.ts';
+import { isMemberPlace } from './own-etcd.ts';
+import { KEPT, type Kept, ROLES } from './roles.ts';
 import { runProgram } from './run-program.ts';
 
 /** The installation whose processes systemd starts on this machine; undefined where there is none. */
@@ -23,9 +24,15 @@ export const isService = (): boolean => process.env['NOTIFY_SOCKET'] !== undefin
 /** Whether systemd runs on this machine, as sd_booted(3) asks. */
 export const hasSystemd = (): boolean => fs.existsSync('/run/systemd/system');
 
+/** The processes that systemd keeps on this machine. */
+export function servedRoles(): readonly Kept[] {
+  const directory = servedInstallation();
+  return directory !== undefined && isMemberPlace(directory) ? KEPT : ROLES;
+}
+
 /** Whether it serves: the target, or one of the processes. */
 export async function isServing(): Promise<boolean> {
-  const units = [TARGET, ...ROLES.map(serviceOf)];
+  const units = [TARGET, ...servedRoles().map(serviceOf)];
   const states = await systemctl('show', '-pActiveState', ...units);
   return /^ActiveState=(active|activating|reloading|deactivating)$/m.test(states);
 }
@@ -44,15 +51,19 @@ export type ServiceState = {
   readonly restarts: number;
 };
 
-/** What systemd says of the three processes. */
-export async function readServices(): Promise<Readonly<Record<Role, ServiceState>>> {
+/** What systemd says of the processes. */
+export async function readServices(): Promise<Readonly<Partial<Record<Kept, ServiceState>>>> {
   const properties = ['MainPID', 'NRestarts', 'ExecMainStartTimestamp'].map((name) => `-p${name}`);
-  const units = ROLES.map(serviceOf);
-  const output = await systemctl('show', '--timestamp=unix', ...properties, ...units);
+  const roles = servedRoles();
+  const output = await systemctl(
+    'show',
+    '--timestamp=unix',
+    ...properties,
+    ...roles.map(serviceOf),
+  );
   const blocks = output.split('\n\n').map(parseService);
-  const [engine, attacher, control] = blocks;
   const none: ServiceState = { pid: null, startedAt: null, restarts: 0 };
-  return { engine: engine ?? none, attacher: attacher ?? none, control: control ?? none };
+  return Object.fromEntries(roles.map((role, index) => [role, blocks[index] ?? none]));
 }
 
 function parseService(block: string): ServiceState {

@@ -99,6 +99,8 @@ export class StatusReader {
           engine: engineHello !== undefined,
           attacher: attacherHello !== undefined,
           control: true,
+          // Of etcd it is its life alone that is looked at: what it answers, the store tells.
+          ...(kept?.['etcd'] === undefined ? {} : { etcd: kept['etcd'].pid !== null }),
         },
         this.settled,
       ),
@@ -213,7 +215,7 @@ export function findSupervisor(runDirectory: string): SupervisorState | undefine
   return isService() ? undefined : readSupervisor(runDirectory);
 }
 
-/** What is known of engine, attacher and control by who starts them: the supervisor, or systemd. */
+/** What is known of engine, attacher, control and etcd by who starts them: the supervisor, or systemd. */
 export async function readKept(
   runDirectory: string,
 ): Promise<SupervisorState['processes'] | undefined> {

@@ -20,6 +20,8 @@ export type StoreSettings = {
   readonly keyFile?: string;
   readonly user?: string;
   readonly passwordFile?: string;
+  /** It is the cluster's own: {@link endpoints} are those of its members, and follow them (docs/cluster.md, "The cluster's own etcd"). */
+  readonly followsMembers?: boolean;
   /** Names the installation in etcd. Made when the file is taken in. */
   readonly owner?: string;
 };
@@ -33,6 +35,7 @@ const NAMES = new Set([
   'keyFile',
   'user',
   'passwordFile',
+  'followsMembers',
   'owner',
 ]);
 const FILES = ['caFile', 'certFile', 'keyFile', 'passwordFile'] as const;
@@ -71,16 +74,17 @@ function fieldsIn(file: string): Record<string, unknown> {
 export function readStoreSettings(file: string): StoreSettings {
   const refused = (problem: string): Refusal => new Refusal('STORE_SETTINGS', { file, problem });
   const fields = fieldsIn(file);
-  const { version = 1, endpoints, ...texts } = fields;
+  const { version = 1, endpoints, followsMembers = false, ...texts } = fields;
   if (version !== 1) throw refused(otherVersion(version));
   const unknown = Object.keys(fields).find((name) => !NAMES.has(name));
   if (unknown !== undefined) throw refused(`"${unknown}" is nothing that it can have`);
   if (!Array.isArray(endpoints) || endpoints.length === 0 || !endpoints.every(isEndpoint)) {
     throw refused('"endpoints" is a list of etcd\'s members, such as "https://10.0.0.1:2379"');
   }
+  if (typeof followsMembers !== 'boolean') throw refused('"followsMembers" is true or false');
   const wrong = Object.keys(texts).find((name) => typeof texts[name] !== 'string');
   if (wrong !== undefined) throw refused(`"${wrong}" is a text`);
-  const settings = texts as Omit<Partial<StoreSettings>, 'endpoints'>;
+  const settings = texts as Omit<Partial<StoreSettings>, 'endpoints' | 'followsMembers'>;
   if ((settings.user === undefined) !== (settings.passwordFile === undefined)) {
     throw refused('"user" and "passwordFile" go together');
   }
@@ -90,7 +94,8 @@ export function readStoreSettings(file: string): StoreSettings {
     const at = settings[name];
     return at === undefined ? [] : [[name, path.resolve(path.dirname(file), at)] as const];
   });
-  return { ...settings, ...Object.fromEntries(files), endpoints, prefix };
+  const own = followsMembers ? { followsMembers } : {};
+  return { ...settings, ...Object.fromEntries(files), ...own, endpoints, prefix };
 }
 
 function isEndpoint(text: unknown): text is string {

@@ -3,7 +3,7 @@
  * again what dies: at once, or with pauses of up to 5 s where it dies before it has started.
  */
 
-import { spawn } from 'node:child_process';
+import { type SpawnOptions, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,7 +19,17 @@ import { AdoptedProcess, type SupervisedProcess } from './adopted-process.ts';
 import type { HeldLock } from './installation-lock.ts';
 import { type Installation, replaceFile } from './installation.ts';
 import { LineClient } from './line-client.ts';
-import { PROGRAM_ROOT, ROLES, type Role, compileCache, isMain, roleWords } from './roles.ts';
+import { ETCD, hasMember, memberWords } from './own-etcd.ts';
+import {
+  KEPT,
+  type Kept,
+  PROGRAM_ROOT,
+  ROLES,
+  type Role,
+  compileCache,
+  isMain,
+  roleWords,
+} from './roles.ts';
 import { readSupervisor, type SupervisorState } from './status.ts';
 
 /**
@@ -30,7 +40,7 @@ const STARTED_MS = 500;
 const RESTART_PAUSE_MS_MIN = 50;
 const RESTART_PAUSE_MS_MAX = 5000;
 /** Idle processes of Holdfast wake once a second at most. */
-const DYING_LOOK_MS = 1000;
+const LOOK_MS = 1000;
 /** An orderly end of one process: flushing and a last checkpoint. Then it is killed, which loses nothing acknowledged. */
 const STOP_MS_MAX = 20_000;
 /** I/O waits for the end of an engine that is to be replaced. */
@@ -51,7 +61,6 @@ type Child = {
 
 /** A process that another started and that is kept. */
 type Orphan = {
-  readonly role: Role;
   readonly process: AdoptedProcess;
   readonly startedAt: string | null;
 };
@@ -65,7 +74,7 @@ type Exit = {
 export class Supervisor {
   readonly #installation: Installation;
   readonly #lock: HeldLock;
-  readonly #children = new Map<Role, Child>();
+  readonly #children = new Map<Kept, Child>();
   readonly #identity = identifySelf();
   readonly #startedAt = new Date().toISOString();
   readonly #log: Log;
@@ -73,7 +82,7 @@ export class Supervisor {
   #stopping = false;
   /** The last end of a process, dealt with. */
   #exits: Promise<void> = Promise.resolve();
-  #dyingTimer: NodeJS.Timeout | undefined;
+  #watchTimer: NodeJS.Timeout | undefined;
   #noteTimer: NodeJS.Timeout | undefined;
   readonly #noteFile: string;
 
@@ -87,13 +96,14 @@ export class Supervisor {
 
   /** Sweeps, and starts the processes. */
   async start(): Promise<void> {
+    this.#keepMember();
     const attacher = await this.#endOrphans();
     // I/O on what that one has waits for an engine.
     if (attacher !== undefined) this.#startChild('engine');
     await this.#sweep(attacher === undefined ? 'run' : 'attacher');
     if (attacher !== undefined) this.#adopt('attacher', attacher);
     for (const role of ROLES) if (!this.#children.has(role)) this.#startChild(role);
-    this.#watchDying();
+    this.#watch();
   }
 
   /**
@@ -114,6 +124,17 @@ export class Supervisor {
     return kept;
   }
 
+  /** Where the node has a member of etcd, starts it, or goes on with the one that runs. */
+  #keepMember(): void {
+    const { directory, runDirectory } = this.#installation;
+    if (this.#children.has('etcd') || this.#stopping || !hasMember(directory)) return;
+    const { pid = null, startedAt = null } = readSupervisor(runDirectory)?.processes['etcd'] ?? {};
+    const runs = pid !== null && isOurs(pid, 'etcd', directory);
+    const process = runs ? AdoptedProcess.of(pid) : undefined;
+    if (process === undefined) this.#startChild('etcd');
+    else this.#adopt('etcd', { process, startedAt });
+  }
+
   async #endOrphan(pid: number, role: Role): Promise<void> {
     const { directory } = this.#installation;
     process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
@@ -122,10 +143,14 @@ export class Supervisor {
     if (isOurs(pid, role, directory)) process.kill(pid, 'SIGKILL');
   }
 
-  /** Looks once a second whether the attacher is dying and cannot: seen so twice, what holds it is ended. */
-  #watchDying(): void {
+  /**
+   * Looks once a second whether the attacher is dying and cannot: seen so twice, what holds it is ended; and whether control has made the
+   * node's member of etcd.
+   */
+  #watch(): void {
     let seen: number | undefined;
-    this.#dyingTimer = setInterval(() => {
+    this.#watchTimer = setInterval(() => {
+      this.#keepMember();
       const pid = this.#children.get('attacher')?.process?.pid;
       const isDying = pid !== undefined && identify(pid) === undefined;
       if (isDying && pid === seen) {
@@ -134,7 +159,7 @@ export class Supervisor {
         });
       }
       seen = isDying ? pid : undefined;
-    }, DYING_LOOK_MS);
+    }, LOOK_MS);
   }
 
   /** The attacher that listens and speaks our protocol: an earlier supervisor's, or one that has taken over from ours. */
@@ -148,7 +173,7 @@ export class Supervisor {
       const process = isOurs(pid, 'attacher', directory) ? AdoptedProcess.of(pid) : undefined;
       const known = readSupervisor(runDirectory)?.processes['attacher'];
       const startedAt = known?.pid === pid ? known.startedAt : null;
-      return process === undefined ? undefined : { role: 'attacher', process, startedAt };
+      return process === undefined ? undefined : { process, startedAt };
     } catch {
       return undefined;
     } finally {
@@ -156,7 +181,7 @@ export class Supervisor {
     }
   }
 
-  #adopt(role: Role, orphan: Orphan): void {
+  #adopt(role: Kept, orphan: Orphan): void {
     const startedAtMs = orphan.startedAt === null ? Date.now() : Date.parse(orphan.startedAt);
     const { process } = orphan;
     const restarts = this.#children.get(role)?.restarts ?? 0;
@@ -179,7 +204,7 @@ export class Supervisor {
     }
   }
 
-  #startChild(role: Role): void {
+  #startChild(role: Kept): void {
     const known = this.#children.get(role);
     const child: Child = known ?? {
       process: undefined,
@@ -193,11 +218,16 @@ export class Supervisor {
     child.timer = undefined;
     child.startedAtMs = Date.now();
     const log = this.#openLog(role);
-    const started = spawn(
-      process.execPath,
-      roleWords(role, { root: PROGRAM_ROOT, data: this.#installation.directory }),
-      { detached: true, stdio: ['ignore', log, log], env: childEnv() },
-    );
+    const { directory } = this.#installation;
+    const options: SpawnOptions = { detached: true, stdio: ['ignore', log, log], env: childEnv() };
+    const started =
+      role === 'etcd'
+        ? spawn(ETCD, memberWords(directory), { ...options, cwd: directory })
+        : spawn(
+            process.execPath,
+            roleWords(role, { root: PROGRAM_ROOT, data: directory }),
+            options,
+          );
     if (log !== 'ignore') fs.closeSync(log);
     child.process = started;
     this.#log('process.started', { process: role, pid: started.pid });
@@ -208,7 +238,7 @@ export class Supervisor {
   }
 
   /** The log of a role. Where none can be opened the role starts without: I/O waits for it. */
-  #openLog(role: Role): number | 'ignore' {
+  #openLog(role: Kept): number | 'ignore' {
     try {
       return fs.openSync(path.join(this.#installation.logDirectory, `${role}.log`), 'a', 0o600);
     } catch {
@@ -216,7 +246,7 @@ export class Supervisor {
     }
   }
 
-  async #onExit(role: Role, how: Exit = {}): Promise<void> {
+  async #onExit(role: Kept, how: Exit = {}): Promise<void> {
     const child = this.#children.get(role);
     if (child?.process === undefined) return;
     const { pid } = child.process;
@@ -272,19 +302,19 @@ export class Supervisor {
     for (const child of this.#children.values()) clearTimeout(child.timer);
   }
 
-  /** Ends the processes in order: control, attacher, engine. What does not end in time is killed. */
+  /** Ends the processes in order: control, attacher, engine, etcd. What does not end in time is killed. */
   async stop(): Promise<void> {
     this.beginStop();
     await this.#exits;
-    for (const role of ['control', 'attacher', 'engine'] as const) await this.#stopChild(role);
-    clearInterval(this.#dyingTimer);
+    for (const role of KEPT.toReversed()) await this.#stopChild(role);
+    clearInterval(this.#watchTimer);
     await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
     clearTimeout(this.#noteTimer);
     fs.rmSync(this.#noteFile, { force: true });
     this.#lock.release();
   }
 
-  async #stopChild(role: Role): Promise<void> {
+  async #stopChild(role: Kept): Promise<void> {
     for (;;) {
       const child = this.#children.get(role)?.process;
       if (child === undefined) return;
@@ -301,7 +331,7 @@ export class Supervisor {
   /** At once: everything is killed. Nothing acknowledged is lost; mounts are swept at the next start. */
   kill(): void {
     this.beginStop();
-    clearInterval(this.#dyingTimer);
+    clearInterval(this.#watchTimer);
     for (const child of this.#children.values()) child.process?.kill('SIGKILL');
   }
 }
@@ -324,17 +354,18 @@ function identifySelf(): ProcessIdentity {
 }
 
 /** The processes that outlived the supervisor which started them, by role. */
-export function livingRoles({ directory, runDirectory }: Installation): readonly Role[] {
+export function livingRoles({ directory, runDirectory }: Installation): readonly Kept[] {
   const known = readSupervisor(runDirectory)?.processes;
-  return ROLES.filter((role) => {
+  return KEPT.filter((role) => {
     const pid = known?.[role]?.pid ?? null;
     return pid !== null && isOurs(pid, role, directory);
   });
 }
 
 /** Whether `pid` is a process of this installation in that role: pids are used again. */
-function isOurs(pid: number, role: string, directory: string): boolean {
+function isOurs(pid: number, role: Kept, directory: string): boolean {
   const words = processes.wordsOf(pid);
+  if (role === 'etcd') return memberWords(directory).every((word) => words.includes(word));
   return words.includes(role) && words.includes(directory) && words.some(isMain);
 }
 

@@ -6,14 +6,18 @@
  * none, and I/O waits meanwhile. Only holdfast.target stops all.
  */
 
-import { type Role, compileCache, mainPath, roleWords } from './roles.ts';
+import { memberWords } from './own-etcd.ts';
+import { type Kept, type Role, compileCache, mainPath, roleWords } from './roles.ts';
 
 export const TARGET = 'holdfast.target';
 export const UNIT_DIRECTORY = '/etc/systemd/system';
 /** The one that says whose the units are. */
 export const ENGINE_UNIT: string = `${UNIT_DIRECTORY}/holdfast-engine.service`;
 
-export const serviceOf = (role: Role): string => `holdfast-${role}.service`;
+/** Of the member of etcd that some nodes have. */
+export const ETCD_UNIT: string = `${UNIT_DIRECTORY}/holdfast-etcd.service`;
+
+export const serviceOf = (role: Kept): string => `holdfast-${role}.service`;
 
 /** What the units are made of. All paths are absolute. */
 export type UnitFacts = {
@@ -25,6 +29,8 @@ export type UnitFacts = {
   readonly data: string;
   /** Where the attacher mounts its FUSE files, resolved. */
   readonly fuseDirectory: string;
+  /** Of a node that has a member of the cluster's own etcd, the program. */
+  readonly etcd: string | undefined;
 };
 
 export type InstalledFile = { readonly path: string; readonly text: string };
@@ -42,7 +48,8 @@ export function unitFiles(facts: UnitFacts): readonly InstalledFile[] {
     { path: `${UNIT_DIRECTORY}/holdfast-attacher.service`, text: attacherUnit(facts) },
     { path: `${UNIT_DIRECTORY}/holdfast-control.service`, text: controlUnit(facts) },
     { path: `${UNIT_DIRECTORY}/holdfast-mounts.service`, text: mountsUnit(facts) },
-    { path: `${UNIT_DIRECTORY}/${TARGET}`, text: TARGET_TEXT },
+    ...(facts.etcd === undefined ? [] : [{ path: ETCD_UNIT, text: etcdUnit(facts, facts.etcd) }]),
+    { path: `${UNIT_DIRECTORY}/${TARGET}`, text: targetText(facts) },
     // After 10-dm, before 60-persistent-storage, which probes what is on a device.
     { path: '/etc/udev/rules.d/59-holdfast.rules', text: deviceRule(facts) },
   ];
@@ -140,12 +147,37 @@ function attacherUnit(facts: UnitFacts): string {
 function controlUnit(facts: UnitFacts): string {
   return unit(facts, {
     description: 'Holdfast control: API, records, mounts',
-    after: ['holdfast-engine.service', 'holdfast-attacher.service'],
+    after: [
+      ...(facts.etcd === undefined ? [] : ['holdfast-etcd.service']),
+      'holdfast-engine.service',
+      'holdfast-attacher.service',
+    ],
     service: [
       ...processLines(facts, 'control'),
       '# It is up when what was mounted is mounted again.',
       'TimeoutStartSec=5min',
       'TimeoutStopSec=30s',
+    ],
+  });
+}
+
+/** It waits for no leader: the others may be away, and what is mounted needs none of them. */
+function etcdUnit(facts: UnitFacts, program: string): string {
+  return unit(facts, {
+    description: 'Holdfast etcd: the records of the cluster',
+    after: ['network-online.target'],
+    unit: ['Wants=network-online.target'],
+    service: [
+      'Type=exec',
+      `ExecStart=${commandLine([program, ...memberWords(facts.data)])}`,
+      `WorkingDirectory=${quoted(facts.data)}`,
+      'Restart=always',
+      '# On a node that has just joined, control has yet to write its configuration.',
+      'RestartSec=1s',
+      'UMask=0077',
+      'LimitNOFILE=524288',
+      'TimeoutStopSec=30s',
+      'SyslogIdentifier=holdfast-etcd',
     ],
   });
 }
@@ -168,11 +200,11 @@ function mountsUnit(facts: UnitFacts): string {
   });
 }
 
-const TARGET_TEXT = `${HEADER}
+const targetText = ({ etcd }: UnitFacts): string => `${HEADER}
 
 [Unit]
 Description=Holdfast
-Wants=holdfast-engine.service holdfast-attacher.service holdfast-control.service holdfast-mounts.service
+Wants=${etcd === undefined ? '' : 'holdfast-etcd.service '}holdfast-engine.service holdfast-attacher.service holdfast-control.service holdfast-mounts.service
 Before=${CONTAINERS}
 
 [Install]

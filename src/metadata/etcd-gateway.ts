@@ -49,6 +49,7 @@ type Attempt =
 
 export class EtcdGateway {
   readonly #access: EtcdAccess;
+  #endpoints: readonly string[];
   readonly #agents: { readonly http: http.Agent; readonly https: https.Agent };
   /** Of the endpoint that answered last. */
   #at = 0;
@@ -57,6 +58,7 @@ export class EtcdGateway {
 
   constructor(access: EtcdAccess) {
     this.#access = access;
+    this.#endpoints = access.endpoints;
     this.#agents = {
       http: new http.Agent({ keepAlive: true }),
       https: new https.Agent({ keepAlive: true, ...access.tls }),
@@ -65,12 +67,18 @@ export class EtcdGateway {
 
   /** The endpoint that calls begin with. */
   get endpoint(): string {
-    return this.#access.endpoints[this.#at] ?? '';
+    return this.#endpoints[this.#at] ?? '';
   }
 
   /** Calls begin with the next endpoint, unless they left `endpoint` already. */
   leave(endpoint: string): void {
-    if (endpoint === this.endpoint) this.#at = (this.#at + 1) % this.#access.endpoints.length;
+    if (endpoint === this.endpoint) this.#at = (this.#at + 1) % this.#endpoints.length;
+  }
+
+  /** Calls from now on go to these, the first of them first: members came or went. */
+  useEndpoints(endpoints: readonly string[]): void {
+    this.#endpoints = endpoints;
+    this.#at = 0;
   }
 
   /**
@@ -79,7 +87,7 @@ export class EtcdGateway {
    */
   async call(path: string, message: EtcdMessage): Promise<EtcdOutcome> {
     const deadline = performance.now() + (this.#access.patienceMs ?? PATIENCE_MS);
-    const count = this.#access.endpoints.length;
+    const count = this.#endpoints.length;
     let isSent = false;
     let hadToken = false;
     for (let attempt = 1; ; attempt++) {

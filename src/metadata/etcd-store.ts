@@ -20,6 +20,7 @@ import {
 } from './cluster-store.ts';
 import { type Claim, type Writer, answerOf, isLeaseGone, writerOf } from './etcd-answers.ts';
 import { type EtcdAccess, EtcdGateway, type EtcdOutcome } from './etcd-gateway.ts';
+import { EtcdMembers } from './etcd-members.ts';
 import {
   type EtcdMessage,
   type KeyValue,
@@ -65,6 +66,7 @@ export class EtcdStore implements ClusterStore {
   readonly #writerKey: string;
   readonly #entryPrefix: string;
   readonly #turnstile = new Turnstile();
+  readonly members: EtcdMembers;
   #number = 0;
   /** The revision in which this store last put its writer key; 0: it is not there. */
   #writerRevision = 0;
@@ -80,6 +82,7 @@ export class EtcdStore implements ClusterStore {
   private constructor(options: EtcdStoreOptions) {
     this.#options = options;
     this.#gateway = new EtcdGateway(options.access);
+    this.members = new EtcdMembers(this.#gateway);
     this.#instance = options.randomId();
     this.#writerKey = toBase64(`${options.prefix}/writer/${options.writer}`);
     this.#entryPrefix = `${options.prefix}/entry/`;
@@ -319,10 +322,9 @@ export class EtcdStore implements ClusterStore {
     if (!isLeaseGone(outcome)) answerOf(outcome);
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#gateway.close();
     this.#options.onClose?.();
-    return Promise.resolve();
   }
 
   /** A linearizable read: it shows all that was committed before it was asked. */
@@ -390,11 +392,9 @@ async function opened(
   store: EtcdStore,
   how: (store: EtcdStore) => Promise<unknown>,
 ): Promise<EtcdStore> {
-  try {
-    await how(store);
-    return store;
-  } catch (error) {
+  await how(store).catch(async (error: unknown) => {
     await store.close();
     throw error;
-  }
+  });
+  return store;
 }

@@ -88,6 +88,10 @@ export const NODE = {
     exit: 3,
     wayOut: 'The same command again goes on where this one ended',
   }),
+  ETCD_MISSING: row(409, 'never', 'Cannot run the member of etcd of this node: there is no etcd', {
+    wayOut:
+      'Install it, 3.4 or newer (Debian: apt install etcd-server, and systemctl disable --now etcd), so that it is on the PATH',
+  }),
   NODE_EXISTS: row(409, 'never', 'Cannot let node "{node}" join: there is one of that name', {
     wayOut: 'Choose another name; one that is gone for good: holdfast node rm {node}',
   }),

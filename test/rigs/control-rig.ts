@@ -79,7 +79,7 @@ async function endProcessesOf(directory: string): Promise<void> {
   await until(() => processesOf(directory).length === 0);
 }
 
-/** Processes with an installation below `directory` on their command line. */
+/** Processes, members of etcd too, with an installation below `directory` on their command line. */
 export function processesOf(directory: string): { pid: number; words: string[] }[] {
   return fs
     .readdirSync('/proc')
@@ -87,7 +87,7 @@ export function processesOf(directory: string): { pid: number; words: string[] }
     .map((name) => ({ pid: Number(name), words: wordsOf(name) }))
     .filter(
       ({ words }) =>
-        words.some((word) => word.endsWith('/src/main.ts')) &&
+        words.some((word) => /\/(src\/main\.ts|etcd\.json)$/.test(word)) &&
         words.some((word) => word === directory || word.startsWith(`${directory}/`)),
     );
 }

@@ -9,6 +9,7 @@ import { makeDirectories, refuseForeign } from '../../control/installation.ts';
 import { lockWritable } from '../../control/installation-lock.ts';
 import { initCluster } from '../../control/new-cluster.ts';
 import { parseNodeAddress } from '../../control/node-ports.ts';
+import { findEtcd } from '../../control/own-etcd.ts';
 import { readStoreSettings } from '../../control/store-settings.ts';
 import { readNode } from '../../env/node/node-identity.ts';
 import { formatTcpAddress } from '../../env/tcp-address.ts';
@@ -33,20 +34,21 @@ export function addClusterCommands(program: Command): void {
     addCommand(cluster, 'init', {
       purpose:
         'Makes this machine the first node of a cluster, with an authority of its own. holdfast up starts it; holdfast node token lets others join.',
-      example: 'holdfast cluster init --name a --listen 10.0.0.1 --store etcd.json',
+      example: 'holdfast cluster init --name a --listen 10.0.0.1',
       isLocal: true,
     }),
   )
-    .requiredOption(
+    .option(
       '--store <file>',
-      'the settings of the etcd that has its records (see docs/cluster-store.md)',
+      'the settings of an etcd of yours that is to have its records (default: an etcd of its own, on the first three nodes)',
     )
-    .action(async (options: NodeOptions & { store: string }, command: Command) => {
+    .action(async (options: NodeOptions & { store?: string }, command: Command) => {
       const context = contextOf(command);
       const { installation, output } = context;
       const { directory } = installation;
       const wish = wishOf(options);
-      const store = readStoreSettings(options.store);
+      const store = options.store === undefined ? undefined : readStoreSettings(options.store);
+      if (store === undefined) findEtcd();
       const id = await makeNode(context, () => initCluster(directory, { ...wish, store }));
       output.result(
         { cluster: id, node: wish.node, dataDir: directory },

@@ -13,9 +13,8 @@ import type { Command } from 'commander';
 
 import { MadeLog } from '../../attacher/made-log.ts';
 import type { Installation } from '../../control/installation.ts';
-import { ROLES } from '../../control/roles.ts';
 import type { StatusView } from '../../control/schemas.ts';
-import { servedInstallation } from '../../control/service-manager.ts';
+import { servedInstallation, servedRoles } from '../../control/service-manager.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { serviceOf } from '../../control/units.ts';
 import { packageVersion } from '../../env/node/package-version.ts';
@@ -211,7 +210,7 @@ const readText = (file: string): string => fs.readFileSync(file, 'utf8');
 
 /** Where systemd starts the processes, their logs are in its journal. */
 function readJournal(): string {
-  const units = ROLES.flatMap((role) => ['-u', serviceOf(role)]);
+  const units = servedRoles().flatMap((role) => ['-u', serviceOf(role)]);
   const words = [...units, '-o', 'cat', '-n', String(JOURNAL_LINES_MAX)];
   const { stdout, stderr, error } = spawnSync('journalctl', words, { encoding: 'utf8' });
   if (error !== undefined) throw error;

@@ -8,6 +8,7 @@ import type { Command } from 'commander';
 
 import { isAlive } from '../../attacher/process-identity.ts';
 import { type Installation, refuseForeign } from '../../control/installation.ts';
+import { ETCD, findEtcd, isMemberPlace } from '../../control/own-etcd.ts';
 import { PROGRAM_ROOT } from '../../control/roles.ts';
 import { runProgram } from '../../control/run-program.ts';
 import {
@@ -64,7 +65,9 @@ async function install(context: Context, options: InstallOptions): Promise<void>
     });
   }
   if (!dryRun && prefix === undefined) refuseUnable();
-  const pieces = piecesOf(installation, prefix);
+  const pieces = remove
+    ? piecesToRemove(installation, prefix)
+    : piecesOf(installation, etcdOf(installation), prefix);
   const changed = remove ? pieces.filter(isOwn) : missing(pieces);
   if (!dryRun && changed.length > 0) {
     if (prefix === undefined) await refuseRunning(installation, { remove });
@@ -86,7 +89,7 @@ async function install(context: Context, options: InstallOptions): Promise<void>
 
 /** Has the units be those of this program. Throws at once what would stand in the way. */
 export function planInstall(installation: Installation): () => Promise<void> {
-  const changed = missing(piecesOf(installation));
+  const changed = missing(piecesOf(installation, etcdOf(installation)));
   return async () => {
     for (const piece of changed) change(piece, { remove: false });
     if (changed.length > 0) await tellMachine();
@@ -95,16 +98,29 @@ export function planInstall(installation: Installation): () => Promise<void> {
 
 /** Takes the services away, which do not run any more. */
 export async function removeServices(installation: Installation): Promise<void> {
-  for (const piece of piecesOf(installation).filter(isOwn)) change(piece, { remove: true });
+  for (const piece of piecesToRemove(installation).filter(isOwn)) change(piece, { remove: true });
   await tellMachine();
 }
 
-function piecesOf({ directory, runDirectory }: Installation, prefix = '/'): readonly Piece[] {
+/** The etcd of a node that has a member of the cluster's own. Throws ETCD_MISSING. */
+const etcdOf = ({ directory }: Installation): string | undefined =>
+  isMemberPlace(directory) ? findEtcd() : undefined;
+
+/** With what only some installations have: this one may be gone already. */
+const piecesToRemove = (installation: Installation, prefix?: string): readonly Piece[] =>
+  piecesOf(installation, ETCD, prefix);
+
+function piecesOf(
+  { directory, runDirectory }: Installation,
+  etcd: string | undefined,
+  prefix = '/',
+): readonly Piece[] {
   const files = unitFiles({
     node: process.execPath,
     root: PROGRAM_ROOT,
     data: directory,
     fuseDirectory: path.join(runDirectory, 'fuse'),
+    etcd,
   });
   const links = [
     {

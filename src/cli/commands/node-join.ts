@@ -1,7 +1,7 @@
 /** holdfast node token, tokens, revoke and join: how machines become nodes. */
 
 import { randomBytes } from 'node:crypto';
-import fs from 'node:fs';
+import process from 'node:process';
 
 import type { Command } from 'commander';
 
@@ -13,7 +13,6 @@ import { table } from '../output.ts';
 import { type NodeOptions, addNodeOptions, makeNode, wishOf } from './cluster.ts';
 
 const SECRET_BYTES = 32;
-const STDIN_FD = 0;
 
 /** Adds them to `holdfast node`. */
 export function addJoinCommands(node: Command): void {
@@ -63,7 +62,7 @@ function addJoin(node: Command): void {
     const context = contextOf(command);
     const { directory } = context.installation;
     const wish = wishOf(options);
-    const token = parseJoinToken(word === '-' ? fs.readFileSync(STDIN_FD, 'utf8') : word);
+    const token = parseJoinToken(word === '-' ? await readInput() : word);
     const { joinCluster } = await import('../join-cluster.ts');
     await makeNode(context, () => joinCluster(directory, token, wish));
     const { cluster } = token;
@@ -72,6 +71,12 @@ function addJoin(node: Command): void {
       `"${directory}" is node "${wish.node}" of cluster ${cluster}. holdfast up starts it`,
     );
   });
+}
+
+async function readInput(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) text += String(chunk);
+  return text;
 }
 
 const pathOf = (id: string): string => `/v1/join-tokens/${id}`;

@@ -2,6 +2,7 @@
 
 import type { Installation } from '../../control/installation.ts';
 import { refuseCopied, refuseLost } from '../../control/lost-records.ts';
+import { findEtcd, isMemberPlace } from '../../control/own-etcd.ts';
 import { etcdSettingsOf, readStore, sqliteFileOf } from '../../control/open-store.ts';
 import { RecordsStore } from '../../control/records-store.ts';
 import { storeFileOf } from '../../control/store-settings.ts';
@@ -29,6 +30,11 @@ export async function openRecords(
 export async function refuseDamaged({ directory }: Installation): Promise<void> {
   refuseLost(directory);
   refuseCopied(directory);
+  // An etcd of its own is started with the rest.
+  if (isMemberPlace(directory)) {
+    findEtcd();
+    return;
+  }
   try {
     await readDrives(directory);
   } catch (error) {

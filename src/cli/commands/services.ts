@@ -1,8 +1,12 @@
 /** up, down and upgrade of an installation whose processes are services of systemd, and what a stop of theirs runs first. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isServing, servedInstallation, systemctl } from '../../control/service-manager.ts';
-import { ROLES } from '../../control/roles.ts';
+import {
+  isServing,
+  servedInstallation,
+  servedRoles,
+  systemctl,
+} from '../../control/service-manager.ts';
 import { TARGET, serviceOf } from '../../control/units.ts';
 import type { Installation } from '../../control/installation.ts';
 import type { ReleasedView } from '../../control/schemas.ts';
@@ -22,7 +26,7 @@ export const isServed = ({ directory }: Installation): boolean =>
 export async function startServices({ isChanged }: { readonly isChanged: boolean }): Promise<void> {
   if (isChanged && (await isServing())) await systemctl('stop', serviceOf('control'));
   // Named, a service that does not start is told; wanted by the target, it is not.
-  await systemctl('start', ...ROLES.map(serviceOf), TARGET);
+  await systemctl('start', ...servedRoles().map(serviceOf), TARGET);
 }
 
 /** Unmounts, and stops the services. Throws MOUNT_BUSY, and stops nothing, while a process uses a mount. */

@@ -11,6 +11,7 @@ import { HeadKeeper } from './head-keeper.ts';
 import { HeadRequests } from './head-requests.ts';
 import { Nodes } from './nodes.ts';
 import { clearLeft } from './overtaken.ts';
+import type { OwnMembers } from './own-members.ts';
 import { type PlacedVolume, clusterOf, placeNew } from './placing.ts';
 import { RecordWatch } from './record-watch.ts';
 import { Rebuilds } from './rebuilds.ts';
@@ -27,6 +28,7 @@ const RETRY_MS = 1000;
 export class Cluster {
   readonly #parts: ControlParts;
   readonly node: ThisNode;
+  readonly own: OwnMembers | undefined;
   readonly watch: RecordWatch;
   readonly heads: HeadKeeper;
   readonly #headRequests: HeadRequests;
@@ -41,8 +43,10 @@ export class Cluster {
   readonly #joins: JoinServer | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(parts: ControlParts, identity: ClusterNode) {
+  /** `own`: undefined where the records are not in an etcd of the cluster's own. */
+  constructor(parts: ControlParts, identity: ClusterNode, own: OwnMembers | undefined) {
     this.#parts = parts;
+    this.own = own;
     this.#joins = joinsOf(parts, identity);
     this.node = new ThisNode(parts, identity, this.#joins?.address);
     this.watch = new RecordWatch(parts.records, parts.log);
@@ -72,12 +76,14 @@ export class Cluster {
     this.scrubs.start();
     this.#driveUses.start();
     await this.#joins?.start();
+    this.own?.start();
     void this.onEngine();
   }
 
   async stop(): Promise<void> {
     clearTimeout(this.#retry);
     this.#joins?.stop();
+    await this.own?.stop();
     this.#headRequests.stop();
     await this.#repairs.stop();
     await this.scrubs.stop();

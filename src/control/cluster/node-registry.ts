@@ -10,6 +10,7 @@ import type { ControlParts } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
 import { operationPuts } from '../request-keys.ts';
 import type { Nodes } from './nodes.ts';
+import type { OwnMembers } from './own-members.ts';
 import { placementOf } from './placement-view.ts';
 import { NOBODY_AWAY, type NodesSeen } from './placing.ts';
 import { type Loss, effectsOf } from './what-if-effects.ts';
@@ -27,11 +28,17 @@ type Holdings = {
 export class NodeRegistry {
   readonly #parts: ControlParts;
   readonly #nodes: (NodesSeen & Pick<Nodes, 'nowMs'>) | undefined;
+  readonly #own: Pick<OwnMembers, 'remove'> | undefined;
 
-  /** `nodes`: which of them live; undefined on a single machine, which has none. */
-  constructor(parts: ControlParts, nodes?: NodesSeen & Pick<Nodes, 'nowMs'>) {
+  /** `nodes`: which of them live; undefined on a single machine, which has none. `own`: the cluster's own etcd, if it has one. */
+  constructor(
+    parts: ControlParts,
+    nodes?: NodesSeen & Pick<Nodes, 'nowMs'>,
+    own?: Pick<OwnMembers, 'remove'>,
+  ) {
     this.#parts = parts;
     this.#nodes = nodes;
+    this.#own = own;
   }
 
   /** In order of name. */
@@ -104,7 +111,7 @@ export class NodeRegistry {
     });
   }
 
-  async #takeOut({ record: { name }, version }: Kept<NodeRecord>): Promise<void> {
+  async #takeOut({ record: { name, peer }, version }: Kept<NodeRecord>): Promise<void> {
     const { records } = this.#parts;
     if ((await records.alive()).some(({ node }) => node === name)) {
       throw new Refusal('NODE_LIVES', { node: name });
@@ -120,6 +127,8 @@ export class NodeRegistry {
       ...new Set([...staying.map(({ volume }) => volume), ...volumes.map((each) => each.name)]),
     ];
     if (held.length > 0) throw inUse(name, held);
+    // First: once the record is gone, nothing tells which member was the node's.
+    await this.#own?.remove(peer);
     const key = `node/${name}`;
     await records.change({
       conditions: [
