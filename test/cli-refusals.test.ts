@@ -255,6 +255,7 @@ test(
         await refused(['volume', command, 'data', '--force'], {
           code: 'CONFIRMATION_MISSING',
           says: /not flushed may be lost/,
+          exit: 2,
         });
       }
       const view = await rig.json('volume', 'detach', 'data', '--force', '--yes');
