@@ -119,6 +119,25 @@ test('up without its records is refused, and forgets no drive', async () => {
   assert.equal((await rig.run(['uninstall', '--yes', '--data', data])).code, 0);
 });
 
+test('a backup of records that know nothing of an attachment: the volume is attached anew, and removed', async () => {
+  const own = new CliRig();
+  await own.up();
+  const names = ['attached', 'removed'];
+  for (const name of names) await own.json('volume', 'create', name, '--size', '16MiB');
+  const backup = path.join(own.directory, 'records');
+  await own.json('store', 'backup', backup);
+  for (const name of names) await own.json('volume', 'attach', name, '--nbd');
+  await own.json('down');
+  await own.json('store', 'restore', backup, '--yes');
+  await own.json('up', '--detach');
+  const { uri } = await own.json('volume', 'attach', 'attached', '--nbd');
+  assert.match(String(uri), /^nbd\+unix:/);
+  await own.json('volume', 'rm', 'removed', '--now', '--yes');
+  assert.equal(((await own.json('volume', 'ls')) as unknown as unknown[]).length, 1);
+  await own.json('down');
+  await own.close();
+});
+
 test('damaged records are told at once, by up and by uninstall', async () => {
   const data = path.join(rig.directory, 'damaged');
   const up = await rig.run([

@@ -1,6 +1,6 @@
 /** What a volume's settling asks of the engines: of a volume on one drive here; `cluster/replicated-data.ts` does it for replicas on nodes. */
 
-import { Refusal } from '../model/errors.ts';
+import { type ErrorCode, Refusal } from '../model/errors.ts';
 import type { AttachmentRecord, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { LineClient } from './line-client.ts';
@@ -24,6 +24,9 @@ export type VolumeData = {
   status(volume: VolumeRecord): Promise<JsonObject | undefined>;
 };
 
+/** With which an engine refuses what is wanted of a volume that has an attachment of another id. */
+const ATTACHED: readonly ErrorCode[] = ['VOLUME_ATTACHED', 'VOLUME_ATTACHED_OTHERWISE'];
+
 /** A volume on one drive of this machine: its engine does it. */
 export class DriveVolumeData implements VolumeData {
   readonly #parts: ControlParts;
@@ -39,15 +42,28 @@ export class DriveVolumeData implements VolumeData {
   }
 
   async remove({ id: uuid }: VolumeRecord): Promise<void> {
-    await this.#parts.engine.call('volume.delete', { uuid });
+    await this.#asRecorded(uuid, () => this.#parts.engine.call('volume.delete', { uuid }));
   }
 
   async attach(volume: VolumeRecord, { attachId }: AttachmentRecord): Promise<string> {
     const { id: uuid, epoch } = volume;
-    const served = await this.#parts.engine
-      .call('volume.attach', { uuid, attachId, epoch })
-      .catch((error: unknown) => this.#explain(volume, error));
+    const attach = () => this.#parts.engine.call('volume.attach', { uuid, attachId, epoch });
+    const served = await this.#asRecorded(uuid, attach).catch((error: unknown) =>
+      this.#explain(volume, error),
+    );
     return textOf(served, 'socketPath');
+  }
+
+  /** Records that were put back from a backup may know nothing of an attachment that the drive has. They count: it is ended then. */
+  async #asRecorded(uuid: string, call: () => Promise<JsonObject>): Promise<JsonObject> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof Refusal) || !ATTACHED.includes(error.code)) throw error;
+      const { attachId } = await this.#parts.engine.call('volume.status', { uuid });
+      await this.#parts.engine.call('volume.detach', { uuid, attachId });
+      return await call();
+    }
   }
 
   /** The engine knows no volume of a drive that it could not open. */
