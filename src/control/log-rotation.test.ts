@@ -24,3 +24,7 @@ test('a log that has grown is copied and cut, and its writer goes on at its star
     fs.rmSync(directory, { recursive: true });
   }
 });
+
+test('logs that somebody deleted with their directory are no reason to end', () => {
+  rotateLogs(path.join(os.tmpdir(), 'holdfast-logs-that-are-gone'), 100);
+});

@@ -18,7 +18,7 @@ export function startLogRotation(directory: string): void {
  * line written in between is lost.
  */
 export function rotateLogs(directory: string, bytesMax: number = LOG_BYTES_MAX): void {
-  for (const name of fs.readdirSync(directory)) {
+  for (const name of namesIn(directory)) {
     const file = path.join(directory, name);
     try {
       if (!name.endsWith('.log') || fs.statSync(file).size <= bytesMax) continue;
@@ -27,5 +27,14 @@ export function rotateLogs(directory: string, bytesMax: number = LOG_BYTES_MAX):
     } catch {
       // A full disk or a deleted file: the log is the least of it, and the next look tries again.
     }
+  }
+}
+
+/** None where somebody deleted the directory: whoever rotates keeps the processes alive, and must not end of that. */
+function namesIn(directory: string): string[] {
+  try {
+    return fs.readdirSync(directory);
+  } catch {
+    return [];
   }
 }
