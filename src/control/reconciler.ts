@@ -23,6 +23,7 @@ import type { Kept } from './records-store.ts';
 import type { ReleasedView } from './schemas.ts';
 import type { Trash } from './trash.ts';
 import { tellUnclean } from './volume-settler.ts';
+import { deleteGone } from './volume-data.ts';
 import type { Volumes } from './volumes.ts';
 
 /** While an engine or attacher is away, what is wanted of it is tried again this often. */
@@ -120,6 +121,7 @@ export class Reconciler {
     for (const { volume } of await records.trash()) {
       await attempt(`trash/${volume.id}`, () => this.#trash.settle(volume.id));
     }
+    await deleteGone(this.#parts).catch((error: unknown) => failures.set('gone', error));
     await endInterrupted(this.#parts, failures);
     await records.trim(this.#parts.wallMs());
     if ([...failures.values()].some((error) => isPassing(error))) this.soon();

@@ -14,6 +14,7 @@ import type {
   DriveRecord,
   DriveUseRecord,
   EventRecord,
+  GoneRecord,
   JoinRecord,
   NodeRecord,
   OperationRecord,
@@ -222,6 +223,11 @@ export class RecordsStore {
 
   async trashed(volumeId: string): Promise<Kept<TrashRecord> | undefined> {
     return kept<TrashRecord>(await this.#store.get(`trash/${volumeId}`));
+  }
+
+  /** Volumes that drives have still and no record tells of. */
+  gone(): Promise<GoneRecord[]> {
+    return this.#all<GoneRecord>('gone/');
   }
 
   async settings(): Promise<Settings> {

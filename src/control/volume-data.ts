@@ -1,7 +1,7 @@
 /** What a volume's settling asks of the engines: of a volume on one drive here; `cluster/replicated-data.ts` does it for replicas on nodes. */
 
 import { type ErrorCode, Refusal } from '../model/errors.ts';
-import type { AttachmentRecord, VolumeRecord } from '../model/records.ts';
+import type { AttachmentRecord, GoneRecord, VolumeRecord } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { LineClient } from './line-client.ts';
 import type { ControlParts } from './parts.ts';
@@ -41,29 +41,21 @@ export class DriveVolumeData implements VolumeData {
     await this.#parts.engine.call('volume.create', { driveId, uuid, sizeBytes });
   }
 
-  async remove({ id: uuid }: VolumeRecord): Promise<void> {
-    await this.#asRecorded(uuid, () => this.#parts.engine.call('volume.delete', { uuid }));
+  async remove({ id, drive }: VolumeRecord): Promise<void> {
+    const { records } = this.#parts;
+    const driveId = (await records.drive(drive))?.record.id;
+    if (driveId === undefined || (await deleteFromDrive(this.#parts, id, driveId))) return;
+    const record: GoneRecord = { volumeId: id, driveId };
+    await records.change({ puts: [{ key: `gone/${id}`, record }] });
   }
 
   async attach(volume: VolumeRecord, { attachId }: AttachmentRecord): Promise<string> {
     const { id: uuid, epoch } = volume;
     const attach = () => this.#parts.engine.call('volume.attach', { uuid, attachId, epoch });
-    const served = await this.#asRecorded(uuid, attach).catch((error: unknown) =>
+    const served = await asRecorded(this.#parts, uuid, attach).catch((error: unknown) =>
       this.#explain(volume, error),
     );
     return textOf(served, 'socketPath');
-  }
-
-  /** Records that were put back from a backup may know nothing of an attachment that the drive has. They count: it is ended then. */
-  async #asRecorded(uuid: string, call: () => Promise<JsonObject>): Promise<JsonObject> {
-    try {
-      return await call();
-    } catch (error) {
-      if (!(error instanceof Refusal) || !ATTACHED.includes(error.code)) throw error;
-      const { attachId } = await this.#parts.engine.call('volume.status', { uuid });
-      await this.#parts.engine.call('volume.detach', { uuid, attachId });
-      return await call();
-    }
   }
 
   /** The engine knows no volume of a drive that it could not open. */
@@ -75,8 +67,11 @@ export class DriveVolumeData implements VolumeData {
     throw new Refusal('DRIVE_NOT_READY', { drive, state });
   }
 
+  /** Nobody serves one of a drive that is away; when that is back, what it has of the attachment counts no more. */
   async detach({ id: uuid }: VolumeRecord, { attachId }: AttachmentRecord): Promise<void> {
-    await this.#parts.engine.call('volume.detach', { uuid, attachId });
+    await this.#parts.engine.call('volume.detach', { uuid, attachId }).catch((error: unknown) => {
+      if (!(error instanceof Refusal) || error.code !== 'VOLUME_NOT_FOUND') throw error;
+    });
   }
 
   /** The drive has what it was asked, and what its engine tells of that: it fails where the drive does. */
@@ -96,6 +91,49 @@ export class DriveVolumeData implements VolumeData {
   status({ id: uuid }: VolumeRecord): Promise<JsonObject | undefined> {
     const bounds = { waitMs: 1000, silenceMs: 2000 };
     return this.#parts.engine.call('volume.status', { uuid }, bounds).catch(() => undefined);
+  }
+}
+
+/** Records that were put back from a backup may know nothing of an attachment that the drive has. They count: it is ended then. */
+async function asRecorded(
+  { engine }: Pick<ControlParts, 'engine'>,
+  uuid: string,
+  call: () => Promise<JsonObject>,
+): Promise<JsonObject> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof Refusal) || !ATTACHED.includes(error.code)) throw error;
+    const { attachId } = await engine.call('volume.status', { uuid });
+    await engine.call('volume.detach', { uuid, attachId });
+    return await call();
+  }
+}
+
+/** False: the drive is away, and has the volume still. */
+async function deleteFromDrive(
+  parts: Pick<ControlParts, 'engine'>,
+  uuid: string,
+  driveId: string,
+): Promise<boolean> {
+  const { engine } = parts;
+  const { drives } = await engine.call('drive.list', {});
+  const status = (drives as readonly JsonObject[]).find((drive) => drive['driveId'] === driveId);
+  // Of one that could not be opened the engine knows no size.
+  const isAway = status?.['state'] === 'faulted' && status['sizeBytes'] === undefined;
+  if (status === undefined || isAway) return false;
+  await asRecorded(parts, uuid, () => engine.call('volume.delete', { uuid }));
+  return true;
+}
+
+/** Deletes what was removed while its drive was away from those that are back. */
+export async function deleteGone(parts: Pick<ControlParts, 'engine' | 'records'>): Promise<void> {
+  const { records } = parts;
+  for (const { volumeId, driveId } of await records.gone()) {
+    const isRecorded = (await records.drives()).some(({ id }) => id === driveId);
+    // With a drive that was removed its volumes are.
+    if (isRecorded && !(await deleteFromDrive(parts, volumeId, driveId))) continue;
+    await records.change({ deletes: [`gone/${volumeId}`] });
   }
 }
 

@@ -184,6 +184,9 @@ export type TrashRecord = {
   readonly emptying?: string | undefined;
 };
 
+/** A volume that was removed while its drive was away, which has it still: it is deleted from that when it is back. */
+export type GoneRecord = { readonly volumeId: string; readonly driveId: string };
+
 /** Whose a volume is, in the words of the platform that it was made for. */
 export type Owner = { readonly tenant?: string | undefined; readonly group?: string | undefined };
 
