@@ -191,6 +191,22 @@ test('a volume that cannot be removed from the trash holds up no other, and is t
   assert.deepEqual((await empty('wait=1')).json(), { purged: 1 });
 });
 
+test('what cannot be removed when its time is over holds up no other, and is one operation', async () => {
+  const settings = (trashRetentionMs: number) =>
+    double.app.inject({ method: 'PATCH', url: '/v1/settings', payload: { trashRetentionMs } });
+  await settings(1);
+  const [, stuck = ''] = await thrownAway('x', 'y', 'z');
+  double.stick(stuck);
+  for (let look = 0; look < 3; look++) await double.trash.purgeExpired();
+  assert.deepEqual(await thrownAway(), [stuck]);
+  const purges = (await double.app.inject('/v1/operations')).json<OperationView[]>();
+  assert.equal(purges.filter(({ target }) => target === `trash/${stuck}`).length, 1);
+  double.stick(undefined);
+  await double.trash.purgeExpired();
+  assert.deepEqual(await thrownAway(), []);
+  await settings(86_400_000);
+});
+
 test('a trash of more volumes than a transaction takes is emptied by one operation', async () => {
   await thrownAway(...Array.from({ length: 120 }, (_, index) => `many-${index}`));
   assert.deepEqual((await empty('respond-async, wait=60')).json(), { purged: 120 });

@@ -66,7 +66,9 @@ export class SpaceKeeper {
     for (const volume of await this.#parts.records.volumes()) {
       if (volume.autoGrow === undefined || volume.attachment === undefined) continue;
       if (volume.attachment.node !== this.#parts.node) continue;
-      await this.#growIfFull(volume, volume.autoGrow);
+      await this.#growIfFull(volume, volume.autoGrow).catch((error: unknown) => {
+        this.#parts.log('control.space_lost', { volume: volume.name, error: String(error) });
+      });
     }
   }
 

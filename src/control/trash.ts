@@ -119,11 +119,18 @@ export class Trash {
     });
   }
 
-  /** Removes from the trash what has been there for its time. */
+  /** Removes from the trash what has been there for its time. What cannot be removed holds up no other. */
   async purgeExpired(): Promise<void> {
     const nowMs = this.#parts.wallMs();
-    for (const { volume, purgeAtMs } of await this.#parts.records.trash()) {
-      if (purgeAtMs <= nowMs) await this.purge(volume.id);
+    for (const { volume, state, purgeAtMs } of await this.#parts.records.trash()) {
+      const { id, name } = volume;
+      if (purgeAtMs > nowMs) continue;
+      // One that is wanted gone already is tried again, without an operation for each try.
+      const purged: Promise<unknown> =
+        state === 'kept' ? this.purge(id) : this.#inTurn(id, () => this.settle(id));
+      await purged.catch((error: unknown) => {
+        this.#parts.log('control.space_lost', { volume: name, error: String(error) });
+      });
     }
   }
 

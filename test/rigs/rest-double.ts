@@ -100,6 +100,7 @@ export class RestDouble {
   readonly records: RecordsStore;
   readonly app: Awaited<ReturnType<typeof openRest>>;
   readonly progress: ProgressBoard;
+  readonly trash: Trash;
   readonly log: Log;
   /** What was logged. */
   readonly logged: readonly Logged[];
@@ -111,6 +112,7 @@ export class RestDouble {
     readonly records: RecordsStore;
     readonly app: Awaited<ReturnType<typeof openRest>>;
     readonly progress: ProgressBoard;
+    readonly trash: Trash;
     readonly log: Log;
     readonly logged: readonly Logged[];
     readonly engine: EngineDouble;
@@ -120,6 +122,7 @@ export class RestDouble {
     this.records = made.records;
     this.app = made.app;
     this.progress = made.progress;
+    this.trash = made.trash;
     this.log = made.log;
     this.logged = made.logged;
     this.#engine = made.engine;
@@ -202,7 +205,8 @@ export class RestDouble {
       volumes,
       directory: path.join(directory, 'plugins'),
     });
-    const app = await openApp(parts, { drives, volumes, plugins });
+    const trash = new Trash(parts, volumes.dataOf);
+    const app = await openApp(parts, { drives, volumes, plugins, trash });
     const close = async (): Promise<void> => {
       await app.close();
       await plugins.close();
@@ -212,7 +216,17 @@ export class RestDouble {
       await store.close();
     };
     const { records, progress } = parts;
-    return new RestDouble({ installation, records, app, progress, log, logged, engine, close });
+    return new RestDouble({
+      installation,
+      records,
+      app,
+      progress,
+      trash,
+      log,
+      logged,
+      engine,
+      close,
+    });
   }
 }
 
@@ -238,7 +252,7 @@ function partsFor(installation: Installation, store: SqliteStore): ControlParts 
 
 function openApp(
   parts: ControlParts,
-  uses: Pick<Parameters<typeof openRest>[0], 'drives' | 'volumes' | 'plugins'>,
+  uses: Pick<Parameters<typeof openRest>[0], 'drives' | 'volumes' | 'plugins' | 'trash'>,
 ): ReturnType<typeof openRest> {
   const status = new StatusReader(parts, { version: '0' });
   return openRest({
@@ -246,7 +260,6 @@ function openApp(
     version: '0',
     records: parts.records,
     progress: parts.progress,
-    trash: new Trash(parts, uses.volumes.dataOf),
     replicaChanges: new ReplicaChanges(parts, undefined),
     scrubs: new ScrubKeeper(parts),
     nodes: new NodeRegistry(parts),
