@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 
 import { SqliteStore } from '../metadata/sqlite-store.ts';
 import type { OperationRecord } from '../model/records.ts';
-import { RecordsStore } from './records-store.ts';
+import { REQUEST_KEPT_MS, RecordsStore } from './records-store.ts';
 
 /** As many as are kept, and as many as come until the oldest are dropped. */
 const OPERATIONS_MAX = 600;
@@ -18,7 +18,7 @@ const operation = (n: number, state: OperationRecord['state']): OperationRecord 
   error: undefined,
 });
 
-test('the oldest operations that ended are dropped as others end, and those that run never', async (t) => {
+function newRecords(t: TestContext): RecordsStore {
   const store = new SqliteStore({
     path: ':memory:',
     bootMs: () => 0,
@@ -26,7 +26,11 @@ test('the oldest operations that ended are dropped as others end, and those that
     randomId: () => '',
   });
   t.after(() => store.close());
-  const records = new RecordsStore(store, '/data');
+  return new RecordsStore(store, '/data');
+}
+
+test('the oldest operations that ended are dropped as others end, and those that run never', async (t) => {
+  const records = newRecords(t);
   const running = operation(0, 'running');
   await records.change({ puts: [{ key: `operation/${running.id}`, record: running }] });
   for (let n = 1; n <= 1000; n++) {
@@ -37,4 +41,35 @@ test('the oldest operations that ended are dropped as others end, and those that
   assert.ok(kept.some(({ id }) => id === running.id));
   assert.ok(kept.some(({ id }) => id === 'id-1000'));
   assert.ok(!kept.some(({ id }) => id === 'id-1'));
+});
+
+test('an operation is kept as long as a request with a key may come back to it for its answer', async (t) => {
+  const records = newRecords(t);
+  const operations = Array.from({ length: OPERATIONS_MAX }, (_, n) => operation(n, 'done'));
+  const request = (key: string, operationId: string, atMs: number, isAnswered: boolean) => ({
+    key: `request/${key}`,
+    record: {
+      key,
+      fingerprint: '',
+      atMs,
+      operationId,
+      ...(isAnswered ? { answer: { status: 200, body: '{}' } } : {}),
+    },
+  });
+  await records.changeEach({
+    puts: [
+      ...operations.map((record) => ({ key: `operation/${record.id}`, record })),
+      request('asked', 'id-1', REQUEST_KEPT_MS, false),
+      request('answered', 'id-2', REQUEST_KEPT_MS, true),
+      request('old', 'id-3', 0, false),
+    ],
+    deletes: [],
+  });
+  await records.trim(REQUEST_KEPT_MS + 1);
+  const kept = new Set((await records.operations()).map(({ id }) => id));
+  assert.deepEqual(
+    ['id-1', 'id-2', 'id-3', 'id-599'].map((id) => kept.has(id)),
+    [true, false, false, true],
+  );
+  assert.equal(await records.request('old'), undefined);
 });

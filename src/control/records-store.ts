@@ -347,18 +347,22 @@ export class RecordsStore {
     if (this.#eventCount % TRIM_EVERY === 0) await this.trim(record.atMs);
   }
 
-  /** Keeps only the newest operations that ended, the newest events, and the requests of a day. */
+  /**
+   * Keeps only the newest operations that ended, the newest events, and the requests of a day; and of a request whose answer died with its
+   * control the operation: without it the same request would be carried out again.
+   */
   async trim(nowMs: number): Promise<void> {
+    const requests = await this.#all<RequestRecord>('request/');
+    const isOld = ({ atMs }: RequestRecord): boolean => atMs < nowMs - REQUEST_KEPT_MS;
+    const unanswered = requests.filter((each) => !isOld(each) && each.answer === undefined);
+    const asked = new Set(unanswered.map(({ operationId }) => operationId));
     const operations = (await this.operations())
-      .filter(({ state }) => state !== 'running')
+      .filter(({ id, state }) => state !== 'running' && !asked.has(id))
       .toSorted((a, b) => b.startedAtMs - a.startedAtMs)
       .slice(KEPT_MAX);
     const events = (await this.events()).slice(KEPT_MAX);
-    const requests = (await this.#all<RequestRecord>('request/')).filter(
-      ({ atMs }) => atMs < nowMs - REQUEST_KEPT_MS,
-    );
     const deletes = [
-      ...requests.map(({ key }) => `request/${key}`),
+      ...requests.filter(isOld).map(({ key }) => `request/${key}`),
       ...operations.map(({ id }) => `operation/${id}`),
       ...events.map(({ id }) => `event/${id}`),
     ];
