@@ -98,6 +98,7 @@ test('the rule on banned calls names the replacement, and reads no comments', ()
   const problems = checkBans({ path: 'src/store/x.ts', text: `\nconst t = ${call};\n` });
   assert.match(problems.join('\n'), /x\.ts:2: .*io\.nowUs/);
   assert.equal(checkBans({ path: 'src/cli/x.ts', text: `const t = ${call};` }).length, 0);
+  assert.equal(checkBans({ path: 'src/cli/x.ts', text: `const t = ${call} + 1000;` }).length, 1);
   assert.equal(checkBans({ path: 'src/store/x.ts', text: `// ${call}\n` }).length, 0);
 });
 

@@ -56,6 +56,9 @@ const INDEX_ANSWER = 64;
 /** Completion indexes that a file uses. */
 export const FUSE_INDEX_COUNT = 128;
 
+/** What does a file's I/O, each request with `slot`, of which it tells {@link FuseFile.onDone}. */
+export type FuseClient = Pick<NbdClient, 'read' | 'write' | 'flush' | 'zero'>;
+
 export type FuseFileOptions = {
   readonly berth: Berth;
   /** {@link FUSE_ARENA_BYTES}, a multiple of 4096. */
@@ -76,7 +79,7 @@ export class FuseFile {
   readonly #zeroLeft: Float64Array;
   /** 1: free. The lowest free slot is taken first, so that little memory is touched while there is little to do. */
   readonly #free: Uint8Array;
-  #client: NbdClient | undefined;
+  #client: FuseClient | undefined;
   #sizeBytes: number;
   #reading = 0;
   #busy = 0;
@@ -95,7 +98,7 @@ export class FuseFile {
   }
 
   /** Begins to serve, or goes on after a pause. The client's `onDone` is {@link FuseFile.onDone}. */
-  start(client: NbdClient): void {
+  start(client: FuseClient): void {
     this.#client = client;
     this.#paused = false;
     this.#onIdle = undefined;
@@ -243,7 +246,7 @@ export class FuseFile {
     }
   }
 
-  get #nbd(): NbdClient {
+  get #nbd(): FuseClient {
     assert(this.#client !== undefined, 'a file is served after its start');
     return this.#client;
   }

@@ -58,16 +58,16 @@ async function toItsEnd(
   let wasAsked = false;
   void interrupt.asked.then(() => (wasAsked = true));
   let shown = operation;
-  let seenAtMs = Date.now();
+  let seenAtMs = performance.now();
   try {
     for (;;) {
       output.progress(`${describeTarget(shown)}: ${describeProgress(shown, Date.now())}`);
       if (wasAsked) throw left(shown);
       const now = await read(shown.id).catch((error: unknown) => {
-        if (!isAway(error) || Date.now() - seenAtMs > AWAY_MS_MAX) throw error;
+        if (!isAway(error) || performance.now() - seenAtMs > AWAY_MS_MAX) throw error;
         return undefined;
       });
-      if (now !== undefined) [shown, seenAtMs] = [now, Date.now()];
+      if (now !== undefined) [shown, seenAtMs] = [now, performance.now()];
       if (now !== undefined && now.state !== 'running') return now;
       await Promise.race([sleep(LOOK_MS), interrupt.asked]);
     }

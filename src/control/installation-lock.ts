@@ -33,7 +33,7 @@ export async function lockWritable(
   installation: Installation,
   inherited?: number,
 ): Promise<HeldLock> {
-  for (const deadline = Date.now() + DEAD_HOLDER_MS_MAX; ; await sleep(LOOK_MS)) {
+  for (const deadline = performance.now() + DEAD_HOLDER_MS_MAX; ; await sleep(LOOK_MS)) {
     let lock: HeldLock | undefined;
     try {
       lock = lockInstallation(installation, inherited);
@@ -42,7 +42,7 @@ export async function lockWritable(
     } catch (error) {
       lock?.release();
       if (!(error instanceof Refusal)) refuseFull(installation);
-      if (!isOfDead(error) || Date.now() > deadline) throw error;
+      if (!isOfDead(error) || performance.now() > deadline) throw error;
     }
   }
 }

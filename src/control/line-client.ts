@@ -64,14 +64,14 @@ export class LineClient {
    * peer's Refusal or Fault by its code, and the unreachable code when the peer stays away for `waitMs`, or is silent for `silenceMs`.
    */
   async call(name: string, args: JsonObject, options: CallOptions = {}): Promise<JsonObject> {
-    const deadline = Date.now() + (options.waitMs ?? CONNECT_MS_MAX);
+    const deadline = performance.now() + (options.waitMs ?? CONNECT_MS_MAX);
     for (;;) {
       try {
         const socket = await this.#spoken(options.silenceMs ?? SILENCE_MS_MAX);
         return await this.#send(socket, { name, args, ...options });
       } catch (error) {
         if (error instanceof Refusal || error instanceof Fault) throw error;
-        if (this.#closed || Date.now() >= deadline) {
+        if (this.#closed || performance.now() >= deadline) {
           const problem = error instanceof Error ? error.message : String(error);
           throw new Refusal(this.#unreachable, { problem });
         }

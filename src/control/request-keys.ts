@@ -64,14 +64,14 @@ export class RequestKeys {
       throw new Refusal('KEY_REUSED', { key: request.key });
     }
     if (known.answer !== undefined || known.operationId === undefined) return known.answer;
-    const deadlineMs = this.#wallMs() + WAIT_MS;
+    const deadlineMs = performance.now() + WAIT_MS;
     for (;;) {
       const operation = await this.#records.operation(known.operationId);
       if (operation === undefined || operation.state === 'failed') return undefined;
       if (operation.state === 'done') return operation;
       onRunning(operation);
       const { kind, id } = operation;
-      if (this.#wallMs() > deadlineMs) {
+      if (performance.now() > deadlineMs) {
         throw new Refusal('OPERATION_RUNNING', { operation: kind, id });
       }
       await sleep(LOOK_MS);

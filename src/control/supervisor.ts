@@ -52,7 +52,9 @@ const NOTE_PAUSE_MS = 1000;
 
 type Child = {
   process: SupervisedProcess | undefined;
-  startedAtMs: number;
+  startedAt: string | null;
+  /** On performance.now(): the wall clock jumps. */
+  bornMs: number;
   restarts: number;
   lastExit: string | null;
   pauseMs: number;
@@ -138,8 +140,9 @@ export class Supervisor {
   async #endOrphan(pid: number, role: Role): Promise<void> {
     const { directory } = this.#installation;
     process.kill(pid, role === 'engine' ? 'SIGTERM' : 'SIGKILL');
-    const deadline = Date.now() + STOP_MS_MAX;
-    while (isOurs(pid, role, directory) && Date.now() < deadline) await sleep(ENDING_LOOK_MS);
+    const deadline = performance.now() + STOP_MS_MAX;
+    while (isOurs(pid, role, directory) && performance.now() < deadline)
+      await sleep(ENDING_LOOK_MS);
     if (isOurs(pid, role, directory)) process.kill(pid, 'SIGKILL');
   }
 
@@ -182,10 +185,18 @@ export class Supervisor {
   }
 
   #adopt(role: Kept, orphan: Orphan): void {
-    const startedAtMs = orphan.startedAt === null ? Date.now() : Date.parse(orphan.startedAt);
+    const startedAt = orphan.startedAt ?? new Date().toISOString();
     const { process } = orphan;
     const restarts = this.#children.get(role)?.restarts ?? 0;
-    const child = { process, startedAtMs, restarts, lastExit: null, pauseMs: 0, timer: undefined };
+    const child = {
+      process,
+      startedAt,
+      bornMs: performance.now(),
+      restarts,
+      lastExit: null,
+      pauseMs: 0,
+      timer: undefined,
+    };
     this.#children.set(role, child);
     process.once('exit', () => (this.#exits = this.#onExit(role)));
     this.#write();
@@ -208,7 +219,8 @@ export class Supervisor {
     const known = this.#children.get(role);
     const child: Child = known ?? {
       process: undefined,
-      startedAtMs: 0,
+      startedAt: null,
+      bornMs: 0,
       restarts: 0,
       lastExit: null,
       pauseMs: 0,
@@ -216,7 +228,8 @@ export class Supervisor {
     };
     this.#children.set(role, child);
     child.timer = undefined;
-    child.startedAtMs = Date.now();
+    child.startedAt = new Date().toISOString();
+    child.bornMs = performance.now();
     const log = this.#openLog(role);
     const { directory } = this.#installation;
     const options: SpawnOptions = { detached: true, stdio: ['ignore', log, log], env: childEnv() };
@@ -257,7 +270,7 @@ export class Supervisor {
     if (successor !== undefined) this.#adopt(role, successor);
     if (this.#stopping || successor !== undefined) return;
     this.#log('process.exited', { process: role, pid, ...how });
-    const lived = Date.now() - child.startedAtMs;
+    const lived = performance.now() - child.bornMs;
     child.pauseMs =
       lived > STARTED_MS
         ? 0
@@ -286,7 +299,7 @@ export class Supervisor {
           role,
           {
             pid: child.process?.pid ?? null,
-            startedAt: child.startedAtMs === 0 ? null : new Date(child.startedAtMs).toISOString(),
+            startedAt: child.startedAt,
             restarts: child.restarts,
             lastExit: child.lastExit,
           },

@@ -75,6 +75,11 @@ const BANS: readonly Ban[] = [
     instead: 'io.nowUs()',
   },
   {
+    call: /\bDate\.now\(\) [-+<>]/,
+    paths: /^src\//,
+    instead: 'performance.now(): the wall clock jumps, and a wait with it',
+  },
+  {
     call: /\b(setTimeout|setInterval|setImmediate)\(/,
     paths: SIMULATED,
     instead: 'io.timer(), or IoAsync in cold code',

@@ -22,14 +22,14 @@ const LOOK_MS = 20;
  * mount.
  */
 export async function down(context: Context): Promise<'ended' | 'idle'> {
-  const deadline = Date.now() + DOWN_MS_MAX;
+  const deadline = performance.now() + DOWN_MS_MAX;
   for (;;) {
     try {
       return await endAll(context);
     } catch (error) {
       // Who has the lock without being the supervisor is starting, and soon is, or cleans up, and soon is not.
       const isHeld = error instanceof Refusal && error.code === 'INSTALLATION_RUNNING';
-      if (!isHeld || Date.now() > deadline) throw error;
+      if (!isHeld || performance.now() > deadline) throw error;
     }
     await sleep(LOOK_MS);
   }
@@ -68,9 +68,9 @@ export async function endSupervisor(
   installation: Installation,
 ): Promise<void> {
   askToEnd(supervisor, installation);
-  const deadline = Date.now() + DOWN_MS_MAX;
+  const deadline = performance.now() + DOWN_MS_MAX;
   while (isAlive(supervisor)) {
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       const late = `process ${supervisor.pid} has not ended after ${DOWN_MS_MAX / 1000} s`;
       throw unended(installation, late);
     }

@@ -148,10 +148,10 @@ export async function upgradeNodes(context: Context, cluster: LocalCluster): Pro
 async function replicasSynced({ api, output }: Context): Promise<void> {
   const isBehind = ({ replicas }: VolumeView): boolean =>
     replicas.some(({ state }) => state === 'rebuilding' || state === 'stale');
-  for (const deadline = Date.now() + SYNC_MS_MAX; ; await sleep(SYNC_LOOK_MS)) {
+  for (const deadline = performance.now() + SYNC_MS_MAX; ; await sleep(SYNC_LOOK_MS)) {
     const behind = (await api.list<VolumeView>('/v1/volumes')).find(isBehind);
     if (behind === undefined) return;
-    if (Date.now() < deadline) continue;
+    if (performance.now() < deadline) continue;
     output.note(`Going on, though volume "${behind.name}" has a replica that is not rebuilt`);
     return;
   }

@@ -37,8 +37,12 @@ export async function stopServices(context: Context): Promise<'ended' | 'idle'> 
   if (users !== undefined) throw new Refusal('MOUNT_BUSY', { path: directory, users });
   await systemctl('stop', TARGET);
   // The target is down at once. Its services follow one after the other, each within its own limit.
-  for (const deadline = Date.now() + STOP_MS_MAX; await isServing(); await sleep(STOP_LOOK_MS)) {
-    if (Date.now() < deadline) continue;
+  for (
+    const deadline = performance.now() + STOP_MS_MAX;
+    await isServing();
+    await sleep(STOP_LOOK_MS)
+  ) {
+    if (performance.now() < deadline) continue;
     const problem = `its services have not ended after ${STOP_MS_MAX / 1000} s`;
     throw new Refusal('INSTALLATION_STOP', { dataDir: directory, problem });
   }

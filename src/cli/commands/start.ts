@@ -80,7 +80,7 @@ export async function ready(
   pid: number | undefined,
 ): Promise<void> {
   const { installation, api, output } = context;
-  let deadline = Date.now() + READY_MS_MAX;
+  let deadline = performance.now() + READY_MS_MAX;
   let last = '';
   for (;;) {
     const failed = failure();
@@ -94,11 +94,11 @@ export async function ready(
     if (status !== undefined && running) break;
     const now = status === undefined ? '' : await underWay(context);
     if (now !== last) {
-      deadline = Date.now() + READY_MS_MAX;
+      deadline = performance.now() + READY_MS_MAX;
       last = now;
       output.progress(now);
     }
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       throw new Refusal('INSTALLATION_START', {
         problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`,
       });

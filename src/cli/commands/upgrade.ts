@@ -126,8 +126,8 @@ async function replaceAttacher(installation: Installation): Promise<void> {
 }
 
 async function ended(supervisor: SupervisorState): Promise<void> {
-  const deadline = Date.now() + SUPERVISOR_END_MS_MAX;
-  while (isAlive(supervisor) && Date.now() < deadline)
+  const deadline = performance.now() + SUPERVISOR_END_MS_MAX;
+  while (isAlive(supervisor) && performance.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, 5));
 }
 

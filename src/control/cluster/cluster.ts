@@ -98,25 +98,26 @@ export class Cluster {
     await this.#trying(async () => {
       await this.node.meetEngine();
       await this.#report.run();
-      await this.#replicas.settleAll();
       await this.heads.onAllSets();
-      await this.#serveAttached();
+      // Somebody waits for it: what is to be made or taken away comes later.
+      const served = await this.#serveAttached();
+      await this.#replicas.settleAll();
       this.#rebuilds.lookSoon();
       await clearLeft(this.#parts);
+      const failed = served.find((each) => each.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
     });
   }
 
   /** Heads of volumes that are attached here start again, under the attachments that they had. */
-  async #serveAttached(): Promise<void> {
+  async #serveAttached(): Promise<readonly PromiseSettledResult<void>[]> {
     const { records, turnstile } = this.#parts;
-    const failures: unknown[] = [];
-    for (const { name, attachment } of await records.volumes()) {
-      if (attachment?.node !== this.node.name) continue;
-      await turnstile
-        .enter(`volume/${name}`, () => this.#serveAgain(name))
-        .catch((error: unknown) => failures.push(error));
-    }
-    if (failures.length > 0) throw failures[0];
+    const here = (await records.volumes()).filter(
+      ({ attachment }) => attachment?.node === this.node.name,
+    );
+    return await Promise.allSettled(
+      here.map(({ name }) => turnstile.enter(`volume/${name}`, () => this.#serveAgain(name))),
+    );
   }
 
   async #serveAgain(name: string): Promise<void> {

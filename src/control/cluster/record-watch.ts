@@ -39,7 +39,7 @@ export class RecordWatch {
 
   /** Asks `find` now and after each change, until it finds something or `forMs` passed: undefined then. */
   async until<T>(find: () => Promise<T | undefined>, forMs: number): Promise<T | undefined> {
-    const deadline = Date.now() + forMs;
+    const deadline = performance.now() + forMs;
     for (;;) {
       // A change between the question and the wait must not be missed.
       let isChanged = false;
@@ -50,7 +50,7 @@ export class RecordWatch {
       });
       try {
         const found = await find();
-        const leftMs = deadline - Date.now();
+        const leftMs = deadline - performance.now();
         if (found !== undefined || leftMs <= 0) return found;
         if (isChanged) continue;
         await new Promise<void>((resolve) => {
