@@ -39,6 +39,7 @@ const FILES = {
   prometheus: inPath('promtool'),
   'etcd-server': inPath('etcd'),
   nftables: inPath('nft'),
+  libfaketime: faketimeLibraries(),
 };
 
 /** What `npm start` needs. */
@@ -58,6 +59,7 @@ export const TEST_PACKAGES = [
   'prometheus',
   'etcd-server',
   'nftables',
+  'libfaketime',
 ];
 
 const POLICY_PATH = '/usr/sbin/policy-rc.d';
@@ -74,6 +76,13 @@ export function postgresFolders() {
   if (!existsSync(root)) return [];
   const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
   return versions.map((version) => join(root, version, 'bin'));
+}
+
+/** Where Debian has libfaketime: in a folder of the architecture's, of which there is one. */
+export function faketimeLibraries() {
+  const root = '/usr/lib';
+  if (!existsSync(root)) return [];
+  return readdirSync(root).map((folder) => join(root, folder, 'faketime', 'libfaketime.so.1'));
 }
 
 function inPath(program) {

@@ -6,8 +6,9 @@ import { test } from 'node:test';
 import { whyNot } from './rigs/attach-rig.ts';
 import { NodeChaos } from './rigs/node-chaos.ts';
 import { Stage } from './rigs/node-stage.ts';
+import { NO_CLOCK } from './rigs/wall-clock.ts';
 
-const skip = whyNot('ip', 'nft', 'tc', 'nsenter', 'unshare');
+const skip = whyNot('ip', 'nft', 'tc', 'nsenter', 'unshare') ?? NO_CLOCK;
 const options = skip === undefined ? {} : { skip };
 
 test(
@@ -19,6 +20,8 @@ test(
       const nodes = await NodeChaos.start(stage, {
         seed,
         seconds: 12,
+        only: undefined,
+        postgres: undefined,
         onProgress: () => undefined,
       });
       return await nodes.run();

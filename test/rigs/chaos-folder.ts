@@ -1,10 +1,11 @@
 /** Where `chaos:nodes` and `chaos:idle-neighbours` make their folders. */
 
-import { mkdirSync } from 'node:fs';
+import { globSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { sweepEarlierTests } from './control-rig.ts';
+import { DATABASE_FOLDER } from './database-volume.ts';
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -15,4 +16,6 @@ export async function openRigDirectory(
   mkdirSync(folder, { recursive: true });
   process.env['TMPDIR'] = folder;
   await sweepEarlierTests();
+  for (const left of globSync(join(folder, `${DATABASE_FOLDER}*`)))
+    rmSync(left, { recursive: true });
 }

@@ -22,24 +22,27 @@ const DRIVE_BYTES = 256 * MIB;
 export type ClusterRigOptions = {
   /** Engine and control, if not told: without an attacher there are no block devices. */
   readonly roles?: readonly Role[];
+  /** Of each node's one. */
+  readonly driveBytes?: number;
   /** Where the nodes are, each a machine of its own; the caller's. */
   readonly network?: Network;
   /** What store.json has, if it is not SQLite. */
   readonly store?: object;
-  /** Of all processes, beside that of this one. */
-  readonly env?: NodeJS.ProcessEnv;
+  /** Of a node's processes, beside that of this one. */
+  readonly env?: (node: string) => NodeJS.ProcessEnv;
 };
 
 export class ClusterRig {
   readonly #cluster = randomUUID();
   readonly #authority: Certified = newAuthority(this.#cluster);
   readonly #nodes = new Map<string, ControlRig>();
-  readonly #roles: readonly Role[];
+  /** Of each node's processes. */
+  readonly roles: readonly Role[];
   readonly #options: ClusterRigOptions;
 
   constructor(options: ClusterRigOptions = {}) {
     this.#options = options;
-    this.#roles = options.roles ?? ['engine', 'control'];
+    this.roles = options.roles ?? ['engine', 'control'];
   }
 
   node(name: string): ControlRig {
@@ -55,16 +58,16 @@ export class ClusterRig {
     for (const name of names) {
       await this.node(name).api.post<DriveView>('/v1/drives', {
         name: `drive-${name}`,
-        sizeBytes: DRIVE_BYTES,
+        sizeBytes: this.#options.driveBytes ?? DRIVE_BYTES,
         sparse: true,
       });
     }
   }
 
   async #make(node: string): Promise<void> {
-    const { network, env = {}, store } = this.#options;
+    const { network, env, store } = this.#options;
     const place = await network?.add(node);
-    const rig = new ControlRig({ enter: place?.enter ?? [], env });
+    const rig = new ControlRig({ enter: place?.enter ?? [], env: env?.(node) ?? {} });
     const { directory } = rig.installation;
     const first = [...this.#nodes.values()][0]?.installation.directory ?? directory;
     this.#nodes.set(node, rig);
@@ -85,13 +88,13 @@ export class ClusterRig {
   /** Starts the processes of a node that has none. */
   async startNode(name: string): Promise<void> {
     const rig = this.node(name);
-    for (const role of this.#roles) if (role !== 'control') rig.start(role);
+    for (const role of this.roles) if (role !== 'control') rig.start(role);
     await rig.startControl();
   }
 
   /** SIGKILL of all its processes. */
   async killNode(name: string): Promise<void> {
-    await Promise.all(this.#roles.map((role) => this.node(name).kill(role)));
+    await Promise.all(this.roles.map((role) => this.node(name).kill(role)));
   }
 
   /** Waits until as many replicas of a volume as it has are synced, as `node` sees them. */

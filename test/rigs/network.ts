@@ -14,13 +14,19 @@ import { until } from './attach-rig.ts';
 
 const NAMESPACE = '/proc/self/ns/net';
 const DEVICE = 'eth0';
+const WIRE = new URL('slow-wire-process.ts', import.meta.url).pathname;
 const PATH = `/usr/sbin:/sbin:${process.env['PATH']}`;
 
 /** A machine: how to start a process in it, and its address. */
 export type Place = { readonly enter: readonly string[]; readonly host: string };
 
+/** A wire's own: each frame takes `delayMs` to twice as long, and of a hundred `lossPercent` never arrive. */
+export type Slowness = { readonly delayMs: number; readonly lossPercent: number };
+
 type Machine = Place & {
   readonly holder: ChildProcess;
+  /** That it is behind a slow wire. */
+  wire: ChildProcess | undefined;
   /** Percent of the packets from an address that do not arrive. */
   readonly losses: Map<string, number>;
 };
@@ -44,9 +50,10 @@ export class Network {
   async add(name: string): Promise<Place> {
     const holder = await startNamespace();
     const host = `10.77.0.${this.#machines.size + 1}`;
-    const machine = { holder, enter: entering(holder), host, losses: new Map<string, number>() };
+    const losses = new Map<string, number>();
+    const machine = { holder, wire: undefined, enter: entering(holder), host, losses };
     this.#machines.set(name, machine);
-    const port = `port-${name}`;
+    const port = bridgePort(name);
     const bridge = entering(this.#bridge);
     const peer = ['peer', 'name', DEVICE, 'netns', String(holder.pid)];
     await run([...bridge, 'ip', 'link', 'add', port, 'type', 'veth', ...peer]);
@@ -94,9 +101,36 @@ export class Network {
     }
   }
 
+  /** What goes to it and comes from it from now on passes such a wire; undefined: none. Connections stay. */
+  async slow(name: string, slowness: Slowness | undefined): Promise<void> {
+    const machine = this.#machine(name);
+    const link = [...entering(this.#bridge), 'ip', 'link'];
+    const [segment, near, far] = [`wire-${name}`, `near-${name}`, `far-${name}`];
+    if (slowness === undefined) {
+      await run([...link, 'set', bridgePort(name), 'master', 'bridge']);
+      await run([...link, 'delete', segment]);
+      if (machine.wire !== undefined) await end(machine.wire);
+      machine.wire = undefined;
+      return;
+    }
+    const { delayMs, lossPercent } = slowness;
+    const wire = [process.execPath, WIRE, near, far, String(delayMs), String(lossPercent)];
+    const words = ['--pdeathsig', 'KILL', ...entering(this.#bridge), ...wire];
+    machine.wire = spawn('setpriv', words, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    await once(machine.wire, 'message');
+    await run([...link, 'add', segment, 'type', 'bridge']);
+    await run([...link, 'set', segment, 'up']);
+    await run([...link, 'set', near, 'master', segment, 'up']);
+    await run([...link, 'set', far, 'master', 'bridge', 'up']);
+    await run([...link, 'set', bridgePort(name), 'master', segment]);
+  }
+
   /** Ends it; who is still in it is on his own. */
   async close(): Promise<void> {
-    for (const { holder } of this.#machines.values()) await end(holder);
+    for (const { holder, wire } of this.#machines.values()) {
+      if (wire !== undefined) await end(wire);
+      await end(holder);
+    }
     await end(this.#bridge);
   }
 
@@ -106,6 +140,9 @@ export class Network {
     return machine;
   }
 }
+
+/** The bridge's end of a machine's line. */
+const bridgePort = (name: string): string => `port-${name}`;
 
 const entering = ({ pid }: ChildProcess): readonly string[] => [
   'nsenter',
@@ -124,9 +161,9 @@ async function startNamespace(): Promise<ChildProcess> {
   return holder;
 }
 
-async function end(holder: ChildProcess): Promise<void> {
-  const ended = once(holder, 'exit');
-  holder.kill('SIGKILL');
+async function end(child: ChildProcess): Promise<void> {
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
   await ended;
 }
 

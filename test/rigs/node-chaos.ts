@@ -5,11 +5,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { ApiProblem } from '../../src/cli/api-client.ts';
 import type { VolumeView } from '../../src/control/schemas.ts';
 import { Prng } from '../../src/lib/prng.ts';
-import { Fault, Refusal } from '../../src/model/errors.ts';
 import { CommitClock } from '../../src/tour/commit-clock.ts';
+import { DatabaseVolume } from './database-volume.ts';
+import { insist, isRefusal } from './insist.ts';
 import { NbdConnection } from './nbd-connection.ts';
 import { NODE_FAULTS, type NodeFault, type Scene } from './node-faults.ts';
 import { NODES, STORE, type Stage } from './node-stage.ts';
@@ -31,9 +31,17 @@ const POLL_MS = 20;
 /** So many answers, and what follows is no longer the fault's. */
 const ANSWERS = 50;
 
+/** Of what is told of a bar that was missed. */
+const LINES_MAX = 80;
+const LINE_LENGTH_MAX = 240;
+
 export type ChaosOptions = {
   readonly seed: number;
   readonly seconds: number;
+  /** Faults with this in their name happen, one at a time; undefined: all do. */
+  readonly only: string | undefined;
+  /** Where PostgreSQL's programs are: beside the volume there is one with a database then. */
+  readonly postgres: string | undefined;
   readonly onProgress: (line: string) => void;
 };
 
@@ -54,6 +62,8 @@ export type ChaosReport = {
   readonly counts: LoadCounts;
   /** Answered to clients that stayed with a head that was overtaken, or was about to be. */
   readonly watchedReads: number;
+  /** Transactions of the database that returned, and those that were looked for after takeovers. */
+  readonly commits: { readonly made: number; readonly compared: number };
 };
 
 type Happening = { readonly fault: NodeFault; readonly node: string };
@@ -65,18 +75,24 @@ export class NodeChaos {
   readonly #clock = new CommitClock(() => performance.now());
   readonly #scene: Scene;
   readonly #load: VerifyingLoad;
+  readonly #database: DatabaseVolume | undefined;
+  /** Where the database is taken over too, that. */
+  #following: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   /** Nodes with a fault. */
   readonly #ill = new Set<string>();
   #head = 'a';
   #uri: Promise<string> = Promise.resolve('');
   #takeoverAtMs = 0;
+  /** Of the wall clock: when the faults of the round began. */
+  #roundAtMs = Date.now();
   #watchedReads = 0;
   readonly #alone = new Tally();
   readonly #together = new Tally();
 
-  private constructor(stage: Stage, options: ChaosOptions) {
+  private constructor(stage: Stage, options: ChaosOptions, database: DatabaseVolume | undefined) {
     this.#stage = stage;
+    this.#database = database;
     this.#options = options;
     this.#random = new Prng(options.seed);
     this.#uri = this.#attach(false);
@@ -96,8 +112,15 @@ export class NodeChaos {
   static async start(stage: Stage, options: ChaosOptions): Promise<NodeChaos> {
     const replicas = { count: NODES.length, spread: { level: 'zone', isHard: true } };
     const body = { name: VOLUME, sizeBytes: VOLUME_BYTES, replicas };
-    await stage.cluster.node('a').api.post('/v1/volumes', body);
-    return new NodeChaos(stage, options);
+    const [node = ''] = NODES;
+    await stage.cluster.node(node).api.post('/v1/volumes', body);
+    const { cluster } = stage;
+    const { postgres: programs } = options;
+    const database =
+      programs === undefined
+        ? undefined
+        : await DatabaseVolume.start({ cluster, programs, node, replicaCount: NODES.length });
+    return new NodeChaos(stage, options, database);
   }
 
   async run(): Promise<ChaosReport> {
@@ -107,8 +130,11 @@ export class NodeChaos {
       await this.#load.verifyAll();
       while (performance.now() < endAtMs && this.#load.mismatches.length === 0) await this.#round();
       if (this.#load.mismatches.length === 0) await this.#readEachReplica();
+      await this.#database?.close();
     } catch (error) {
       problems.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      this.#database?.abandon();
+      this.#tellWhy();
     }
     this.#load.stop();
     const wrong = this.#load.mismatches.map(
@@ -121,6 +147,7 @@ export class NodeChaos {
       together: this.#together.reports(),
       counts: this.#load.counts,
       watchedReads: this.#watchedReads,
+      commits: { made: this.#database?.commits ?? 0, compared: this.#database?.compared ?? 0 },
     };
   }
 
@@ -133,9 +160,11 @@ export class NodeChaos {
     this.#running = this.#load.run();
     // Told below, when the round ends.
     this.#running.catch(() => undefined);
+    this.#database?.resume();
     await this.#untilAnswers(ANSWERS);
     this.#clock.takeLongestGapMs();
     const begunAtMs = performance.now();
+    this.#roundAtMs = Date.now();
     this.#takeoverAtMs = 0;
     const watching = happenings.some(({ fault }) => fault.takesOver) ? await this.#watch() : [];
     for (const { node } of happenings) this.#ill.add(node);
@@ -151,10 +180,12 @@ export class NodeChaos {
     }
     await this.#untilAnswers(ANSWERS);
     const answersAtMs = performance.now();
+    await this.#following;
     if (this.#random.below(4) > 0) await this.#untilSynced();
     const endedAtMs = performance.now();
     this.#load.stop();
     await this.#running;
+    await this.#database?.pause();
     for (const each of watching) each.destroy();
     const gapMs = this.#gapMs();
     await this.#load.verifyAll();
@@ -169,10 +200,12 @@ export class NodeChaos {
         `for ${seconds(begunAtMs, undoneAtMs)} s, undone in ${seconds(undoneAtMs, answersAtMs)} s, ` +
         `well again after ${seconds(answersAtMs, endedAtMs)} s; ${this.#load.counts.writes} writes so far`,
     );
+    const [{ fault }] = happenings;
+    if (isAlone && gapMs > (fault.barMs ?? Infinity)) this.#tellWhy();
   }
 
-  /** Half of the time one fault that must be borne, else anything, or two on two nodes. */
-  #draw(): Happening[] {
+  /** Half of the time one fault that must be borne, else anything; then none, one or two more, on two nodes and the store at most. */
+  #draw(): [Happening, ...Happening[]] {
     const random = this.#random;
     const members = NODES.filter((node) => node !== this.#head);
     const nodes = {
@@ -182,52 +215,58 @@ export class NodeChaos {
     };
     const nodeOf = ({ target }: NodeFault): string => nodes[target]();
     const hasStore = this.#stage.store !== undefined;
-    const faults = NODE_FAULTS.filter(({ target }) => hasStore || target !== 'store');
+    const { only = '' } = this.#options;
+    const faults = NODE_FAULTS.filter(
+      ({ target, name }) => (hasStore || target !== 'store') && name.includes(only),
+    );
     const borne = faults.filter(({ isBorne }) => isBorne);
-    const first = random.pick(random.chance(50) ? borne : faults);
-    const happenings = [{ fault: first, node: nodeOf(first) }];
-    if (random.chance(50)) return happenings;
-    const second = random.pick(faults);
-    const node = nodeOf(second);
-    // Of two on one node the undoing of one would be that of both; and who takes over must be well.
-    const isApart = happenings.every((each) => each.node !== node);
-    if (isApart && second.takesOver === undefined) happenings.push({ fault: second, node });
+    const first = random.pick(random.chance(50) && borne.length > 0 ? borne : faults);
+    const happenings: [Happening, ...Happening[]] = [{ fault: first, node: nodeOf(first) }];
+    while (only === '' && random.chance(50)) {
+      const fault = random.pick(faults);
+      const node = nodeOf(fault);
+      const nodesIll = happenings.filter((each) => each.node !== STORE).length;
+      // Of two on one node the undoing of one would be that of both; and who takes over must be well.
+      const isApart = happenings.every((each) => each.node !== node);
+      const isBounded = node === STORE || nodesIll < 2;
+      if (isApart && isBounded && fault.takesOver === undefined) happenings.push({ fault, node });
+    }
     return happenings;
   }
 
-  /** What the head says its replicas are, in a word. */
+  /** What the head's node says that replicas are, the database's too, in a word. */
   async #state(): Promise<string> {
-    return [...new Set(await this.#states())].toSorted().join(' and ');
-  }
-
-  async #states(): Promise<string[]> {
     try {
-      const { replicas } = await this.#stage.cluster.node(this.#head).api.get<VolumeView>(PATH);
-      return replicas.map(({ state }) => state);
+      const { api } = this.#stage.cluster.node(this.#head);
+      const volumes = await api.list<VolumeView>('/v1/volumes');
+      const states = volumes.flatMap(({ replicas }) => replicas.map(({ state }) => state));
+      return [...new Set(states)].toSorted().join(' and ');
     } catch (error) {
       if (!isRefusal(error)) throw error;
-      return ['unknown'];
+      return 'unknown';
+    }
+  }
+
+  /** What the nodes did meanwhile. */
+  #tellWhy(): void {
+    for (const line of this.#stage.logged(this.#roundAtMs).slice(-LINES_MAX)) {
+      this.#options.onProgress(`  ${line.slice(0, LINE_LENGTH_MAX)}`);
     }
   }
 
   // --- The volume -----------------------------------------------------------------------------------------------
 
   async #attach(force: boolean): Promise<string> {
-    const endAtMs = performance.now() + HEAL_MS_MAX;
-    for (;;) {
-      try {
-        const { api } = this.#stage.cluster.node(this.#head);
-        const { attachment } = await api.put<VolumeView>(`${PATH}/attachment`, {
-          as: 'nbd',
-          force,
-        });
-        if (typeof attachment?.uri === 'string') return attachment.uri;
-      } catch (error) {
-        if (!isRefusal(error) || performance.now() > endAtMs) throw error;
-        this.#options.onProgress(`attach on ${this.#head}: ${String(error)}`);
-      }
-      await sleep(POLL_MS);
-    }
+    const { api } = this.#stage.cluster.node(this.#head);
+    const attach = async (): Promise<string> => {
+      const { attachment } = await api.put<VolumeView>(`${PATH}/attachment`, { as: 'nbd', force });
+      if (typeof attachment?.uri === 'string') return attachment.uri;
+      throw new Error(`no address of the volume on ${this.#head}`);
+    };
+    return await insist(attach, {
+      limitMs: HEAL_MS_MAX,
+      onRefused: (error) => this.#options.onProgress(`attach on ${this.#head}: ${String(error)}`),
+    });
   }
 
   /** The client's machine is given up: what it had not heard of may have happened or not. */
@@ -239,6 +278,9 @@ export class NodeChaos {
     this.#uri = this.#attach(true);
     this.#load.reconnect();
     await this.#uri;
+    this.#following = this.#database?.takeOver(this.#head) ?? Promise.resolve();
+    // Told where it is waited for.
+    this.#following.catch(() => undefined);
   }
 
   /** A client that stays with the head that is about to be overtaken. */
@@ -260,10 +302,10 @@ export class NodeChaos {
   async #untilSynced(): Promise<void> {
     const endAtMs = performance.now() + HEAL_MS_MAX;
     for (;;) {
-      const states = await this.#states();
-      if (states.every((state) => state === WELL)) return;
+      const state = await this.#state();
+      if (state === WELL) return;
       if (performance.now() > endAtMs) {
-        throw new Error(`replicas not synced after ${HEAL_MS_MAX} ms: ${states.join(', ')}`);
+        throw new Error(`replicas not synced after ${HEAL_MS_MAX} ms: ${state}`);
       }
       await sleep(POLL_MS);
     }
@@ -286,6 +328,7 @@ export class NodeChaos {
         this.#ill.clear();
         for (const other of NODES) if (other !== node) this.#ill.add(other);
         await this.#takeOver();
+        await this.#following;
       }
       await this.#load.verifyAll();
       await this.#untilSynced();
@@ -294,9 +337,6 @@ export class NodeChaos {
     this.#ill.clear();
   }
 }
-
-const isRefusal = (error: unknown): boolean =>
-  error instanceof ApiProblem || error instanceof Refusal || error instanceof Fault;
 
 /** Counts what happened, by fault. */
 class Tally {

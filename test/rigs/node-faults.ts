@@ -1,7 +1,9 @@
 /** What can happen to the nodes of a cluster, and be undone: of `npm run chaos:nodes`. */
 
 import type { Role } from './control-rig.ts';
-import type { Illness, Stage } from './node-stage.ts';
+import type { Illness } from './ill-drives.ts';
+import type { Slowness } from './network.ts';
+import type { Stage } from './node-stage.ts';
 
 /** Where faults happen. */
 export type Scene = {
@@ -50,7 +52,7 @@ const cutting = (
 const CUT = { out: 100, into: 100 };
 
 function signalAll({ stage }: Scene, node: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
-  for (const role of ['engine', 'control'] as const) stage.cluster.node(node).signal(role, signal);
+  for (const role of stage.cluster.roles) stage.cluster.node(node).signal(role, signal);
 }
 
 const stopping = (role: Role): Pick<NodeFault, 'name' | 'begin' | 'undo'> => ({
@@ -65,22 +67,39 @@ const killingControl: Pick<NodeFault, 'name' | 'begin' | 'undo'> = {
   undo: ({ stage }, node) => stage.cluster.node(node).startControl(),
 };
 
-const afflicting = (
+const jumping = (
   name: string,
-  illness: Illness | undefined,
+  aheadSeconds: number,
 ): Pick<NodeFault, 'name' | 'begin' | 'undo'> => ({
   name,
-  begin: async (scene, node) => scene.stage.afflict(node, illness),
-  undo: async (scene, node) => scene.stage.afflict(node, undefined),
+  begin: async ({ stage }, node) => stage.setClock(node, aheadSeconds),
+  undo: async ({ stage }, node) => stage.setClock(node, 0),
+});
+
+const DAY_SECONDS = 86_400;
+
+const slowing = (slowness: Slowness): Pick<NodeFault, 'name' | 'begin' | 'undo'> => ({
+  name: `wire of ${slowness.delayMs} ms and more, ${slowness.lossPercent} % lost`,
+  begin: ({ stage }, node) => stage.network.slow(node, slowness),
+  undo: ({ stage }, node) => stage.network.slow(node, undefined),
+});
+
+const afflicting = (
+  name: string,
+  illness: Illness,
+): Pick<NodeFault, 'name' | 'begin' | 'undo'> => ({
+  name,
+  begin: ({ stage }, node) => stage.afflict(node, illness),
+  undo: ({ stage }, node) => stage.afflict(node, undefined),
 });
 
 /** A drive that failed a write is stopped for good: its engine must be started again. */
 const failing: Pick<NodeFault, 'name' | 'begin' | 'undo'> = {
   ...afflicting('drive fails', 'fails'),
-  undo: async (scene, node) => {
-    scene.stage.afflict(node, undefined);
-    await scene.stage.cluster.node(node).kill('engine');
-    scene.stage.cluster.node(node).start('engine');
+  undo: async ({ stage }, node) => {
+    await stage.afflict(node, undefined);
+    await stage.cluster.node(node).kill('engine');
+    stage.cluster.node(node).start('engine');
   },
 };
 
@@ -187,10 +206,23 @@ export const NODE_FAULTS: readonly NodeFault[] = [
     begin: ({ stage }, node) => stage.network.limit(node, 10_000),
     undo: ({ stage }, node) => stage.network.limit(node, undefined),
   },
+  { ...slowing({ delayMs: 30, lossPercent: 3 }), target: 'member', isBorne: true },
+  { ...slowing({ delayMs: 5, lossPercent: 1 }), target: 'head', isBorne: true },
+  { ...jumping('clock a day ahead', DAY_SECONDS), target: 'member', isBorne: true, barMs: NONE_MS },
+  { ...jumping('clock a day ahead', DAY_SECONDS), target: 'head', isBorne: true, barMs: NONE_MS },
+  {
+    ...jumping('clock a day behind', -DAY_SECONDS),
+    target: 'member',
+    isBorne: true,
+    barMs: NONE_MS,
+  },
+  { ...jumping('clock a day behind', -DAY_SECONDS), target: 'head', isBorne: true, barMs: NONE_MS },
   { ...afflicting('drive hangs', 'hangs'), target: 'member', isBorne: true, barMs: 2000 },
   { ...afflicting('drive hangs', 'hangs'), target: 'head', isBorne: true, barMs: 2000 },
   { ...afflicting('flushes slow', 'slow'), target: 'member', isBorne: true },
   { ...afflicting('flushes slow', 'slow'), target: 'head', isBorne: true },
+  { ...afflicting('reads fail', 'unreadable'), target: 'member', isBorne: true },
+  { ...afflicting('reads fail', 'unreadable'), target: 'head', isBorne: true },
   { ...failing, target: 'member', isBorne: true },
   { ...failing, target: 'head', isBorne: true },
   {

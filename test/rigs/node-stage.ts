@@ -1,30 +1,38 @@
 /** Three nodes of a cluster, each on a machine of its own as far as its network goes, with drives that can be made ill. */
 
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { atRigEnd } from '../../bench/lib/rig.ts';
 import type { DriveView } from '../../src/control/schemas.ts';
+import { until } from './attach-rig.ts';
 import { ClusterRig } from './cluster-rig.ts';
 import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
 import { EtcdProcess } from './etcd-process.ts';
+import { IllDrives, type Illness } from './ill-drives.ts';
 import { Network } from './network.ts';
+import { WallClock } from './wall-clock.ts';
 
 export const NODES: readonly string[] = ['a', 'b', 'c'];
 /** The machine of the store, if that is etcd. */
 export const STORE = 'etcd';
 
+const ROLES_OF_DEVICES = ['engine', 'attacher', 'control'] as const;
+const DEVICES_DRIVE_BYTES = 2 ** 31;
+
 const HOOKS = `--import=${new URL('../hooks/load.mjs', import.meta.url).href}`;
 
-const CANARY = { HOLDFAST_TEST_HOOKS: 'forgetful-replica', HOLDFAST_TEST_FORGETFUL: 'b' };
-
-/** As test/hooks/ill-drive.ts has them. */
-export type Illness = 'hangs' | 'slow' | 'fails';
+const CANARY = {
+  NODE_OPTIONS: HOOKS,
+  HOLDFAST_TEST_HOOKS: 'forgetful-replica',
+  HOLDFAST_TEST_FORGETFUL: 'b',
+};
 
 export type StageOptions = {
   /** SQLite, if not told: a file, which no network cuts off. */
   readonly store?: 'sqlite' | 'etcd';
-  /** The replica on node b forgets now and then; drives are well. */
+  /** Nodes can make block devices, and have room for what is mounted from them. */
+  readonly hasDevices?: boolean;
+  /** The replica on node b forgets now and then. */
   readonly isCanary?: boolean;
 };
 
@@ -35,25 +43,29 @@ export class Stage {
   readonly store: EtcdProcess | undefined;
   readonly #folder: string;
   readonly #paths = new Map<string, string>();
-  readonly #illnesses = new Map<string, Illness>();
+  readonly #clocks: ReadonlyMap<string, WallClock>;
+  #drives: IllDrives | undefined;
 
   private constructor(
     folder: string,
     network: Network,
-    { store, isCanary = false }: { store: EtcdProcess | undefined; isCanary?: boolean },
+    {
+      store,
+      hasDevices = false,
+      isCanary = false,
+    }: Omit<StageOptions, 'store'> & { readonly store: EtcdProcess | undefined },
   ) {
     this.#folder = folder;
     this.network = network;
     this.store = store;
+    this.#clocks = new Map(
+      NODES.map((node) => [node, new WallClock(join(folder, `clock-${node}`))]),
+    );
     this.cluster = new ClusterRig({
       network,
+      ...(hasDevices ? { roles: ROLES_OF_DEVICES, driveBytes: DEVICES_DRIVE_BYTES } : {}),
       ...(store === undefined ? {} : { store: { endpoints: [store.endpoint] } }),
-      env: {
-        NODE_OPTIONS: HOOKS,
-        HOLDFAST_TEST_HOOKS: 'ill-drive',
-        HOLDFAST_TEST_ILL: join(folder, 'ill'),
-        ...(isCanary ? CANARY : {}),
-      },
+      env: (node) => ({ ...this.#clocks.get(node)?.env, ...(isCanary ? CANARY : {}) }),
     });
   }
 
@@ -84,10 +96,16 @@ export class Stage {
 
   async #start(): Promise<void> {
     await this.cluster.start(...NODES);
-    for (const node of NODES) {
-      const drives = await this.cluster.node(node).api.get<DriveView[]>('/v1/drives');
-      this.#paths.set(node, drives.find(({ name }) => name === `drive-${node}`)?.path ?? '');
-    }
+    for (const node of NODES) this.#paths.set(node, (await this.#drive(node)).path);
+    // Nobody has the file of a drive open while another takes its place.
+    for (const node of NODES) await this.cluster.node(node).kill('engine');
+    this.#drives = await IllDrives.start([...this.#paths.values()]);
+    for (const node of NODES) this.cluster.node(node).start('engine');
+    for (const node of NODES) await until(async () => (await this.#drive(node)).state === 'open');
+  }
+
+  async #drive(node: string): Promise<DriveView> {
+    return await this.cluster.node(node).api.get<DriveView>(`/v1/drives/drive-${node}`);
   }
 
   /** All that have a network. */
@@ -96,14 +114,34 @@ export class Stage {
   }
 
   /** What the drive of a node has from now on; undefined: it is well again. */
-  afflict(node: string, illness: Illness | undefined): void {
-    if (illness === undefined) this.#illnesses.delete(node);
-    else this.#illnesses.set(node, illness);
-    const lines = [...this.#illnesses].map(([each, has]) => `${has} ${this.#paths.get(each)}`);
-    writeFileSync(join(this.#folder, 'ill'), lines.join('\n'));
+  async afflict(node: string, illness: Illness | undefined): Promise<void> {
+    await this.#drives?.afflict(this.#paths.get(node) ?? '', illness);
+  }
+
+  /** How wrong the clock of a node is from now on. */
+  setClock(node: string, aheadSeconds: number): void {
+    this.#clocks.get(node)?.jump(aheadSeconds);
+  }
+
+  /** What processes of nodes have logged since a time of the wall clock, oldest first. */
+  logged(sinceMs: number): readonly string[] {
+    const lines = NODES.flatMap((node) =>
+      this.cluster.roles.flatMap((role) => {
+        const text = this.cluster.node(node).log(role);
+        return text.split('\n').flatMap((line) => {
+          const atMs = Date.parse(/^\{"at":"([^"]+)"/.exec(line)?.[1] ?? '');
+          return atMs >= sinceMs ? [{ atMs, line: `${node} ${line}` }] : [];
+        });
+      }),
+    );
+    return lines
+      .toSorted((a, b) => a.atMs - b.atMs)
+      .map(({ atMs, line }) => `+${atMs - sinceMs} ms ${line}`);
   }
 
   async #close(): Promise<void> {
+    // First: a process that waits for a drive that hangs cannot be killed.
+    await this.#drives?.close();
     await this.cluster.close();
     await this.store?.kill();
     await this.network.close();
