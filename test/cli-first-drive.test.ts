@@ -139,6 +139,20 @@ test('uninstall deletes a drive that it made, wherever that is, and its neighbou
   assert.deepEqual(fs.readdirSync(beside), ['foreign.img']);
 });
 
+test('uninstall where the directory, or its drives, are a link: the drive goes, the links that a user made stay', async () => {
+  const at = (name: string): string => path.join(rig.directory, name);
+  for (const name of ['real', 'disk']) fs.mkdirSync(at(name));
+  fs.symlinkSync(at('real'), at('link'));
+  fs.symlinkSync(at('disk'), at('real/drives'));
+  const words = ['up', '--detach', '--sparse', '--drive-size', '128MiB', '--data', at('link')];
+  assert.equal((await rig.run(words)).code, 0);
+  assert.deepEqual(fs.readdirSync(at('disk')), ['default.img']);
+  const ended = await rig.run(['uninstall', '--yes', '--data', at('link')]);
+  assert.equal(ended.code, 0, ended.err);
+  assert.deepEqual([...fs.readdirSync(at('disk')), ...fs.readdirSync(at('real'))], []);
+  assert.ok(fs.lstatSync(at('link')).isSymbolicLink());
+});
+
 test('uninstall of a copied installation leaves a drive that the original made outside', async () => {
   const made = path.join(rig.directory, 'shared.img');
   const copy = path.join(rig.directory, 'copy');

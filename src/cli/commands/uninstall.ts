@@ -89,14 +89,19 @@ async function refuseCounted(directory: string): Promise<void> {
 
 async function drivesOutside(directory: string): Promise<DrivesOutside> {
   const drives = await drivesOnRecord(directory);
-  const own = `${path.join(directory, 'drives')}${path.sep}`;
-  const outside = drives.filter((drive) => !drive.path.startsWith(own));
-  const there = outside.filter((drive) => fs.existsSync(drive.path));
-  const judged = there.map((drive) => ({ drive, why: foreignWhy(directory, drive) }));
+  const there = drives.filter((drive) => fs.existsSync(drive.path));
+  const outside = there.filter((drive) => !isInside(directory, drive.path));
+  const judged = outside.map((drive) => ({ drive, why: foreignWhy(directory, drive) }));
   return {
     made: judged.flatMap(({ drive, why }) => (why === undefined ? [drive] : [])),
     foreign: judged.flatMap(({ drive, why }) => (why === undefined ? [] : [{ ...drive, why }])),
   };
+}
+
+/** Whether a file goes with the directory. DIR/drives may be a link, to a disk with more room. */
+function isInside(directory: string, file: string): boolean {
+  const own = path.join(fs.realpathSync(directory), 'drives');
+  return `${fs.realpathSync(path.dirname(file))}${path.sep}`.startsWith(`${own}${path.sep}`);
 }
 
 /** The drives on record. Only they say which files outside are Holdfast's own: damaged, they end an uninstallation before it begins. */
@@ -170,12 +175,12 @@ export async function takeBackCluster(context: Context, cluster: LocalCluster): 
   deleteCluster(cluster);
 }
 
-/** A mount point stays: it is the administrator's. */
+/** A mount point stays, and so does a link to a directory: they are the administrator's. */
 function removeEmpty(directory: string): void {
   try {
     fs.rmdirSync(directory);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+    if (!['EBUSY', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
 }
 
