@@ -10,8 +10,8 @@ export function addYes(command: Command): Command {
 }
 
 /**
- * Asks on a terminal unless `sure`; `question` names what will be gone. Throws CONFIRMATION_MISSING where nobody can be asked: silence
- * is no consent.
+ * Asks on a terminal unless `sure`; `question` names what will be gone. Throws CONFIRMATION_REFUSED at any answer but yes, and
+ * CONFIRMATION_MISSING where nobody can be asked: silence is no consent.
  */
 export async function confirm(sure: boolean, question: string): Promise<void> {
   if (sure) return;
@@ -20,8 +20,10 @@ export async function confirm(sure: boolean, question: string): Promise<void> {
   }
   const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await lines.question(`${question} [y/N] `);
+  // Ctrl-C and Ctrl-D are a no.
+  const answer = await lines.question(`${question} [y/N] `).catch(() => '\n');
   lines.close();
-  if (!/^y(es)?$/i.test(answer.trim()))
-    throw new Refusal('INPUT_INVALID', { problem: 'nothing was changed' });
+  if (/^y(es)?$/i.test(answer.trim())) return;
+  if (answer === '\n') process.stderr.write(answer);
+  throw new Refusal('CONFIRMATION_REFUSED');
 }

@@ -16,6 +16,7 @@ const INPUT = {
     exit: 2,
     wayOut: '--yes answers it; nothing was changed',
   }),
+  CONFIRMATION_REFUSED: row(400, 'never', 'Nothing was changed'),
   LABEL_INVALID: row(400, 'never', 'Cannot use label "{label}": {problem}', { exit: 2 }),
   DURATION_INVALID: row(400, 'never', 'Cannot use duration "{duration}"', {
     exit: 2,
