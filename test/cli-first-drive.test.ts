@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 
 import { ApiClient } from '../src/cli/api-client.ts';
 import { installationAt } from '../src/control/installation.ts';
-import type { DriveView } from '../src/control/schemas.ts';
+import type { DriveView } from '../src/control/drive-schemas.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig, copyInstallation } from './rigs/cli-rig.ts';
 import { processesOf } from './rigs/control-rig.ts';

@@ -1,10 +1,13 @@
-/** The commands for nodes, as their help has them, on the API with a cluster's records. */
+/** The commands for nodes and their drives, as their help has them, on the API with a cluster's records. */
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, test } from 'node:test';
 
 import { cliMain, newProgram } from '../src/cli/cli-main.ts';
+import type { DriveView } from '../src/control/drive-schemas.ts';
 import type { NodeView } from '../src/control/node-schemas.ts';
+import { nodeFileOf } from '../src/env/node/node-identity.ts';
 import { RestDouble } from './rigs/rest-double.ts';
 
 let double: RestDouble;
@@ -25,7 +28,7 @@ const nodeOf = (name: string, zone: string) => ({
 });
 
 before(async () => {
-  double = await RestDouble.start();
+  double = await RestDouble.start('a');
   await double.app.listen({ path: double.installation.apiSocket });
   const spread = { level: 'node', isHard: true };
   const volume = {
@@ -36,11 +39,14 @@ before(async () => {
     state: 'ready',
     replication: { count: 2, spread, local: false },
   };
-  const drive = { name: 'a1', node: 'a', path: '/a1', state: 'ready', sizeBytes: 2 ** 30 };
+  const drive = { path: '/x', state: 'ready', sizeBytes: 2 ** 30 };
+  const own = { ...drive, name: 'a1', id: 'id-a1', node: 'a' };
+  const other = { ...drive, name: 'default-b', id: 'id-b', node: 'b' };
   const puts = [
     nodeOf('a', 'a'),
     nodeOf('b', 'b'),
-    { key: 'drive/a1', record: drive },
+    { key: 'drive/a1', record: own },
+    { key: 'drive/default-b', record: other },
     { key: 'volume/db', record: volume },
   ];
   await double.records.change({ puts });
@@ -88,15 +94,16 @@ test('every example of a command on nodes runs, for people and as JSON', async (
     ['node label', /^rack +r12$/m],
     ['what-if lose', /No volume would notice: none has anything in node "b"/],
     ['what-if drain', /There is nothing to move/],
-    [
-      'explain placement',
-      /^a1 +a +chosen +it is the best for replica 1.*Not all have a place: 1 of 2/ms,
-    ],
     ['node tokens', /^ID +STATE/],
     ['node revoke', /There was no token 0123/],
+    ['explain placement', /^a1 +a +chosen +it is the best for replica [12]/ms],
     ['node cordon', /Node "b" gets nothing new/],
     ['node uncordon', /Node "b" is in service/],
     ['node drain', /Node "b" drains: 0 replicas are to leave it/],
+    ['drive cordon', /Drive "default-b" gets no more replicas/],
+    ['drive drain', /Drive "default-b" is drained: it has no replicas/],
+    ['drive ls', /^default-b +b .* 0 +unknown, draining: its node is down/m],
+    ['drive uncordon', /Drive "default-b" is in service/],
     ['node maintenance on', /Node "b" may be away/],
     ['node maintenance off', /Node "b" is in service/],
   ];
@@ -182,6 +189,38 @@ test('the examples for replicas run, for people and as JSON', async () => {
     assert.equal((await run('volume scale db --replicas 5', other)).code, 1);
     assert.equal((await run('volume scale db --replicas 9', other)).code, 2);
     assert.equal((await run('volume move-replica db --from b', other)).code, 2);
+  } finally {
+    await other.close();
+  }
+});
+
+test('drives are replaced and adopted, for people and as JSON', async () => {
+  const other = await RestDouble.start('a');
+  try {
+    const { directory } = other.installation;
+    const peer = { host: '127.0.0.1', port: 7171 };
+    const identity = { version: 1, cluster: 'c', node: 'a', labels: {}, peer };
+    fs.writeFileSync(nodeFileOf(directory), JSON.stringify(identity));
+    const id = '11111111-2222-3333-4444-555555555555';
+    const drive = { path: '/x', state: 'ready', sizeBytes: 2 ** 30, sparse: true };
+    await other.records.change({
+      puts: [
+        { key: 'drive/fast', record: { ...drive, name: 'fast', id: 'id-fast', node: 'a' } },
+        { key: 'drive/moved', record: { ...drive, name: 'moved', id, node: 'b' } },
+      ],
+    });
+    other.layDrive(id.replaceAll('-', ''));
+    await other.app.listen({ path: other.installation.apiSocket });
+    const file = `${other.directory}/new.img`;
+    const replaced = await run(`drive replace fast ${file}`, other);
+    assert.match(replaced.out, /Drive "fast-2" at .* is in the place of "fast"/);
+    const again = await run(`drive replace fast ${file} --output json`, other);
+    assert.equal((JSON.parse(again.out) as DriveView).name, 'fast-2');
+    const adopted = await run('drive adopt /moved', other);
+    assert.match(adopted.out, /Drive "moved" at \/moved is of node "a", with 0 replicas/);
+    const json = await run('drive adopt /moved --output json', other);
+    assert.equal((JSON.parse(json.out) as DriveView).node, 'a');
+    assert.equal((await run(`drive replace fast ${file}.2`, other)).code, 1);
   } finally {
     await other.close();
   }

@@ -118,7 +118,7 @@ test('every example runs, and prints JSON when asked', { timeout: 400_000 }, asy
   // Tests of their own run the examples of those that need no installation, or one that is down, or etcd.
   const rest = known.filter(
     (words) =>
-      !/^(verify-durability|store |cluster |node |what-if |explain placement|volume (scale|move-replica|scrub)$)/.test(
+      !/^(verify-durability|store |cluster |node |drive (cordon|uncordon|drain|replace|adopt)$|what-if |explain placement|volume (scale|move-replica|scrub)$)/.test(
         words,
       ),
   );

@@ -5,7 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 
 import { ApiProblem } from '../src/cli/api-client.ts';
-import type { DriveView, StatusView, VolumeView } from '../src/control/schemas.ts';
+import type { DriveView } from '../src/control/drive-schemas.ts';
+import type { StatusView, VolumeView } from '../src/control/schemas.ts';
 import { DRIVE_BYTES } from './rigs/drive-cases.ts';
 import { startRig } from './rigs/control-kills.ts';
 import { findLeaks } from './rigs/control-leaks.ts';

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import type { DriveView } from '../src/control/schemas.ts';
+import type { DriveView } from '../src/control/drive-schemas.ts';
 import { CMD_FLUSH, CMD_WRITE } from '../src/wire/nbd/constants.ts';
 import { until } from './rigs/attach-rig.ts';
 import { useCliRig } from './rigs/cli-rig.ts';

@@ -183,6 +183,29 @@ test('drives may be opened and closed, and fail to open, any number of times', a
   client.destroy();
 });
 
+test('a drive that is another, or that another node has taken over, is not opened; nothing of it is changed', async () => {
+  const id = '33333333-2222-3333-4444-555555555555';
+  const moved = { driveId: id, path: join(engine.folder, 'moved.img') };
+  await engine.call('drive.format', { ...moved, sizeBytes: 512 * MIB, sparse: true });
+  const identified = await twice('drive.identify', { path: moved.path });
+  assert.deepEqual(identified, {
+    driveUuid: id.replaceAll('-', ''),
+    generation: 0,
+    incarnation: 0,
+  });
+  await refused('DRIVE_ANOTHER', 'drive.open', { ...moved, driveId: OTHER });
+  await refused('INPUT_INVALID', 'drive.open', { ...moved, generation: -1 });
+  await engine.call('drive.open', { ...moved, generation: 1 });
+  await refused('DRIVE_BUSY', 'drive.identify', { path: moved.path });
+  await engine.call('drive.close', { driveId: id });
+  await refused('DRIVE_TAKEN_OVER', 'drive.open', moved);
+  const { generation, incarnation } = await engine.call('drive.identify', { path: moved.path });
+  assert.deepEqual([generation, incarnation], [1, 1]);
+  await engine.call('drive.open', { ...moved, generation: 1 });
+  await twice('drive.close', { driveId: id });
+  await refused('DRIVE_CORRUPT', 'drive.identify', { path: join(engine.folder, 'empty.img') });
+});
+
 test('a second engine on the same drive leaves it to the first', async () => {
   const second = new EngineProcess();
   try {

@@ -7,7 +7,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import type { DriveView, VolumeView } from '../src/control/schemas.ts';
+import type { DriveView } from '../src/control/drive-schemas.ts';
+import type { VolumeView } from '../src/control/schemas.ts';
 import { device, useCliRig } from './rigs/cli-rig.ts';
 import { PluginClient } from './rigs/plugin-client.ts';
 

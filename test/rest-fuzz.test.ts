@@ -225,11 +225,12 @@ test(
     }
     for (const { method, url } of all) {
       const done = statuses.get(`${method} ${url} 2`) ?? 0;
-      // The double has no block devices, so nothing is ever mounted, no files of drives that could grow, no nodes with replicas, and it makes no operation's id that the fuzz could guess.
+      // The double has no block devices, so nothing is ever mounted, no files of drives that could grow, no nodes with replicas or with drives that others could have, and it makes no operation's id that the fuzz could guess.
       const never =
         (method === 'PUT' && url.endsWith('/mount')) ||
         (method === 'PATCH' && url.startsWith('/v1/drives/')) ||
         (method !== 'DELETE' && url.startsWith('/v1/nodes/')) ||
+        /^\/v1\/drives\/.*(adopt|replace)$/.test(url) ||
         url.includes('/replicas') ||
         url.endsWith('/scrub') ||
         url === '/v1/what-if' ||

@@ -12,7 +12,7 @@ test('every route is described, with problem details', async () => {
   const { paths } = JSON.parse(await openApiText()) as {
     paths: Record<string, Record<string, { summary?: string; responses: object }>>;
   };
-  assert.equal(Object.keys(paths).length, 31);
+  assert.equal(Object.keys(paths).length, 33);
   for (const [path, methods] of Object.entries(paths)) {
     for (const [method, { summary, responses }] of Object.entries(methods)) {
       assert.match(summary ?? '', /^[A-Z]/, `${method} ${path}`);

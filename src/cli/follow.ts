@@ -109,7 +109,7 @@ export function describeProgress(operation: OperationView, nowMs: number): strin
   if (done !== null && total !== null && total > 0) {
     const percent = `${Math.floor((100 * done) / total)} %`;
     if (unit === 'bytes') words.push(`${percent} of ${formatSize(total)}`);
-    else words.push(unit === 'volumes' ? `${done} of ${total} volumes` : percent);
+    else words.push(unit === 'percent' ? percent : `${done} of ${total} ${unit}`);
   }
   words.push(`${Math.max(0, Math.round((endMs - Date.parse(startedAt)) / 1000))} s`);
   return words.join(', ');

@@ -2,22 +2,34 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Refusal } from '../model/errors.ts';
+import { Fault, Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
-import type { DriveRecord, OperationRecord, VolumeRecord } from '../model/records.ts';
+import type { DriveRecord, DriveService, OperationRecord, VolumeRecord } from '../model/records.ts';
 import { formatSize, formatSizeExact } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { decideAgain } from './conflicts.ts';
-import { deleteDriveFile, recordsInode } from './drive-file.ts';
-import { FORMAT_SILENCE_MS, FORMAT_WAIT_MS, needsGrowth, settleGrowth } from './drive-growth.ts';
+import { driveAt, settleAdoption, wantAdoption } from './drive-adoption.ts';
+import { recordsInode } from './drive-file.ts';
+import { needsGrowth, settleGrowth } from './drive-growth.ts';
+import { aloneOn, inShort, keptDrive } from './drive-holdings.ts';
+import {
+  type ReplacementWish,
+  isDraining,
+  replacementOf,
+  settleReplacement,
+} from './drive-replacement.ts';
+import { changeDriveService } from './drive-service.ts';
+import { listDrives, settleAddition, settleRemoval } from './drive-settling.ts';
 import { checkSpace } from './drive-space.ts';
-import { writeEngineList } from './engine-list.ts';
-import { similar } from './names.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
-import { type ControlParts, tell } from './parts.ts';
+import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
+
+/** While replicas leave a drive that somebody waits for. */
+const DRAIN_LOOK_MS = 1000;
 
 export type DriveWish = {
   readonly name: string;
@@ -26,6 +38,8 @@ export type DriveWish = {
   readonly sizeBytes: number | undefined;
   readonly sparse: boolean;
   readonly force: boolean;
+  /** The drive in whose place it is added. */
+  readonly replaces?: DriveRecord['replaces'];
 };
 
 export class Drives {
@@ -40,10 +54,13 @@ export class Drives {
   }
 
   async #kept(name: string): Promise<Kept<DriveRecord>> {
-    const kept = await this.#parts.records.drive(name);
-    if (kept !== undefined) return { ...kept, record: this.#here(kept.record) };
-    const names = (await this.#parts.records.drives()).map((drive) => drive.name);
-    throw new Refusal('DRIVE_NOT_FOUND', { drive: name, hint: similar(name, names) });
+    const kept = await keptDrive(this.#parts.records, name);
+    return { ...kept, record: this.#here(kept.record) };
+  }
+
+  /** Takes a drive of any node out of service, or back: see {@link changeDriveService}. */
+  changeService(name: string, service: DriveService): Promise<void> {
+    return changeDriveService(this.#parts, name, service);
   }
 
   #here(drive: DriveRecord): DriveRecord {
@@ -64,7 +81,10 @@ export class Drives {
       );
       const known = (await this.#parts.records.drive(name))?.record;
       if (known !== undefined) return this.#same(this.#here(known), { ...wish, path: at });
-      const holder = drives.find((drive) => drive.path === at);
+      // One that failed may have made room for it there; one that is open refuses to be formatted over.
+      const holder = drives.find(
+        (drive) => drive.path === at && drive.name !== wish.replaces?.name,
+      );
       if (holder !== undefined)
         throw new Refusal('DRIVE_PATH_USED', { drive: name, path: at, holder: holder.name });
       const isNew = !fs.existsSync(at);
@@ -81,9 +101,47 @@ export class Drives {
         state: 'adding',
         createdAtMs: this.#parts.wallMs(),
         ...(this.#parts.node === undefined ? {} : { node: this.#parts.node }),
+        ...(wish.replaces === undefined ? {} : { replaces: wish.replaces }),
       };
-      const operation = await this.#want('drive.add', { record, version: 0 });
+      const kind = wish.replaces === undefined ? 'drive.add' : 'drive.replace';
+      const operation = await this.#want(kind, { record, version: 0 });
       await runOperation(this.#parts, operation, () => this.settle(name));
+      return this.get(name);
+    });
+  }
+
+  /**
+   * Adds a drive in the place of one of this node, whose replicas leave it and which is removed then: resolves when it is. Throws
+   * OPERATION_UNDONE where that was taken into service again before.
+   */
+  async replace(name: string, wish: ReplacementWish): Promise<DriveRecord> {
+    const replacement = await replacementOf(this.#parts, name, wish);
+    const { replaces } = replacement;
+    for (;;) {
+      try {
+        const added = await this.add(replacement);
+        const old = (await this.#parts.records.drive(name))?.record;
+        if (old?.id !== replaces.id) return added;
+        throw new Fault('OPERATION_UNDONE', { operation: 'drive.replace' });
+      } catch (error) {
+        if (!isDraining(error)) throw error;
+      }
+      await sleep(DRAIN_LOOK_MS);
+    }
+  }
+
+  /** Takes over a drive of the cluster that lies at a path of this node. One that it has there already stays as it is. */
+  async adopt(wanted: string): Promise<DriveRecord> {
+    const parts = this.#parts;
+    const at = path.resolve(wanted);
+    const statuses = byId(await parts.engine.call('drive.list', {}));
+    const own = (await parts.records.drives()).find((drive) => drive.path === at);
+    if (own?.state === 'ready' && statuses.get(own.id)?.['state'] === 'open') return own;
+    const { name, incarnation } = await driveAt(parts, at);
+    return this.#inTurn(name, async () => {
+      await this.#atRest(name);
+      const operation = await wantAdoption(parts, { name, at, incarnation });
+      await runOperation(parts, operation, () => this.settle(name));
       return this.get(name);
     });
   }
@@ -142,19 +200,12 @@ export class Drives {
     if (kept === undefined) return undefined;
     this.#here(kept.record);
     const { records } = this.#parts;
-    const on = ({ drive }: { readonly drive: string }): boolean => drive === name;
-    const volumes = [
-      ...(await records.replicasNow()).filter(on).map(({ volume }) => `"${volume}"`),
-      ...(await records.volumes()).filter(on).map((volume) => `"${volume.name}"`),
-      ...(await records.trash())
-        .filter(({ volume }) => on(volume))
-        .map(({ volume }) => `"${volume.name}" (in the trash)`),
+    const replicas = (await records.replicasNow()).filter(({ drive }) => drive === name);
+    const held = [
+      ...replicas.map(({ volume }) => `"${volume}"`),
+      ...(await aloneOn(records, name)),
     ];
-    if (volumes.length > 0) {
-      const names = volumes.slice(0, 5);
-      const rest = volumes.length > 5 ? ` and ${volumes.length - 5} more` : '';
-      throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: names.join(', ') + rest });
-    }
+    if (held.length > 0) throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: inShort(held) });
     const { record, version } = kept;
     return this.#want('drive.remove', { record: { ...record, state: 'removing' }, version });
   }
@@ -163,11 +214,13 @@ export class Drives {
   async choose(wanted: string | undefined, volume: string): Promise<string> {
     if (wanted !== undefined) {
       const drive = await this.get(wanted);
-      if (drive.state !== 'ready')
-        throw new Refusal('DRIVE_NOT_READY', { drive: wanted, state: drive.state });
+      const state = drive.state === 'ready' ? (drive.service ?? 'open') : drive.state;
+      if (state !== 'open') throw new Refusal('DRIVE_NOT_READY', { drive: wanted, state });
       return wanted;
     }
-    const drives = (await this.#parts.records.drives()).filter((drive) => drive.state === 'ready');
+    const drives = (await this.#parts.records.drives()).filter(
+      ({ state, service = 'open' }) => state === 'ready' && service === 'open',
+    );
     // Where to put it only the engine can tell: it is waited for, since it may just be restarting.
     const statuses = byId(await this.#parts.engine.call('drive.list', {}, { silenceMs: 10_000 }));
     let best: DriveRecord | undefined;
@@ -282,87 +335,15 @@ export class Drives {
       await decideAgain(async () => {
         const kept = await this.#parts.records.drive(name);
         if (kept?.record.node !== this.#parts.node) return;
-        if (kept?.record.state === 'adding') await this.#add(kept);
-        else if (kept?.record.state === 'removing') await this.#remove(kept);
+        if (kept?.record.state === 'adding') await settleAddition(this.#parts, kept);
+        else if (kept?.record.state === 'adopting') await settleAdoption(this.#parts, kept);
+        else if (kept?.record.state === 'removing') await settleRemoval(this.#parts, kept);
         else if (kept?.record.growToBytes !== undefined) await settleGrowth(this.#parts, kept);
+        await settleReplacement(this.#parts, name);
       });
     } finally {
       this.#parts.progress.clear(`drive/${name}`);
     }
-  }
-
-  async #add(kept: Kept<DriveRecord>): Promise<void> {
-    const { engine, records, onStep, progress } = this.#parts;
-    const { record, version } = kept;
-    const target = `drive/${record.name}`;
-    try {
-      progress.show(target, 'formatting it');
-      await engine.call(
-        'drive.format',
-        {
-          driveId: record.id,
-          path: record.path,
-          ...(record.sizeBytes === undefined ? {} : { sizeBytes: record.sizeBytes }),
-          sparse: record.sparse,
-          force: record.force,
-        },
-        {
-          waitMs: FORMAT_WAIT_MS,
-          silenceMs: FORMAT_SILENCE_MS,
-          onProgress: ({ doneBytes: done, totalBytes: total }) =>
-            progress.show(target, 'formatting it', { done, total, unit: 'bytes' }),
-        },
-      );
-      onStep('drive.add: formatted');
-      progress.show(target, 'opening it');
-      await engine.call('drive.open', { driveId: record.id, path: record.path });
-    } catch (error) {
-      if (!isPassing(error)) await this.#undoAdd(kept);
-      throw error;
-    }
-    onStep('drive.add: opened');
-    await records.putDrive({ ...record, state: 'ready' }, version);
-    await this.writeList();
-  }
-
-  /** Nothing of a drive that could not be added is left: no file that Holdfast made, nothing open. */
-  async #undoAdd({ record, version }: Kept<DriveRecord>): Promise<void> {
-    const { engine, records, installation, onStep } = this.#parts;
-    const key = `drive/${record.name}`;
-    await engine.call('drive.close', { driveId: record.id });
-    onStep('drive.add: closed again');
-    if (record.made) deleteDriveFile(installation.directory, record);
-    await records.change({ conditions: [{ key, version }], deletes: [key] });
-  }
-
-  async #remove({ record, version }: Kept<DriveRecord>): Promise<void> {
-    const { engine, records, onStep, progress } = this.#parts;
-    const key = `drive/${record.name}`;
-    await this.writeList();
-    try {
-      progress.show(key, 'closing it');
-      await engine.call('drive.close', { driveId: record.id });
-    } catch (error) {
-      if (!isPassing(error)) {
-        await records.putDrive({ ...record, state: 'ready' }, version);
-        await this.writeList();
-      }
-      throw error;
-    }
-    onStep('drive.remove: closed');
-    if (record.made) await this.#deleteFile(record);
-    onStep('drive.remove: deleted');
-    await records.change({ conditions: [{ key, version }], deletes: [key] });
-  }
-
-  async #deleteFile(record: DriveRecord): Promise<void> {
-    const why = deleteDriveFile(this.#parts.installation.directory, record);
-    if (why === undefined) return;
-    await tell(this.#parts, 'drive.file_left', {
-      subject: `drive/${record.name}`,
-      what: `The file "${record.path}" of drive "${record.name}" is left as it is`,
-      cause: why,
-    });
   }
 
   /** Has the engine open the drives that its list did not name when it started. What cannot be opened is no drive of its, as before. */
@@ -372,18 +353,17 @@ export class Drives {
     const answer = await engine.call('drive.list', {}).catch(() => undefined);
     if (answer === undefined) return;
     const known = byId(answer);
-    for (const { name, id: driveId, path: at, state } of await records.drives()) {
+    for (const { name, id: driveId, path: at, generation = 0, state } of await records.drives()) {
       if (state !== 'ready' || known.has(driveId)) continue;
-      await engine.call('drive.open', { driveId, path: at }).catch((error: unknown) => {
+      await engine.call('drive.open', { driveId, path: at, generation }).catch((error: unknown) => {
         log('reconcile.failed', { error: `drive "${name}": ${String(error)}` });
       });
     }
   }
 
-  /** Has engine.json name the drives that are ready. */
-  async writeList(): Promise<void> {
-    const drives = (await this.#parts.records.drives()).filter(({ state }) => state === 'ready');
-    writeEngineList(this.#parts.installation.directory, drives);
+  /** See {@link listDrives}. */
+  writeList(): Promise<void> {
+    return listDrives(this.#parts);
   }
 }
 

@@ -13,7 +13,11 @@ export function writeEngineList(directory: string, drives: readonly DriveRecord[
   const list = {
     version: 1,
     records: recordsInode(directory),
-    drives: drives.map(({ id, path: at }) => ({ driveId: id, path: pathFrom(directory, at) })),
+    drives: drives.map(({ id, path: at, generation }) => ({
+      driveId: id,
+      path: pathFrom(directory, at),
+      generation,
+    })),
   };
   const file = path.join(directory, 'engine.json');
   const text = `${JSON.stringify(list, undefined, 2)}\n`;

@@ -21,7 +21,7 @@ const operation = {
       phase: Type.String({ description: 'What is being done, in words' }),
       done: Nullable(Type.Integer()),
       total: Nullable(Type.Integer()),
-      unit: Nullable(Type.String({ description: 'bytes, percent or volumes' })),
+      unit: Nullable(Type.String({ description: 'bytes, percent, volumes or replicas' })),
     }),
   ),
   error: Nullable(

@@ -14,6 +14,7 @@ const PASSING: readonly ErrorCode[] = [
   'ATTACHER_UNREACHABLE',
   'INSTALLATION_STOPPING',
   'NODES_UNREPORTED',
+  'DRIVE_DRAINING',
 ];
 
 /** Whether trying again later may succeed: the operation then stays open. */
@@ -133,9 +134,12 @@ async function isReached(
   const volume = (await parts.records.volume(name))?.record;
   switch (kind) {
     case 'drive.add':
+    case 'drive.adopt':
       return drive?.state === 'ready';
     case 'drive.grow':
       return drive !== undefined && (drive.sizeBytes ?? 0) >= sizeBytes;
+    case 'drive.replace':
+      return drive?.replaces !== undefined && !(await parts.records.isThere(drive.replaces));
     case 'drive.remove':
       return drive === undefined;
     case 'volume.create':

@@ -8,7 +8,7 @@ import type { OperationRecord } from '../model/records.ts';
 export type Amount = {
   readonly done: number;
   readonly total: number;
-  readonly unit: 'bytes' | 'percent' | 'volumes';
+  readonly unit: 'bytes' | 'percent' | 'volumes' | 'replicas';
 };
 
 export type Progress = {

@@ -15,6 +15,7 @@ import {
 } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { decideAgain } from './conflicts.ts';
+import { isDraining } from './drive-replacement.ts';
 import type { Drives } from './drives.ts';
 import { unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
@@ -28,6 +29,8 @@ import type { Volumes } from './volumes.ts';
 
 /** While an engine or attacher is away, what is wanted of it is tried again this often. */
 const RETRY_MS = 1000;
+/** Replicas leave a drive in minutes or hours. */
+const DRAIN_MS = 3000;
 /** What was mounted or attached and cannot be again waits for somebody who clears its way; a try checks a file system. */
 const RESTORE_MS = 30_000;
 const FAILED = 'reconcile.failed';
@@ -124,7 +127,9 @@ export class Reconciler {
     await deleteGone(this.#parts).catch((error: unknown) => failures.set('gone', error));
     await endInterrupted(this.#parts, failures);
     await records.trim(this.#parts.wallMs());
-    if ([...failures.values()].some((error) => isPassing(error))) this.soon();
+    const waits = [...failures.values()].filter((error) => isPassing(error));
+    if (waits.some((error) => !isDraining(error))) this.soon();
+    else if (waits.length > 0) this.#after(DRAIN_MS);
     else if (this.#timer === undefined && (await this.#ownVolumes()).some(isLost)) {
       this.#after(RESTORE_MS);
     }

@@ -77,6 +77,11 @@ export class RecordsStore {
     return found && { ...found, record: this.#paths.drive(found.record) };
   }
 
+  /** Whether this very drive is there, and not another of its name. */
+  async isThere({ name, id }: Pick<DriveRecord, 'name' | 'id'>): Promise<boolean> {
+    return (await this.drive(name))?.record.id === id;
+  }
+
   /** A volume's set of replicas: docs/replication.md, "State". */
   async set(volumeId: string): Promise<Kept<SetRecord> | undefined> {
     const found = kept<object>(await this.#store.get(`set/${volumeId}`));
@@ -123,6 +128,11 @@ export class RecordsStore {
   /** Of the drives of all nodes. */
   driveUses(): Promise<DriveUseRecord[]> {
     return this.#all<DriveUseRecord>('drive-use/');
+  }
+
+  /** What a drive's node told of it last. */
+  async driveUse(drive: string): Promise<Kept<DriveUseRecord> | undefined> {
+    return kept<DriveUseRecord>(await this.#store.get(`drive-use/${drive}`));
   }
 
   /** The nodes that have yet to say what their replicas know, since the records were restored from a backup. */

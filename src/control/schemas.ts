@@ -10,13 +10,15 @@ import { Replicas, ReplicasBody } from './replica-schemas.ts';
 /** Entries of one answer. */
 export const PAGE_COUNT_MAX = 1000;
 
-const Name = Type.String({
+/** Of a drive or volume. */
+export const Name = Type.String({
   minLength: 1,
   maxLength: 63,
   pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]*$',
   description: 'Letters, digits, "_", "." and "-"',
 });
-const Bytes = Type.Integer({
+/** A size. */
+export const Bytes = Type.Integer({
   minimum: BLOCK_BYTES,
   maximum: SIZE_BYTES_MAX,
   multipleOf: BLOCK_BYTES,
@@ -24,7 +26,7 @@ const Bytes = Type.Integer({
 });
 const PATH_LENGTH_MAX = 4000;
 /** Absolute, and without what no path can hold. */
-const Path = (description: string) =>
+export const Path = (description: string) =>
   Type.String({ pattern: '^/[^\\0]*$', maxLength: PATH_LENGTH_MAX, description });
 /** With null where there is none. */
 export const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
@@ -52,21 +54,6 @@ export const ChangeHeaders = Type.Object({
 export const IdParams = Type.Object({
   id: Type.String({ pattern: '^[A-Za-z0-9_.-]+$', maxLength: 63 }),
 });
-
-export const DriveBody = Type.Object(
-  {
-    name: Name,
-    path: Type.Optional(Path('A file or block device, absolute; without it a file of Holdfast')),
-    sizeBytes: Type.Optional(Bytes),
-    sparse: Type.Optional(
-      Type.Boolean({ description: 'Leave holes instead of writing the file in full' }),
-    ),
-    force: Type.Optional(Type.Boolean({ description: 'Format over what is there' })),
-  },
-  { additionalProperties: false },
-);
-
-export const DriveChangeBody = Type.Object({ sizeBytes: Bytes }, { additionalProperties: false });
 
 const OwnerName = Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\0-\\x1f\\x7f]+$' });
 const OwnerBody = Type.Object(
@@ -190,22 +177,6 @@ export const DetachQuery = forceQuery('At once, whoever uses it: what was not fl
 export const UnmountQuery = forceQuery(
   'Though a container engine has not said that it needs the mount no more; where I/O stands still, what was not flushed may be lost',
 );
-
-export const Drive = Type.Object({
-  name: Name,
-  id: Type.String(),
-  node: Nullable(Type.String({ description: 'Of a cluster; else null' })),
-  path: Type.String(),
-  state: Type.String({
-    description: 'adding, removing, open, read-only, faulted, closed or unknown',
-  }),
-  reason: Nullable(Type.String()),
-  warning: Nullable(Type.String({ description: 'What its user should know of its place' })),
-  sizeBytes: Nullable(Type.Integer()),
-  usedBytes: Nullable(Type.Integer()),
-  freeBytes: Nullable(Type.Integer()),
-  progress: Nullable(Type.Object({ doneBytes: Type.Integer(), totalBytes: Type.Integer() })),
-});
 
 export const Volume = Type.Object({
   name: Name,
@@ -383,7 +354,6 @@ export const Explanation = Type.Object({
 });
 
 export type ExplanationView = Static<typeof Explanation>;
-export type DriveView = Static<typeof Drive>;
 export type TrashedView = Static<typeof Trashed>;
 export type RemovedVolumeView = Static<typeof RemovedVolume>;
 export type SettingsView = Static<typeof Settings>;

@@ -17,14 +17,22 @@ import { holdersOf } from './mount-holders.ts';
 import type { Progress } from './progress.ts';
 import type { OperationView } from './operation-schemas.ts';
 import type { EventView } from './event-schemas.ts';
-import type { DriveView, SettingsView, TrashedView, VolumeView } from './schemas.ts';
+import type { DriveView } from './drive-schemas.ts';
+import type { SettingsView, TrashedView, VolumeView } from './schemas.ts';
 import { volatileWarning } from './volatile.ts';
 
-/** A drive as the API shows it; `status` is the engine's, undefined while the engine is away. */
+/** A drive as the API shows it; `status` is the engine's, undefined while nobody can tell; `replicas`: how many lie on it. */
 export function viewDrive(
   record: DriveRecord,
-  status: JsonObject | undefined,
-  progress: Progress | undefined,
+  {
+    status,
+    replicas,
+    progress,
+  }: {
+    readonly status: JsonObject | undefined;
+    readonly replicas: number;
+    readonly progress: Progress | undefined;
+  },
 ): DriveView {
   const ready = record.state === 'ready';
   return {
@@ -34,6 +42,8 @@ export function viewDrive(
     path: record.path,
     state: ready ? String(status?.['state'] ?? 'unknown') : record.state,
     reason: textOr(status?.['reason']),
+    service: record.service ?? 'open',
+    replicas,
     warning: volatileWarning(record.path),
     sizeBytes: numberOr(status?.['sizeBytes']) ?? record.sizeBytes ?? null,
     usedBytes: numberOr(status?.['usedBytes']),

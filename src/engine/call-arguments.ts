@@ -66,6 +66,13 @@ export function sizeBytesOf(args: JsonObject): number {
   return value;
 }
 
+/** The argument `generation` of a drive, 0 without it. */
+export function generationOf({ generation = 0 }: JsonObject): number {
+  if (typeof generation === 'number' && Number.isInteger(generation) && generation >= 0)
+    return generation;
+  throw invalid('"generation" is a whole number');
+}
+
 /** The argument `epoch`. */
 export function epochOf(args: JsonObject): number {
   const value = args['epoch'];

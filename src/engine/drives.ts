@@ -7,6 +7,7 @@ import { Refusal } from '../model/errors.ts';
 import { DriveStore } from '../store/drive-store.ts';
 import type { VolumeStatus } from '../store/drive-status.ts';
 import { FORMAT_BYTES } from '../store/format-drive.ts';
+import type { DriveIdentity } from '../store/identify-drive.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { BadBlocks } from './bad-blocks.ts';
 import { formatUuid } from '../model/ids.ts';
@@ -26,6 +27,8 @@ export const DRIVES_MEMORY_BYTES: number =
 /** Control names drives by uuid, and the drive then bears it. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+const uuidOf = (id: string): string => id.replaceAll('-', '');
+
 type Region = { readonly arena: Arena; readonly stock: IoStock };
 
 /** A drive as the engine knows it: open, or one that it should open and cannot. */
@@ -40,13 +43,20 @@ type Drive = {
 
 export type OpenDrive = { readonly driveId: string; readonly store: DriveStore };
 
-export type DriveListEntry = { readonly driveId: string; readonly path: string };
+export type DriveListEntry = {
+  readonly driveId: string;
+  readonly path: string;
+  /** How often a node took the drive over; undefined: never. */
+  readonly generation?: number | undefined;
+};
 
 export type DrivesOptions = {
   readonly arena: Arena;
   readonly log: Log;
   /** Called when a store has been opened and has registered its hooks. */
   readonly onOpened: () => void;
+  /** The cluster that drives are formatted for. */
+  readonly cluster: string | undefined;
 };
 
 export class Drives {
@@ -79,6 +89,7 @@ export class Drives {
     },
   ): Promise<JsonObject> {
     const { driveId, path } = entry;
+    const { cluster } = this.#options;
     return this.#turnstile.enter('format', async () => {
       const known = this.#drives.get(driveId);
       if (known?.store !== undefined) {
@@ -90,10 +101,19 @@ export class Drives {
         ...options,
         path,
         arena: this.#formatRegion,
-        ...(UUID.test(driveId) ? { driveUuid: driveId.replaceAll('-', '') } : {}),
+        ...(UUID.test(driveId) ? { driveUuid: uuidOf(driveId) } : {}),
+        ...(cluster !== undefined && UUID.test(cluster) ? { clusterUuid: uuidOf(cluster) } : {}),
       });
       this.#options.log('drive.formatted', { driveId, path, sizeBytes: made.sizeBytes });
       return { driveId, sizeBytes: made.sizeBytes };
+    });
+  }
+
+  /** Tells which drive lies at a path that no process has open: see {@link DriveStore.identify}. */
+  identify(path: string): Promise<DriveIdentity> {
+    return this.#turnstile.enter('format', () => {
+      this.#formatRegion.reset();
+      return DriveStore.identify(this.#env, { path, arena: this.#formatRegion });
     });
   }
 
@@ -120,7 +140,7 @@ export class Drives {
   }
 
   async #open(entry: DriveListEntry): Promise<OpenDrive> {
-    const { driveId, path } = entry;
+    const { driveId, path, generation = 0 } = entry;
     const known = this.#drives.get(driveId);
     if (known?.store !== undefined) {
       if (known.path === path) return { driveId, store: known.store };
@@ -137,6 +157,7 @@ export class Drives {
       const store = await DriveStore.open(env, {
         path,
         arena: region.arena,
+        owner: UUID.test(driveId) ? { driveUuid: uuidOf(driveId), generation } : undefined,
         onFault: (reason) => this.#options.log('drive.faulted', { driveId, path, reason }),
         onBad: (block) => {
           const volume = block.volume === undefined ? undefined : formatUuid(block.volume);

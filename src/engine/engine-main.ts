@@ -92,7 +92,7 @@ function openNode(dataDirectory: string): OpenedNode {
   }
 }
 
-/** engine.json: {"version":1,"drives":[{"driveId","path"}]}. No file is no drives; a file that is none is a reason not to start. */
+/** engine.json: {"version":1,"drives":[{"driveId","path","generation"?}]}. No file is no drives; a file that is none is a reason not to start. */
 function readDriveList(file: string): DriveListEntry[] {
   let text: string;
   try {
@@ -115,7 +115,9 @@ function readDriveList(file: string): DriveListEntry[] {
     ) {
       throw new Error(`"${file}" has a drive without "driveId" and "path"`);
     }
-    return { driveId: entry.driveId, path: path.resolve(path.dirname(file), entry.path) };
+    const generation = 'generation' in entry ? Number(entry.generation) : 0;
+    const { driveId } = entry;
+    return { driveId, path: path.resolve(path.dirname(file), entry.path), generation };
   });
 }
 

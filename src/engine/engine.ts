@@ -11,6 +11,7 @@ import {
   driveIdOf,
   epochOf,
   flagOf,
+  generationOf,
   pathOf,
   peersOf,
   sizeBytesOf,
@@ -73,7 +74,12 @@ export class Engine {
     const { arena, log } = options;
     const memory = new MemoryUses(arena.memory);
     const frontend = new NbdFrontend(env, arena, memory);
-    this.#drives = new Drives(env, { arena, log, onOpened: () => frontend.runLast() });
+    this.#drives = new Drives(env, {
+      arena,
+      log,
+      onOpened: () => frontend.runLast(),
+      cluster: options.node?.self.cluster,
+    });
     const served = {
       drives: this.#drives,
       frontend,
@@ -143,6 +149,7 @@ export class Engine {
     const volumes = this.#volumes;
     const table: Record<string, Call> = {
       'drive.format': (args, onProgress) => this.#format(args, onProgress),
+      'drive.identify': async (args) => ({ ...(await drives.identify(pathOf(args))) }),
       'drive.open': (args) => this.#openDrive(args),
       'drive.close': (args) => this.#closeDrive(driveIdOf(args)),
       'drive.grow': async (args, onProgress) => {
@@ -223,7 +230,11 @@ export class Engine {
   }
 
   async #openDrive(args: JsonObject): Promise<JsonObject> {
-    const drive = await this.#drives.open({ driveId: driveIdOf(args), path: pathOf(args) });
+    const drive = await this.#drives.open({
+      driveId: driveIdOf(args),
+      path: pathOf(args),
+      generation: generationOf(args),
+    });
     this.#replicas.open(drive);
     await this.#volumes.serveRecorded(drive);
     return this.#drives.status(drive.driveId);

@@ -66,7 +66,8 @@ const DRIVE = {
   ),
   DRIVE_PATH_USED: row(409, 'never', 'Cannot add drive "{drive}": "{path}" is drive "{holder}"'),
   DRIVE_IN_USE: row(409, 'later', 'Cannot remove drive "{drive}": it holds volume {volumes}', {
-    wayOut: 'Remove these volumes first (holdfast volume rm NAME --now; holdfast trash empty)',
+    wayOut:
+      'Have replicas leave (holdfast drive drain {drive}); remove volumes that lie on it alone (holdfast volume rm NAME --now; holdfast trash empty)',
   }),
   DRIVE_NOT_READY: row(409, 'later', 'Cannot use drive "{drive}": it is {state}'),
   DRIVE_BUSY: row(409, 'later', 'Cannot open "{path}": a process holds it, or the file below it'),

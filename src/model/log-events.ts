@@ -32,6 +32,7 @@ export const LOG_EVENTS = {
   'drive.formatted': info('A drive was formatted'),
   'drive.opened': info('A drive was opened'),
   'drive.file_left': warning('A drive was removed, and the file that Holdfast made for it is left'),
+  'drive.adopted': info('A node took over a drive that another one had'),
   'drive.closed': info('A drive was closed'),
   'drive.not_opened': error('A drive could not be opened'),
   'drive.faulted': error('A drive takes no more changes'),

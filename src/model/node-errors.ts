@@ -36,6 +36,51 @@ export const NODE = {
   DRIVE_ELSEWHERE: row(409, 'never', 'Drive "{drive}" is of node "{node}"', {
     wayOut: 'Ask that node (--node {node})',
   }),
+  DRIVE_ANOTHER: row(409, 'never', 'Cannot open "{path}": it is drive {found}, not {wanted}', {
+    wayOut:
+      'Names of devices change: holdfast drive adopt PATH says where a drive of a cluster is; a path in /dev/disk/by-id stays',
+  }),
+  DRIVE_TAKEN_OVER: row(
+    409,
+    'never',
+    'Cannot open "{path}": another node of the cluster has adopted the drive since',
+    { wayOut: 'holdfast drive adopt "{path}" takes it back, once that node has it no longer' },
+  ),
+  DRIVE_FOREIGN: row(409, 'never', 'Cannot adopt "{path}": {problem}', {
+    wayOut:
+      'A drive of another cluster is brought up there. To make a new drive of it, which destroys what it holds: holdfast drive add NAME --path {path} --force',
+  }),
+  DRIVE_HELD: row(
+    409,
+    'later',
+    'Cannot adopt "{path}": it is drive "{drive}", which node "{node}" has open',
+    {
+      wayOut:
+        'End that node (holdfast down --node {node}), or take the drive out of it: holdfast drive ls then shows it as faulted, within 10 s',
+    },
+  ),
+  DRIVE_COPY: row(
+    409,
+    'never',
+    'Cannot adopt "{path}": it is an older copy of drive "{drive}", without what was written since',
+    {
+      wayOut:
+        'Adopt the drive itself; of one that is lost the replicas are made anew elsewhere by themselves',
+    },
+  ),
+  DRIVE_NOT_DRAINED: row(409, 'later', 'Cannot take drive "{drive}" out of service: {problem}', {
+    wayOut:
+      'Copy what its volumes hold to volumes on other drives and remove them (holdfast volume rm NAME --now), then the drive (holdfast drive rm {drive})',
+  }),
+  DRIVE_DRAINING: row(
+    503,
+    'later',
+    'Drive "{by}" is not in the place of drive "{drive}" yet: {replicas} replicas have yet to leave that',
+    {
+      wayOut:
+        'It goes on by itself: holdfast operation ls shows how far it is, holdfast drive uncordon {drive} ends it',
+    },
+  ),
   VOLUME_NO_PLACE: row(
     507,
     'later',

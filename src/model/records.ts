@@ -9,6 +9,8 @@ import type { LogEvent } from './log-events.ts';
 export type NodeRecord = {
   readonly name: string;
   readonly labels: NodeLabels;
+  /** Those that its node.json had when its control started last. */
+  readonly fileLabels?: NodeLabels;
   /** What an operator wants of it: docs/placement.md, "Words". */
   readonly service: 'open' | 'cordoned' | 'draining' | 'maintenance';
   /** Where its engine listens for others. */
@@ -85,6 +87,9 @@ export type Replication = {
   readonly local: boolean;
 };
 
+/** What an operator wants of a drive of a cluster: docs/placement.md, "Words". */
+export type DriveService = 'open' | 'cordoned' | 'draining';
+
 export type DriveRecord = {
   readonly name: string;
   /** Names the drive to the engine. A UUID. */
@@ -100,7 +105,15 @@ export type DriveRecord = {
   readonly force: boolean;
   /** Undefined: as large as the file or device is. */
   readonly sizeBytes: number | undefined;
-  readonly state: 'adding' | 'ready' | 'removing';
+  readonly state: 'adding' | 'adopting' | 'ready' | 'removing';
+  /** How often another node adopted it; undefined: never. */
+  readonly generation?: number;
+  /** Undefined: open. */
+  readonly service?: DriveService;
+  /** The drive in whose place it was added, which goes as soon as the replicas that it had have left it. */
+  readonly replaces?:
+    | { readonly name: string; readonly id: string; readonly replicas: number }
+    | undefined;
   readonly createdAtMs: number;
   /** Growth under way. */
   readonly growToBytes?: number | undefined;
@@ -113,6 +126,8 @@ export type DriveUseRecord = {
   /** `faulted`: its engine has it not open for changes. `sinceMs`: since when it is so. */
   readonly state: 'open' | 'faulted';
   readonly sinceMs: number;
+  /** How often it was opened. */
+  readonly incarnation?: number;
   /** Together what volumes can take of it. */
   readonly usedBytes: number;
   readonly freeBytes: number;

@@ -30,7 +30,7 @@ export type Node = {
   readonly liveness: Liveness;
 };
 
-/** One drive, or a pool of a node's drives over which replicas are striped: it has the sizes of all and fails as one. */
+/** What a node gave as one drive. */
 export type Drive = {
   /** Unique in the cluster. */
   readonly id: string;

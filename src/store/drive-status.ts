@@ -19,6 +19,8 @@ export type DriveStatus = {
   readonly state: 'open' | 'read-only' | 'faulted';
   readonly reason: string | undefined;
   readonly uuid: string;
+  /** How often it was opened. */
+  readonly incarnation: number;
   readonly formatVersion: number;
   readonly sizeBytes: number;
   readonly usedBytes: number;

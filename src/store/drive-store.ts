@@ -6,6 +6,7 @@
  *     Flusher: fdatasync, shared · Payloads: logged overwrites to their places · Checkpointer: pages, superblock, log tail
  */
 
+import type { Arena } from '../lib/arena.ts';
 import { assert } from '../lib/assert.ts';
 import { Turnstile } from '../lib/turnstile.ts';
 import { Refusal } from '../model/errors.ts';
@@ -19,6 +20,7 @@ import { ioAsyncOf } from './exact.ts';
 import { EXTENT_BYTES } from './geometry.ts';
 import { growDrive, type GrowOptions } from './grow.ts';
 import { formatDrive, type FormatOptions } from './format-drive.ts';
+import { type DriveIdentity, identifyDrive } from './identify-drive.ts';
 import type { Life } from './life.ts';
 import { freeRange } from './own-request.ts';
 import type { Client } from './piece.ts';
@@ -90,6 +92,14 @@ export class DriveStore {
    */
   static async open(env: Env, options: OpenOptions): Promise<DriveStore> {
     return new DriveStore(await openDrive(env, options));
+  }
+
+  /** See {@link identifyDrive}. */
+  static identify(
+    env: Env,
+    options: { readonly path: string; readonly arena: Arena },
+  ): Promise<DriveIdentity> {
+    return identifyDrive(env, options);
   }
 
   get uuid(): string {
@@ -326,6 +336,7 @@ export class DriveStore {
           ? 'owner pages are rotten in both copies: some extents are unknown'
           : undefined),
       uuid: this.uuid,
+      incarnation: checkpointer.superblock.incarnation,
       formatVersion: 1,
       sizeBytes: checkpointer.superblock.layout.sizeBytes,
       usedBytes: (allocator.cellCount - free) * EXTENT_BYTES,

@@ -46,6 +46,8 @@ export type FormatOptions = {
   readonly force?: boolean;
   /** 32 hex digits; random without it. A drive that bears it already is left as it is, so that a format can be asked for twice. */
   readonly driveUuid?: string;
+  /** The cluster that it is for, 32 hex digits; without it none. */
+  readonly clusterUuid?: string;
   /** Small layouts for tests. */
   readonly geometry?: {
     readonly logBytes?: number;
@@ -278,12 +280,12 @@ async function writeFirstSuperblock(
   const { layout, address, ioAsync, file } = work;
   const { memory, u32 } = work.options.arena;
   const random = new Uint32Array(env.random.bytes(24).buffer);
-  const { driveUuid: wanted } = work.options;
+  const { driveUuid: wanted, clusterUuid: cluster } = work.options;
   const driveUuid = wanted === undefined ? [...random.subarray(0, 4)] : hexWords(wanted);
   const superblock: Superblock = {
     layout,
     driveUuid,
-    clusterUuid: [0, 0, 0, 0],
+    clusterUuid: cluster === undefined ? [0, 0, 0, 0] : hexWords(cluster),
     n: 1,
     tailLsn: 1,
     tailBlock: 0,
@@ -299,6 +301,7 @@ async function writeFirstSuperblock(
     life: 0,
     bootId: NO_BOOT,
     marksLsn: 0,
+    generation: 0,
   };
   formatSuperblock(u32, superblock, { address, checksum: checksumOf(memory) });
   const range = { address, lengthBytes: BLOCK_BYTES };

@@ -74,6 +74,7 @@ async function scan(
     tailBlock: tail.block,
     tailChain: tail.chain,
     marksLsn: 0,
+    generation: 0,
     ...SALT,
   } as unknown as Superblock;
   const found = await ended(io, reader.scan(superblock));

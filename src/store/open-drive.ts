@@ -2,7 +2,7 @@
 
 import { BLOCK_BYTES } from '../model/block-target.ts';
 import { ErrnoError } from '../model/errno.ts';
-import { Fault } from '../model/errors.ts';
+import { Fault, Refusal } from '../model/errors.ts';
 import type { Arena } from '../lib/arena.ts';
 import { checksumOf } from '../lib/checksum.ts';
 import type { Env, OpenFile } from '../env/env.ts';
@@ -41,6 +41,7 @@ import { mendSuperblock } from './superblock-writer.ts';
 import { REPLICAS, uuid32, type Superblock } from './superblock.ts';
 import { TurnKeeper } from './turn-keeper.ts';
 import { VolumeTable } from './volume-table.ts';
+import { wordsHex } from './volume.ts';
 
 /** Memory of one open drive; docs/drive-format.md adds it up. */
 export type DriveLimits = {
@@ -64,9 +65,19 @@ export const DRIVE_LIMITS: DriveLimits = {
   marksMax: Infinity,
 };
 
+/** Which drive is expected at a path, by whom: names of devices change, and another node may have taken the drive over. */
+export type Owner = {
+  /** 32 hex digits. */
+  readonly driveUuid: string;
+  /** One above that of the drive takes it over, durably before it is served. */
+  readonly generation: number;
+};
+
 export type OpenOptions = {
   readonly path: string;
   readonly arena: Arena;
+  /** Undefined: whatever it is, it is opened as it is. */
+  readonly owner?: Owner | undefined;
   readonly limits?: Partial<DriveLimits>;
   /** Called once when the drive stops for good. */
   readonly onFault?: (reason: string) => void;
@@ -126,6 +137,7 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
       problem: `it is ${file.sizeBytes} bytes long and was ${newest.layout.sizeBytes}: it was cut off`,
     });
   }
+  refuseOthers(newest, options);
   const life = new Life(env.boot, newest);
   const media = makeMedia(env, {
     file,
@@ -152,11 +164,21 @@ async function openFile(env: Env, file: OpenFile, options: OpenOptions): Promise
       limits,
       startUs,
       path: options.path,
+      generation: options.owner?.generation ?? newest.generation,
     });
   } catch (error) {
     life.forgetNote();
     throw error;
   }
+}
+
+/** Before anything is written: what is not, or no longer, its owner's stays as it is. */
+function refuseOthers({ driveUuid, generation }: Superblock, { path, owner }: OpenOptions): void {
+  if (owner === undefined) return;
+  const found = wordsHex(driveUuid);
+  if (found !== owner.driveUuid)
+    throw new Refusal('DRIVE_ANOTHER', { path, found, wanted: owner.driveUuid });
+  if (generation > owner.generation) throw new Refusal('DRIVE_TAKEN_OVER', { path });
 }
 
 function makeMedia(
@@ -203,6 +225,7 @@ type Assembly = {
   readonly limits: DriveLimits;
   readonly startUs: number;
   readonly path: string;
+  readonly generation: number;
 };
 
 async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
@@ -304,6 +327,7 @@ async function assemble(env: Env, work: Assembly): Promise<DriveParts> {
     saltLow: start.saltLow,
     saltHigh: start.saltHigh,
     incarnation: superblock.incarnation + 1,
+    generation: work.generation,
     ...work.life.opened(),
   };
   const checkpointer = new Checkpointer(

@@ -40,6 +40,7 @@ function sample(): Superblock {
     life: 3,
     bootId: [5, 6, 7, 0xfffffffe],
     marksLsn: 2 ** 45 + 9,
+    generation: 2,
   };
 }
 
@@ -98,7 +99,7 @@ test('what a newer version wrote is refused by name', () => {
 });
 
 test('a drive without replicas is as older builds know it', () => {
-  const plain = { ...sample(), features: 0, life: 0, bootId: NO_BOOT, marksLsn: 0 };
+  const plain = { ...sample(), features: 0, life: 0, bootId: NO_BOOT, marksLsn: 0, generation: 0 };
   formatSuperblock(words, plain, at);
   const w = ADDRESS >>> 2;
   assert.equal(words[w + 6], 0);

@@ -24,6 +24,7 @@
  *     160        next volume number
  *     164        life, boot id (4 x u32): of a drive with replicas, see life.ts
  *     184        LSN up to which the log was durable before this superblock, where a checkpoint logged marks again (u64); 0: none
+ *     192        generation (u32): how often another node took the drive over
  *     rest       0
  */
 
@@ -66,6 +67,8 @@ export type Superblock = {
   readonly bootId: readonly number[];
   /** Frames up to this LSN were durable before this superblock was written: they hold the open marks. 0: there are none. */
   readonly marksLsn: number;
+  /** How often another node of its cluster took the drive over: one that knows it with a lower number is no longer its owner. */
+  readonly generation: number;
 };
 
 export type ParsedSuperblock =
@@ -124,6 +127,7 @@ export function formatSuperblock(
   words[w + 41] = superblock.life;
   words.set(superblock.bootId, w + 42);
   setU64(words, w + 46, superblock.marksLsn);
+  words[w + 48] = superblock.generation;
   words[w + 3] = at.checksum(at.address, BLOCK_BYTES, FORMAT_VERSION, 0);
 }
 
@@ -188,6 +192,7 @@ function fields(words: Uint32Array, w: number): Superblock {
     life: u(41),
     bootId: [...words.subarray(w + 42, w + 46)],
     marksLsn: getU64(words, w + 46),
+    generation: u(48),
   };
 }
 

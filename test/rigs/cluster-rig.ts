@@ -10,7 +10,8 @@ import {
   newAuthority,
   newNodeCertificate,
 } from '../../src/control/cluster-authority.ts';
-import type { DriveView, VolumeView } from '../../src/control/schemas.ts';
+import type { DriveView } from '../../src/control/drive-schemas.ts';
+import type { VolumeView } from '../../src/control/schemas.ts';
 import { nodeFileOf, tlsFilesOf } from '../../src/env/node/node-identity.ts';
 import { ControlRig, type Role } from './control-rig.ts';
 import type { Network } from './network.ts';

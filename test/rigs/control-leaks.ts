@@ -6,7 +6,8 @@ import path from 'node:path';
 import { MadeLog } from '../../src/attacher/made-log.ts';
 import { readMounts } from '../../src/attacher/mount-table.ts';
 import type { OperationView } from '../../src/control/operation-schemas.ts';
-import type { DriveView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
+import type { DriveView } from '../../src/control/drive-schemas.ts';
+import type { TrashedView, VolumeView } from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
 
 /** Differences as sentences; empty where there is none. */

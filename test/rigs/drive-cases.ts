@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-import type { DriveView } from '../../src/control/schemas.ts';
+import type { DriveView } from '../../src/control/drive-schemas.ts';
 import type { UseCase } from './control-cases.ts';
 import type { ControlRig } from './control-rig.ts';
 

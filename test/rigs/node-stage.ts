@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 
 import { atRigEnd } from '../../bench/lib/rig.ts';
-import type { DriveView } from '../../src/control/schemas.ts';
+import type { DriveView } from '../../src/control/drive-schemas.ts';
 import { until } from './attach-rig.ts';
 import { ClusterRig } from './cluster-rig.ts';
 import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';

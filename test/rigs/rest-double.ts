@@ -41,6 +41,8 @@ class EngineDouble {
   readonly volumes: Map<string, JsonObject> = new Map();
   /** Formats and removals of volumes wait for it. */
   held: Promise<void> = Promise.resolve();
+  /** What lies at any path, if somebody asks. */
+  identity: JsonObject = {};
   /** The volume that cannot be removed. */
   stuck: string | undefined;
 
@@ -56,6 +58,10 @@ class EngineDouble {
       case 'drive.close':
         this.drives.delete(driveId);
         return {};
+      case 'drive.identify':
+        return this.identity;
+      case 'replica.list':
+        return { replicas: [], more: false };
       case 'drive.list':
         return { drives: [...this.drives.values()] };
       case 'volume.create':
@@ -147,6 +153,11 @@ export class RestDouble {
     ]);
   }
 
+  /** A drive of this uuid, opened once, lies at any path that is asked for. */
+  layDrive(driveUuid: string): void {
+    this.#engine.identity = { driveUuid, incarnation: 1 };
+  }
+
   /** Formats and removals of volumes that come now wait until the function that is returned is called. */
   holdEngine(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -169,7 +180,8 @@ export class RestDouble {
     await removeTestDirectory(this.directory);
   }
 
-  static async start(): Promise<RestDouble> {
+  /** `node`: whose control it is; without it that of a single machine. */
+  static async start(node?: string): Promise<RestDouble> {
     const directory = path.join(makeTestDirectory(), 'data');
     const installation = installationAt(directory);
     makeDirectories(installation);
@@ -198,7 +210,7 @@ export class RestDouble {
     });
     const logged: Logged[] = [];
     const log: Log = (event, details = {}) => logged.push({ event, details });
-    const parts = { ...partsFor(installation, store), log };
+    const parts = { ...partsFor(installation, store, node), log };
     const drives = new Drives(parts);
     const volumes = new Volumes(parts, drives);
     const plugins = new VolumePlugins(parts, {
@@ -230,11 +242,16 @@ export class RestDouble {
   }
 }
 
-function partsFor(installation: Installation, store: SqliteStore): ControlParts {
+function partsFor(
+  installation: Installation,
+  store: SqliteStore,
+  node: string | undefined,
+): ControlParts {
   let nextId = 1;
   return {
     installation,
-    records: new RecordsStore(store, installation.directory),
+    records: new RecordsStore(store, installation.directory, node),
+    node,
     engine: new LineClient(installation.engineSocket, 'ENGINE_UNREACHABLE'),
     attacher: new LineClient(installation.attacherSocket, 'ATTACHER_UNREACHABLE'),
     made: new MadeLog(installation.runDirectory),

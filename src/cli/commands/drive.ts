@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 
 import { similar } from '../../control/names.ts';
-import type { DriveView } from '../../control/schemas.ts';
+import type { DriveView } from '../../control/drive-schemas.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
 import { addYes, confirm } from '../confirm.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
@@ -13,6 +13,7 @@ import { table } from '../output.ts';
 import { readSize } from '../size-option.ts';
 import { addWatch, show } from '../watch.ts';
 import { checkDriveCommand } from './drive-check.ts';
+import { addAdoption, addDriveServices, addReplacement } from './drive-changes.ts';
 
 /** Adds `holdfast drive` with its subcommands. */
 export function addDriveCommands(program: Command): void {
@@ -54,6 +55,9 @@ export function addDriveCommands(program: Command): void {
     });
   });
   addGrowth(drive);
+  addDriveServices(drive);
+  addReplacement(drive);
+  addAdoption(drive);
   checkDriveCommand(drive);
   addYes(
     addCommand(drive, 'rm <name>', {
@@ -107,11 +111,18 @@ function listInWords(drives: readonly DriveView[]): string {
     size(view.sizeBytes),
     size(view.usedBytes),
     size(view.freeBytes),
-    view.reason === null ? view.state : `${view.state}: ${view.reason}`,
+    ...(inCluster ? [String(view.replicas)] : []),
+    stateOf(view),
     view.path,
   ]);
-  const node = inCluster ? ['NODE'] : [];
-  return table(['NAME', ...node, 'SIZE', 'USED', 'FREE', 'STATE', 'PATH'], rows);
+  const [node, replicas] = inCluster ? [['NODE'], ['REPLICAS']] : [[], []];
+  return table(['NAME', ...node, 'SIZE', 'USED', 'FREE', ...replicas, 'STATE', 'PATH'], rows);
+}
+
+/** `open, draining`; `faulted: why`. */
+function stateOf({ state, service, reason }: DriveView): string {
+  const words = service === 'open' ? state : `${state}, ${service}`;
+  return reason === null ? words : `${words}: ${reason}`;
 }
 
 /** Adds a drive. */

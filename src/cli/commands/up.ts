@@ -1,6 +1,7 @@
 /** holdfast up: starts an installation, with its first drive, and says when it is ready. */
 
-import type { DriveView, StatusView } from '../../control/schemas.ts';
+import type { DriveView } from '../../control/drive-schemas.ts';
+import type { StatusView } from '../../control/schemas.ts';
 import { Supervisor } from '../../control/supervisor.ts';
 import { type ApiAddress, keepApiAddress, parseApiAddress } from '../../control/api-address.ts';
 import {

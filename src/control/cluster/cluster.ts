@@ -1,5 +1,6 @@
 /** What control does as a node of a cluster: docs/cluster.md. */
 
+import type { JsonValue } from '../../metadata/cluster-store.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
@@ -64,7 +65,7 @@ export class Cluster {
     this.#repairs = new RepairKeeper(parts, { nodes: this.nodes, watch: this.watch });
     this.#driveUses = new DriveUseKeeper(parts, this.node.name);
     this.scrubs = new ScrubKeeper(parts);
-    this.watch.onChange((key) => this.#onChange(key));
+    this.watch.onChange((key, value) => this.#onChange(key, value));
   }
 
   /** Resolves when the others may count on this node; the rest follows. */
@@ -131,10 +132,12 @@ export class Cluster {
     });
   }
 
-  #onChange(key: string | undefined): void {
+  #onChange(key: string | undefined, value: JsonValue | undefined): void {
     if (key === undefined) void this.onEngine();
     else if (key.startsWith('replica/')) {
       void this.#trying(() => this.#replicas.settle(key.slice('replica/'.length)));
+      if (value !== undefined)
+        void this.#trying(() => this.heads.onReplica(value as unknown as ReplicaRecord));
       this.#rebuilds.lookSoon();
     } else if (key.startsWith('set/')) {
       void this.#trying(() => this.heads.onSet(key.slice('set/'.length)));

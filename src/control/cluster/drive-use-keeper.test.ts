@@ -19,8 +19,13 @@ async function setUp() {
   await records.change({
     puts: [drive('a1', 'a'), drive('b1', 'b'), { key: 'node/a', record: node }],
   });
-  const scene = { statuses: undefined as readonly JsonObject[] | undefined, nowMs: 1000 };
-  const call = async (): Promise<JsonObject> => {
+  const scene = {
+    statuses: undefined as readonly JsonObject[] | undefined,
+    nowMs: 1000,
+    closed: [] as unknown[],
+  };
+  const call = async (name: string, { driveId }: JsonObject): Promise<JsonObject> => {
+    if (name === 'drive.close') scene.closed.push(driveId);
     if (scene.statuses === undefined) throw new Error('it is silent');
     return { drives: scene.statuses };
   };
@@ -88,5 +93,16 @@ test('of a drive that is gone nothing is left, and other nodes tell of theirs th
   assert.deepEqual(
     (await records.driveUses()).map((use) => use.drive),
     ['b1'],
+  );
+});
+
+test('a drive that another node has adopted is closed here', async () => {
+  const { scene, keeper, records } = await setUp();
+  scene.statuses = [{ driveId: 'id-b1', state: 'faulted' }, ...status(GIB)];
+  await keeper.look();
+  assert.deepEqual(scene.closed, ['id-b1']);
+  assert.deepEqual(
+    (await records.driveUses()).map((use) => use.drive),
+    ['a1'],
   );
 });

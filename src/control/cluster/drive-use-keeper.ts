@@ -1,4 +1,7 @@
-/** Tells the cluster how full this node's drives are, and which are faulted: only the node's engine knows. Placement counts on it. */
+/**
+ * Tells the cluster how full this node's drives are, and which are faulted: only the node's engine knows. Placement counts on it. And has the engine
+ * close those that are another node's by now.
+ */
 
 import type { DriveRecord, DriveUseRecord } from '../../model/records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
@@ -42,7 +45,9 @@ export class DriveUseKeeper {
     const answer = await engine.call('drive.list', {}, bounds).catch(() => undefined);
     if (answer === undefined) return;
     const statuses = answer['drives'] as readonly JsonObject[];
-    const drives = (await records.drives()).filter(({ state }) => state === 'ready');
+    const every = await records.everyDrive();
+    await this.#closeForeign(every, statuses);
+    const drives = every.filter(({ node, state }) => node === this.#node && state === 'ready');
     const told = (await records.driveUses()).filter(({ node }) => node === this.#node);
     const puts = drives.flatMap((drive) => {
       const status = statuses.find(({ driveId }) => driveId === drive.id);
@@ -55,6 +60,20 @@ export class DriveUseKeeper {
     await records.changeEach({ puts, deletes: gone.map(({ drive }) => `drive-use/${drive}`) });
   }
 
+  /** What another node has adopted, this one's engine may have on its list still, or have opened again since it is back. */
+  async #closeForeign(
+    drives: readonly DriveRecord[],
+    statuses: readonly JsonObject[],
+  ): Promise<void> {
+    for (const { id: driveId, node } of drives) {
+      if (node === this.#node || statuses.every((status) => status['driveId'] !== driveId))
+        continue;
+      await this.#parts.engine.call('drive.close', { driveId }).catch((error: unknown) => {
+        this.#parts.log('cluster.put_off', { error: String(error) });
+      });
+    }
+  }
+
   #useOf(
     { name }: DriveRecord,
     status: JsonObject | undefined,
@@ -64,12 +83,21 @@ export class DriveUseKeeper {
     const usedBytes = Number(status?.['usedBytes'] ?? before?.usedBytes ?? 0);
     const freeBytes = Number(status?.['freeBytes'] ?? before?.freeBytes ?? 0);
     const sinceMs = before?.state === state ? before.sinceMs : this.#parts.wallMs();
-    return { drive: name, node: this.#node, state, sinceMs, usedBytes, freeBytes };
+    const incarnation = status?.['incarnation'] ?? before?.incarnation;
+    return {
+      drive: name,
+      node: this.#node,
+      state,
+      sinceMs,
+      ...(incarnation === undefined ? {} : { incarnation: Number(incarnation) }),
+      usedBytes,
+      freeBytes,
+    };
   }
 }
 
 function isNews(before: DriveUseRecord | undefined, use: DriveUseRecord): boolean {
-  if (before?.state !== use.state) return true;
+  if (before?.state !== use.state || before.incarnation !== use.incarnation) return true;
   const capacityOf = ({ usedBytes, freeBytes }: DriveUseRecord): number => usedBytes + freeBytes;
   const leastBytes = capacityOf(use) * NEWS_RATIO;
   return (

@@ -184,6 +184,22 @@ test('a head is told of the set that somebody else wrote, and of no set of a vol
   assert.deepEqual([name, told['epoch']], ['head.record', 7]);
 });
 
+test('a head here is told where a replica is whose drive another node has adopted; one elsewhere is not', async () => {
+  const { record, calls, keeper } = await setUp(
+    { attachment },
+    { attachment: { attachId: ATTACH_ID, boot: 'boot 2' } },
+  );
+  const place = { volume: 'db', volumeId: record.id, drive: 'd', sizeBytes: 4096 };
+  const replica = { ...place, id: 'r', node: 'c', state: 'ready' } as const;
+  await keeper.onReplica(replica);
+  assert.equal(calls.length, 0);
+  await keeper.serve(record, attachment);
+  await keeper.onReplica({ ...replica, state: 'removing' });
+  assert.notEqual(calls.at(-1)?.name, 'head.place');
+  await keeper.onReplica(replica);
+  assert.deepEqual(calls.at(-1)?.args, { uuid: record.id, replica: 'r', node: 'c' });
+});
+
 test('a head that tends a volume ends with that; one with clients, whose attachment the records lost, goes on', async () => {
   const { records, record, calls, keeper } = await setUp(
     {},

@@ -12,7 +12,7 @@ import {
 } from '../../replication/record.ts';
 import type { Record as SetRecord } from '../../replication/record.ts';
 import { Refusal } from '../../model/errors.ts';
-import type { AttachmentRecord, VolumeRecord } from '../../model/records.ts';
+import type { AttachmentRecord, ReplicaRecord, VolumeRecord } from '../../model/records.ts';
 import type { JsonObject } from '../../wire/line-protocol.ts';
 import { type ControlParts, tell } from '../parts.ts';
 import type { Kept } from '../records-store.ts';
@@ -266,8 +266,17 @@ export class HeadKeeper {
     }
   }
 
+  /** Tells a head here where a replica of its volume is: another node may have adopted its drive, and the head waits where it was. */
+  async onReplica({ id: replica, volumeId: uuid, node, state }: ReplicaRecord): Promise<void> {
+    if (state !== 'ready' || !this.#served.has(uuid)) return;
+    await this.#parts.engine.call('head.place', { uuid, replica, node }).catch((error: unknown) => {
+      if (!(error instanceof Refusal) || error.code !== 'VOLUME_NOT_ATTACHED') throw error;
+    });
+  }
+
   /** The same of all heads that the engine has, whoever started them: what changed while this control was away. */
   async onAllSets(): Promise<void> {
+    const replicas = Map.groupBy(await this.#parts.records.replicas(), ({ volumeId }) => volumeId);
     for (let after = ''; ;) {
       const args = after === '' ? {} : { after };
       const answer = await this.#parts.engine.call('volume.list', args);
@@ -276,6 +285,7 @@ export class HeadKeeper {
         if (attachId === undefined || driveId !== undefined) continue;
         this.#served.add(String(uuid));
         await this.onSet(String(uuid));
+        for (const replica of replicas.get(String(uuid)) ?? []) await this.onReplica(replica);
       }
       if (answer['more'] !== true) return;
       after =

@@ -78,9 +78,12 @@ async function drivesOf(records: RecordsStore, seen: NodesSeen): Promise<Drive[]
     promised.set(drive, (promised.get(drive) ?? 0) + sizeBytes);
   }
   return drives
-    .filter(({ state }) => state === 'ready')
-    .map(({ name, node = '', sizeBytes = 0 }): Drive => {
+    .filter(({ state }) => state === 'ready' || state === 'adopting')
+    .map(({ name, node = '', sizeBytes = 0, service = 'open', state }): Drive => {
       const use = useOf.get(name);
+      const faultedAtMs = use?.state === 'faulted' ? use.sinceMs : undefined;
+      // One that is being adopted is about to be back.
+      const downAtMs = state === 'adopting' ? Infinity : faultedAtMs;
       return {
         id: name,
         node,
@@ -90,8 +93,8 @@ async function drivesOf(records: RecordsStore, seen: NodesSeen): Promise<Drive[]
         writtenBytes: use?.usedBytes ?? 0,
         load: 0,
         tags: [],
-        service: 'open',
-        downSinceMs: use?.state === 'faulted' ? seen.clockOf(use.sinceMs) : undefined,
+        service,
+        downSinceMs: downAtMs === undefined ? undefined : seen.clockOf(downAtMs),
       };
     });
 }

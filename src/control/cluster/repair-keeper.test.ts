@@ -111,6 +111,39 @@ test('a set that changes while a removal is decided takes the removal back', asy
   assert.equal((await records.replica('a'))?.record.state, 'removing');
 });
 
+test('replicas leave a drive that drains once others have what they hold; in service again it keeps them', async () => {
+  const { store, records, keeper } = await setUp({ a: {}, b: {} }, 2);
+  const serve = async (service: string) => {
+    const { value } = (await store.get('drive/drive-b')) ?? { value: {} };
+    await store.transact({
+      puts: [{ key: 'drive/drive-b', value: { ...(value as object), service } }],
+    });
+    await keeper.look();
+  };
+  const stateOf = async (id: string) => (await records.replica(id))?.record.state;
+  await serve('draining');
+  const added = (await records.replicas()).find(({ drive }) => drive === 'drive-c');
+  assert.deepEqual([added?.isNew, await stateOf('b')], [true, 'ready']);
+  await serve('open');
+  const { leaving } = (await records.replicas()).find(({ drive }) => drive === 'drive-c') ?? {};
+  assert.deepEqual([leaving, await stateOf('b')], ['moved', 'ready']);
+
+  await serve('draining');
+  const replicas = (await records.replicas()).filter(({ state }) => state !== 'removing');
+  const staying = replicas.filter(({ drive }) => drive !== 'drive-b').map(({ id }) => id);
+  await records.change({
+    puts: [
+      { key: 'set/v', record: setOf(...staying, 'b') },
+      ...replicas.map((record) => ({
+        key: `replica/${record.id}`,
+        record: { ...record, state: 'ready' },
+      })),
+    ],
+  });
+  await keeper.look();
+  assert.equal(await stateOf('b'), 'removing');
+});
+
 test('no replica is added to a volume that is being removed, nor on a drive that is', async () => {
   for (const key of ['volume/db', 'drive/drive-b']) {
     const { store, records, keeper } = await setUp({ a: {} }, 2);

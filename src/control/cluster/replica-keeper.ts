@@ -1,6 +1,7 @@
 /** Makes and deletes the replicas that the records want on this node's drives. Nobody else does. */
 
 import type { ReplicaRecord } from '../../model/records.ts';
+import type { JsonObject } from '../../wire/line-protocol.ts';
 import { isPassing } from '../operations.ts';
 import type { ControlParts } from '../parts.ts';
 import { decideAgain } from '../conflicts.ts';
@@ -60,12 +61,25 @@ export class ReplicaKeeper {
     });
   }
 
-  async #remove({ id }: ReplicaRecord, version: number): Promise<void> {
+  async #remove({ id, drive }: ReplicaRecord, version: number): Promise<void> {
     const { engine, records, onStep } = this.#parts;
     const key = `replica/${id}`;
-    await engine.call('replica.delete', { replica: id });
+    try {
+      await engine.call('replica.delete', { replica: id });
+    } catch (error) {
+      if (isPassing(error) || !(await this.#isGivenUp(drive))) throw error;
+    }
     onStep('replica.delete: gone');
     await records.change({ conditions: [{ key, version }], deletes: [key] });
+  }
+
+  /** Whether a drive takes no changes any more, and its replicas are to leave it: nobody will erase them. */
+  async #isGivenUp(name: string): Promise<boolean> {
+    const drive = (await this.#parts.records.drive(name))?.record;
+    if (drive?.service !== 'draining') return false;
+    const { drives } = await this.#parts.engine.call('drive.list', {});
+    const status = (drives as readonly JsonObject[]).find(({ driveId }) => driveId === drive.id);
+    return status?.['state'] !== 'open';
   }
 }
 

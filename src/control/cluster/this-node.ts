@@ -2,7 +2,7 @@
 
 import { realpathSync } from 'node:fs';
 
-import type { NodeRecord } from '../../model/records.ts';
+import type { NodeLabels, NodeRecord } from '../../model/records.ts';
 import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { TcpAddress } from '../../env/tcp-address.ts';
 import type { ControlParts } from '../parts.ts';
@@ -50,8 +50,8 @@ export class ThisNode {
     const engine = known?.engine ?? { instance: '', start: 0 };
     return {
       name,
-      // Labels of the file are those that it began with.
-      labels: known?.labels ?? labels,
+      labels: labelsAfter(known, labels),
+      fileLabels: labels,
       service: known?.service ?? 'open',
       peer: { host: peer.host, port: peer.port },
       ...(this.#join === undefined ? {} : { join: this.#join }),
@@ -71,4 +71,12 @@ export class ThisNode {
     }));
     await this.#parts.engine.call('peers.set', { nodes });
   }
+}
+
+/** Those that the file did not say at the last start too are news, and count; else what it is labelled since stays. */
+function labelsAfter(known: NodeRecord | undefined, file: NodeLabels): NodeLabels {
+  const { labels = file, fileLabels = file } = known ?? {};
+  const after = (name: keyof NodeLabels): string =>
+    file[name] === fileLabels[name] ? labels[name] : file[name];
+  return { region: after('region'), zone: after('zone'), rack: after('rack') };
 }

@@ -2,28 +2,28 @@
 
 import { Type } from 'typebox';
 
+import { keptDrive } from '../drive-holdings.ts';
+import { driveViewer } from '../drive-views.ts';
 import type { App, RestParts } from '../rest.ts';
+import { NameParams, Removed, problems } from '../schemas.ts';
 import {
   Drive,
+  DriveAdoptBody,
   DriveBody,
   DriveChangeBody,
+  DriveReplaceBody,
   type DriveView,
-  NameParams,
-  Removed,
-  problems,
-} from '../schemas.ts';
-import { viewDrive } from '../views.ts';
+} from '../drive-schemas.ts';
 
-/** A drive as the API shows it, after whatever was done to it. */
-export async function driveView({ drives, progress }: RestParts, name: string): Promise<DriveView> {
-  const record = await drives.get(name);
-  const status = (await drives.engineStatus()).get(record.id);
-  return viewDrive(record, status, progress.of(`drive/${name}`));
+/** A drive of any node as the API shows it, after whatever was done to it. Throws DRIVE_NOT_FOUND. */
+export async function driveView(parts: RestParts, name: string): Promise<DriveView> {
+  const { record } = await keptDrive(parts.records, name);
+  return (await driveViewer(parts))(record);
 }
 
 /** Adds them to the API. */
 export function driveRoutes(app: App, parts: RestParts): void {
-  const { records, drives, progress } = parts;
+  const { records, drives } = parts;
   app.get(
     '/v1/drives',
     {
@@ -32,12 +32,7 @@ export function driveRoutes(app: App, parts: RestParts): void {
         response: { 200: Type.Array(Drive), ...problems },
       },
     },
-    async () => {
-      const statuses = await drives.engineStatus();
-      return (await records.everyDrive()).map((record) =>
-        viewDrive(record, statuses.get(record.id), progress.of(`drive/${record.name}`)),
-      );
-    },
+    async () => (await records.everyDrive()).map(await driveViewer(parts)),
   );
   app.post(
     '/v1/drives',
@@ -69,14 +64,16 @@ export function driveRoutes(app: App, parts: RestParts): void {
     '/v1/drives/:name',
     {
       schema: {
-        summary: 'Makes a drive larger',
+        summary: 'Makes a drive larger; takes one of a cluster out of service, or back',
         params: NameParams,
         body: DriveChangeBody,
         response: { 200: Drive, ...problems },
       },
     },
     async ({ params, body }) => {
-      await drives.grow(params.name, body.sizeBytes);
+      const { service, sizeBytes } = body;
+      if (service !== undefined) await drives.changeService(params.name, service);
+      if (sizeBytes !== undefined) await drives.grow(params.name, sizeBytes);
       return driveView(parts, params.name);
     },
   );
@@ -90,5 +87,38 @@ export function driveRoutes(app: App, parts: RestParts): void {
       },
     },
     async ({ params }) => ({ removed: await drives.remove(params.name) }),
+  );
+  exchangeRoutes(app, parts);
+}
+
+/** A drive in the place of another, or on another node. */
+function exchangeRoutes(app: App, parts: RestParts): void {
+  const { drives } = parts;
+  app.post(
+    '/v1/drives/adopt',
+    {
+      schema: {
+        summary: 'Takes over a drive of the cluster that another node had',
+        body: DriveAdoptBody,
+        response: { 200: Drive, ...problems },
+      },
+    },
+    async ({ body }) => driveView(parts, (await drives.adopt(body.path)).name),
+  );
+  app.post(
+    '/v1/drives/:name/replace',
+    {
+      schema: {
+        summary:
+          'Adds a drive in the place of one, whose replicas leave and which is removed then: answers when it is',
+        params: NameParams,
+        body: DriveReplaceBody,
+        response: { 200: Drive, ...problems },
+      },
+    },
+    async ({ params, body: { path, name, force = false } }) => {
+      const added = await drives.replace(params.name, { path, name, force });
+      return driveView(parts, added.name);
+    },
   );
 }

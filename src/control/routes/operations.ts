@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 
 import { Refusal } from '../../model/errors.ts';
 import type { OperationRecord } from '../../model/records.ts';
+import { replacementProgress } from '../drive-replacement.ts';
 import type { App, RestParts } from '../rest.ts';
 import { Operation, OperationQuery, OperationResult } from '../operation-schemas.ts';
 import { IdParams, PAGE_COUNT_MAX, problems } from '../schemas.ts';
@@ -33,7 +34,11 @@ export async function outcomeOf(parts: RestParts, operation: OperationRecord): P
 /** Adds them to the API. */
 export function operationRoutes(app: App, parts: RestParts): void {
   const { records, progress } = parts;
-  const view = (record: OperationRecord) => viewOperation(record, progress.of(record.target));
+  const view = async (record: OperationRecord) =>
+    viewOperation(
+      record,
+      progress.of(record.target) ?? (await replacementProgress(records, record)),
+    );
   app.get(
     '/v1/operations',
     {
@@ -43,12 +48,13 @@ export function operationRoutes(app: App, parts: RestParts): void {
         response: { 200: Type.Array(Operation), ...problems },
       },
     },
-    async ({ query: { state, limit = PAGE_COUNT_MAX } }) =>
-      (await records.operations())
+    async ({ query: { state, limit = PAGE_COUNT_MAX } }) => {
+      const shown = (await records.operations())
         .filter((record) => state === undefined || record.state === state)
         .toSorted((a, b) => b.startedAtMs - a.startedAtMs)
-        .slice(0, limit)
-        .map(view),
+        .slice(0, limit);
+      return Promise.all(shown.map(view));
+    },
   );
   app.get(
     '/v1/operations/:id',
@@ -63,7 +69,7 @@ export function operationRoutes(app: App, parts: RestParts): void {
       const record = await records.operation(id);
       if (record === undefined) throw new Refusal('OPERATION_NOT_FOUND', { operation: id });
       const result = record.state === 'done' ? await outcomeOrGone(parts, record) : null;
-      return { ...view(record), result };
+      return { ...(await view(record)), result };
     },
   );
 }

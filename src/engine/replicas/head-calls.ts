@@ -57,10 +57,15 @@ export function headCalls(heads: Heads): { readonly [name: string]: Call } {
       return {};
     },
     'head.rebuild': (args) => {
-      const node = args['node'] === undefined ? undefined : textOf(args, 'node');
+      if (args['node'] !== undefined)
+        heads.place(volumeUuid(args), replicaOf(args), textOf(args, 'node'));
       const replaced =
         args['replaced'] === undefined ? undefined : volumeUuid({ uuid: args['replaced'] });
-      heads.rebuild(volumeUuid(args), replicaOf(args), { node, replaced });
+      heads.rebuild(volumeUuid(args), replicaOf(args), replaced);
+      return {};
+    },
+    'head.place': (args) => {
+      heads.place(volumeUuid(args), replicaOf(args), textOf(args, 'node'));
       return {};
     },
     'head.scrub': (args) => {

@@ -227,21 +227,17 @@ export class Heads {
     reviewRecord(this.#find(volume).volume.head, record);
   }
 
-  /** Makes a replica that is not in S equal and a member, in place of `replaced`. `node`: where it is, if not where it was. */
-  rebuild(
-    uuid: string,
-    replica: ReplicaId,
-    {
-      node,
-      replaced,
-    }: { readonly node: string | undefined; readonly replaced: ReplicaId | undefined },
-  ): void {
+  /** Says on which node a replica is: its next connection goes there, if it was elsewhere. */
+  place(uuid: string, replica: ReplicaId, node: string): void {
     const { volume, places } = this.#find(uuid);
-    if (node !== undefined && places.get(replica) !== node) {
-      places.set(replica, node);
-      volume.forgetLink(replica);
-    }
-    volume.head.rebuild(replica, replaced);
+    if (places.get(replica) === node) return;
+    places.set(replica, node);
+    volume.forgetLink(replica);
+  }
+
+  /** Makes a replica that is not in S equal and a member, in place of `replaced`. */
+  rebuild(uuid: string, replica: ReplicaId, replaced: ReplicaId | undefined): void {
+    this.#find(uuid).volume.head.rebuild(replica, replaced);
   }
 
   /** Compares all that the members of a volume have, and repairs it; in place of the walk there may be. */

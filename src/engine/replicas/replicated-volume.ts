@@ -229,6 +229,8 @@ export class ReplicatedVolume {
   forgetLink(replica: ReplicaId): void {
     this.#links.get(replica)?.close();
     this.#links.delete(replica);
+    // The one that was closed tells no more, and a member is waiting for it.
+    this.#head.onUnreachable(replica, false);
   }
 
   #linkTo(replica: ReplicaId): Link {

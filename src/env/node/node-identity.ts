@@ -18,7 +18,7 @@ export type ClusterNode = {
   /** Id of the cluster, and name of the node in it: 1 to 64 of [a-z0-9-]. */
   readonly cluster: string;
   readonly node: string;
-  /** Of its record when that is made; later ones are given by the API. */
+  /** What they say anew at a start of control counts; between that the API labels it. */
   readonly labels: NodeLabels;
   /** Where other engines reach this one, and whether frames between them are encrypted: unless the file says no. */
   readonly peer: TcpAddress & { readonly sealed: boolean };
