@@ -243,3 +243,11 @@ test('a replica whose volume is gone is given up; one of a volume in the trash, 
   await keeper.look();
   assert.equal(await stateOf(), 'removing');
 });
+
+test('a look tells whether anything waits for the time: a volume that is whole does not', async () => {
+  const whole = await setUp({ a: {}, b: {} }, 2);
+  assert.equal(await whole.keeper.look(), false);
+  // One of three is away, and has a grace.
+  const lacking = await setUp({ a: {}, b: {}, d: {} }, 3);
+  assert.equal(await lacking.keeper.look(), true);
+});

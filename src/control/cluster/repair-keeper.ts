@@ -24,8 +24,9 @@ import {
 const REBUILDS_MAX = 4;
 /** After a change, so that several are looked at together. */
 const SETTLE_MS = 200;
-/** A grace ends without a change of any record. */
+/** A grace ends without a change of any record. Where nothing waits for the time a look is only for what was missed. */
 const LOOK_EVERY_MS = 5000;
+const IDLE_LOOK_EVERY_MS = 60_000;
 /** Of a core, spent on decisions: with 20,000 volumes one takes a fifth of a second. */
 const LOOK_SHARE = 0.1;
 /** One that could not be made is placed anew after so long: where it was, if there is room by then. */
@@ -75,14 +76,15 @@ export class RepairKeeper {
         .then(() => this.look())
         .catch((error: unknown) => {
           this.#parts.log('cluster.put_off', { error: String(error) });
+          return true;
         })
-        .finally(() => this.#lookIn(LOOK_EVERY_MS));
+        .then((isWaiting) => this.#lookIn(isWaiting ? LOOK_EVERY_MS : IDLE_LOOK_EVERY_MS));
     }, pauseMs);
   }
 
-  /** Decides, and does it, if it is this node's turn. */
-  async look(): Promise<void> {
-    if (!(await this.#nodes.isFirst())) return;
+  /** Decides, and does it, if it is this node's turn. False: as long as no record changes there is nothing to do. */
+  async look(): Promise<boolean> {
+    if (!(await this.#nodes.isFirst())) return true;
     await this.#giveUpUnmade();
     await this.#giveUpOrphans();
     const before = process.cpuUsage();
@@ -103,6 +105,8 @@ export class RepairKeeper {
       }
     }
     await this.#admit(repairs);
+    const { changes, rebuilds, held } = repairs;
+    return changes.length + rebuilds.length + held.length + this.#unmade.size > 0;
   }
 
   /** Replicas that were added, and that their nodes could not make. Those of a new volume are seen to by whoever creates that. */
