@@ -7,6 +7,7 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 
 import { useCliRig } from './rigs/cli-rig.ts';
+import { NO_ETCD } from './rigs/etcd-process.ts';
 
 const rig = useCliRig();
 const prefix = path.join(rig.directory, 'image');
@@ -111,6 +112,18 @@ test('systemd finds nothing to say about the units', async (t) => {
   fs.mkdirSync(whole);
   await rig.run(['install', '--prefix', whole, '--data', '/var/lib/holdfast']);
   const units = UNITS.map((name) => path.join(whole, 'etc/systemd/system', name));
+  if (NO_ETCD === false) {
+    // Of a cluster's first node, whose member of etcd is a service too.
+    const node = path.join(rig.directory, 'node with 100%');
+    const init = ['cluster', 'init', '--name', 'a', '--listen', '10.0.0.1', '--data', node];
+    assert.equal((await rig.run(init)).code, 0);
+    await rig.run(['install', '--prefix', whole, '--data', node]);
+    const etcd = path.join(whole, 'etc/systemd/system/holdfast-etcd.service');
+    const text = fs.readFileSync(etcd, 'utf8');
+    assert.match(text, /^ExecStart=\S*\/etcd --config-file ".*node with 100%%\/etcd.json"$/m);
+    assert.match(text, /^WorkingDirectory=\/.*node with 100%%$/m);
+    units.push(etcd);
+  }
   const verify = (...files: string[]): string => {
     const { stdout, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', ...files], {
       encoding: 'utf8',

@@ -170,7 +170,8 @@ function etcdUnit(facts: UnitFacts, program: string): string {
     service: [
       'Type=exec',
       `ExecStart=${commandLine([program, ...memberWords(facts.data)])}`,
-      `WorkingDirectory=${quoted(facts.data)}`,
+      // The rest of the line, with quotes as a part of it.
+      `WorkingDirectory=${facts.data.replaceAll('%', '%%')}`,
       'Restart=always',
       '# On a node that has just joined, control has yet to write its configuration.',
       'RestartSec=1s',

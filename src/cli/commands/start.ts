@@ -10,6 +10,7 @@ import { type Installation, makeDirectories, refuseFull } from '../../control/in
 import { type HeldLock, lockWritable } from '../../control/installation-lock.ts';
 import type { DriveView } from '../../control/drive-schemas.ts';
 import type { StatusView } from '../../control/schemas.ts';
+import { isMemberPlace } from '../../control/own-etcd.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { Refusal } from '../../model/errors.ts';
@@ -100,9 +101,11 @@ export async function ready(
       output.progress(now);
     }
     if (performance.now() > deadline) {
-      throw new Refusal('INSTALLATION_START', {
-        problem: `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`,
-      });
+      const late = `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`;
+      const waits = isMemberPlace(installation.directory)
+        ? '. It goes on: its etcd waits until most of its members run, on the other nodes'
+        : '';
+      throw new Refusal('INSTALLATION_START', { problem: late + waits });
     }
     await new Promise((resolve) => setTimeout(resolve, 30));
   }

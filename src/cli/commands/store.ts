@@ -24,6 +24,7 @@ import type { LocalCluster } from '../../control/local-cluster.ts';
 import { isServing } from '../../control/service-manager.ts';
 import { isAlive } from '../../attacher/process-identity.ts';
 import { readSupervisor } from '../../control/status.ts';
+import { readNode } from '../../env/node/node-identity.ts';
 import { backupOf, formatBackup, parseBackup } from '../../metadata/backup.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addYes, confirm } from '../confirm.ts';
@@ -94,7 +95,7 @@ async function migrate(_: { to: string }, command: Command): Promise<void> {
     output.result({ entries: 0 }, `The records are in ${from} already`);
     return;
   }
-  if (sharedFileOf(directory) !== undefined) {
+  if (readNode(directory) !== undefined) {
     throw new Refusal('INPUT_INVALID', { problem: `the nodes of a cluster share ${from}` });
   }
   const isBetweenEtcds = settings !== undefined && etcdSettingsOf(directory) !== undefined;

@@ -7,6 +7,7 @@ import { readMounts } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
 import { deleteDriveFile, foreignWhy } from '../../control/drive-file.ts';
 import { type HeldLock, lockInstallation } from '../../control/installation-lock.ts';
+import { hasMember } from '../../control/own-etcd.ts';
 import { etcdSettingsOf, readStore } from '../../control/open-store.ts';
 import {
   CLUSTER_NAMES,
@@ -78,13 +79,19 @@ export async function uninstall(
 const nodesThere = (cluster: LocalCluster): readonly Installation[] =>
   nodesOf(cluster).filter(({ directory }) => fs.existsSync(directory));
 
-/** Throws NODE_COUNTED where the installation is a node that its cluster has on record: volumes may have replicas on it. */
+/**
+ * Throws NODE_COUNTED where the installation is a node that its cluster has on record: volumes may have replicas on it. The last node of a
+ * cluster with an etcd of its own is all that there is, and goes.
+ */
 async function refuseCounted(directory: string): Promise<void> {
   const node = readNode(directory);
   if (node === undefined) return;
   const store = await readStore(directory);
-  const record = await store?.get(`node/${node.node}`).finally(() => store.close());
-  if (record !== undefined) throw new Refusal('NODE_COUNTED', { node: node.node });
+  if (store === undefined) return;
+  const { entries } = await store.list('node/').finally(() => store.close());
+  if (entries.length === 1 && hasMember(directory)) return;
+  const isCounted = entries.some(({ key }) => key === `node/${node.node}`);
+  if (isCounted) throw new Refusal('NODE_COUNTED', { node: node.node });
 }
 
 async function drivesOutside(directory: string): Promise<DrivesOutside> {
