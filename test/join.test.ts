@@ -119,11 +119,8 @@ suite('machines with an etcd of their own', { skip: NO_ETCD }, () => {
     const d = await machines.join('d', late);
     assert.equal(d.code, 0, d.err);
     const nodes = await machines.json<NodeView[]>('b', 'node ls');
-    // The first three have the key of the authority.
-    assert.deepEqual(
-      nodes.map(({ name, join }) => (join === null ? name : `${name} takes joins`)),
-      ['a takes joins', 'b takes joins', 'c takes joins', 'd'],
-    );
+    assert.equal(nodes.map(({ name }) => name).join(), 'a,b,c,d');
+    assert.ok(nodes.slice(0, 3).every(({ join }) => join !== null));
   });
 
   async function client(name: string, ...words: string[]): Promise<NbdRawClient> {

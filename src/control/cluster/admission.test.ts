@@ -47,7 +47,13 @@ async function setUp() {
   const peer = { host: '10.0.0.1', port: 7171 };
   const identity = { cluster: 'c1', node: 'a', labels, peer: { ...peer, sealed: true } };
   const join = { host: '10.0.0.1', port: 7172 };
-  await records.change({ puts: [{ key: 'node/a', record: { name: 'a', labels, peer, join } }] });
+  const a = { name: 'a', labels, peer, join, engine: { instance: 'x', start: 1 } };
+  await records.change({
+    puts: [
+      { key: 'node/a', record: a },
+      { key: 'alive/a', record: { node: 'a', bootId: '' } },
+    ],
+  });
   const tokens = new JoinTokens(parts, identity);
   const falseTokens = new FalseTokens(() => clock.nowMs);
   const admission = new Admission(parts, { identity, authority, falseTokens });
@@ -157,6 +163,16 @@ test('a token that ended or was revoked, a name that is taken, and a false signa
   clock.nowMs = 4 * DAY_MS;
   await requestFor(tokens, 'b');
   assert.equal((await tokens.list()).length, 1, 'what ended long ago is forgotten');
+});
+
+test('in the place of a node that is down another one gets the key', async () => {
+  const { records, tokens, admission } = await setUp();
+  for (const name of ['b', 'c']) await admission.admit(await requestFor(tokens, name), 'x');
+  await records.change({ deletes: ['alive/a'] });
+  const { authorityKey } = await admission.admit(await requestFor(tokens, 'd'), 'x');
+  assert.equal(authorityKey, authority.key);
+  const answer = await admission.admit(await requestFor(tokens, 'e'), 'x');
+  assert.equal(answer.authorityKey, undefined);
 });
 
 test('two machines at once never make a fourth node with the key', async () => {

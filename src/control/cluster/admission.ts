@@ -17,7 +17,7 @@ import { storeForNodes } from '../store-handout.ts';
 import type { FalseTokens } from './false-tokens.ts';
 import { joinTokenId } from './join-tokens.ts';
 
-/** Of so many nodes each has the key of the authority: one may be lost, and another one restarted. */
+/** So many nodes, of those that live, have the key of the authority: one may be lost. */
 const AUTHORITY_COUNT = 3;
 /** Each admission writes it: of two at once one then sees the node that the other has made. */
 const ADMISSION_KEY = 'meta/admission';
@@ -101,7 +101,13 @@ export class Admission {
     const version = await records.versionOf(ADMISSION_KEY);
     const nodes = await records.nodes();
     if (nodes.some((each) => each.name === name)) throw new Refusal('NODE_EXISTS', { node: name });
-    const hasKey = nodes.filter(({ join }) => join !== undefined).length < AUTHORITY_COUNT;
+    const living = new Set((await records.alive()).map((each) => each.node));
+    // One that is down may never come back, and one that has just joined is yet to come.
+    const keyed = nodes.filter(
+      ({ name: each, join, engine }) =>
+        join !== undefined && (living.has(each) || engine.start === 0),
+    );
+    const hasKey = keyed.length < AUTHORITY_COUNT;
     const peer = { host, port };
     const record: NodeRecord = {
       name,
