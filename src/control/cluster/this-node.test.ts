@@ -9,7 +9,14 @@ import { ThisNode } from './this-node.ts';
 test('labels of node.json count where they are new at a start; those of the API stay where the file says what it did', async () => {
   const { records } = memoryRecords();
   const engine = { call: async () => ({}), hello: { instance: 'x' } };
-  const parts = { records, engine, bootId: 'boot', wallMs: () => 0 } as unknown as ControlParts;
+  const installation = { directory: '/' };
+  const parts = {
+    records,
+    engine,
+    installation,
+    bootId: 'boot',
+    wallMs: () => 0,
+  } as unknown as ControlParts;
   const startWith = async (labels: Partial<NodeLabels>): Promise<NodeLabels | undefined> => {
     const identity = {
       cluster: 'c',
