@@ -24,6 +24,8 @@ export type ThreeEnginesOptions = {
   readonly sealed: boolean;
   /** Each write of fio, which cannot ask for it, has FUA. */
   readonly isFua: boolean;
+  /** Volumes that each drive has room for: 3, unless others come beside the one with replicas. */
+  readonly driveVolumes?: number;
 };
 
 export class ThreeEngines implements Server {
@@ -54,10 +56,10 @@ export class ThreeEngines implements Server {
 
   async start(sizeBytes: number): Promise<Target> {
     mkdirSync(this.#drives);
-    const { sealed, isFua } = this.#options;
+    const { sealed, isFua, driveVolumes = DRIVE_VOLUMES } = this.#options;
     const cluster = new EngineCluster({
       sealed,
-      driveBytes: DRIVE_VOLUMES * sizeBytes,
+      driveBytes: driveVolumes * sizeBytes,
       isSparse: false,
       volumeBytes: sizeBytes,
       folder: this.#drives,
@@ -70,6 +72,14 @@ export class ThreeEngines implements Server {
     const [first] = cluster.members;
     const socket = await this.#keeper.serve(first!.engine, first!.replica, cluster.places);
     return { kind: 'nbd', uri: `nbd+unix:///${VOLUME.attachId}?socket=${socket}`, sizeBytes };
+  }
+
+  /** Its engines and its record, once it has started. */
+  get parts(): { readonly cluster: EngineCluster; readonly keeper: RecordKeeper } {
+    const cluster = this.#cluster;
+    const keeper = this.#keeper;
+    if (cluster === undefined || keeper === undefined) throw new Error('Not started');
+    return { cluster, keeper };
   }
 
   /** Whether all three replicas have been in S since the last call. If not, it waits until they are again. */
