@@ -1,7 +1,13 @@
 /** Answers of a replica as frames, and back. The fields are those of docs/peer-protocol.md, "Frame". */
 
 import type { Arena } from '../lib/arena.ts';
-import type { Answer, Digest, Mark, SurveyEntry } from '../replication/messages.ts';
+import {
+  type Answer,
+  type Digest,
+  type Mark,
+  type SurveyEntry,
+  isChange,
+} from '../replication/messages.ts';
 import { HEADER_BYTES, KIND_AT, TOO_LARGE, getNumber, putNumber } from './frame.ts';
 import { formatRecord, parseRecord } from './record-json.ts';
 import { RECORD_BYTES_MAX, kindOfNumber, numberOfKind } from './request-frame.ts';
@@ -14,6 +20,10 @@ const DROPPED = 2;
 const MARK_BYTES = 8;
 const DIGEST_BYTES = 32;
 const SURVEY_ENTRY_BYTES = 16;
+/** Of a slot that is answered alike. */
+export const ALIKE_BYTES = 2;
+/** Most answers have nothing of these: one list for all of them. */
+const NONE: readonly never[] = [];
 
 /** The number on the wire of an answer's kind. */
 export function numberOfAnswer({ kind }: Pick<Answer, 'kind'>): number {
@@ -32,8 +42,8 @@ export function putAnswerBody(
 ): number {
   const { u8, view } = arena;
   const { record, marks, digest, survey } = answer;
-  const room = u8.subarray(address, address + roomBytes);
   if (record !== undefined) {
+    const room = u8.subarray(address, address + roomBytes);
     const text = formatRecord({ record, head: undefined });
     const { read, written } = new TextEncoder().encodeInto(text, room);
     if (read !== text.length) throw new RangeError('a record is larger than its answer may be');
@@ -43,8 +53,9 @@ export function putAnswerBody(
     marks.length * MARK_BYTES +
     survey.length * SURVEY_ENTRY_BYTES +
     (digest === undefined ? 0 : DIGEST_BYTES);
+  if (bodyBytes === 0) return 0;
   if (bodyBytes > roomBytes) throw new RangeError('an answer is larger than its slot');
-  room.fill(0, 0, bodyBytes);
+  u8.fill(0, address, address + bodyBytes);
   for (const [index, { extent, mask }] of marks.entries()) {
     view.setUint32(address + index * MARK_BYTES, extent, true);
     view.setUint32(address + index * MARK_BYTES + 4, mask, true);
@@ -78,6 +89,21 @@ export function putAnswer(arena: Arena, address: number, answer: Answer): void {
   if (base === undefined) return;
   putNumber(arena, address + 56, base.lineage);
   putNumber(arena, address + 64, base.epoch);
+}
+
+/** Whether others may be answered with it: it says that a change was taken. */
+export function isShared({ kind, errno }: Answer): boolean {
+  return isChange(kind) && errno === 0;
+}
+
+/** Writes the `index`-th slot that is answered alike into the body at `address`. */
+export function putAlike({ view }: Arena, address: number, index: number, slot: number): void {
+  view.setUint16(address + index * ALIKE_BYTES, slot, true);
+}
+
+/** The `index`-th slot that is answered alike, of the body at `address`. */
+export function getAlike({ view }: Arena, address: number, index: number): number {
+  return view.getUint16(address + index * ALIKE_BYTES, true);
 }
 
 /** Fills in the fields of a frame begun at `address` that says: the request in `slot` has no answer. */
@@ -116,17 +142,18 @@ export function getAnswer(
   answer.errno = view.getUint16(address + 38, true);
   answer.session = getNumber(arena, address + 40);
   answer.life = getNumber(arena, address + 48);
-  const base = { lineage: getNumber(arena, address + 56), epoch: getNumber(arena, address + 64) };
-  answer.base = flags === HAS_BASE ? base : undefined;
+  const lineage = getNumber(arena, address + 56);
+  const epoch = getNumber(arena, address + 64);
+  answer.base = flags === HAS_BASE ? { lineage, epoch } : undefined;
   answer.record = undefined;
-  answer.marks = [];
+  answer.marks = NONE;
   answer.digest = undefined;
-  answer.survey = [];
+  answer.survey = NONE;
   const isSmall =
     answer.session !== TOO_LARGE &&
     answer.life !== TOO_LARGE &&
-    base.lineage !== TOO_LARGE &&
-    base.epoch !== TOO_LARGE;
+    lineage !== TOO_LARGE &&
+    epoch !== TOO_LARGE;
   if (!isSmall) return 'PEER_FIELD';
   return getBody(arena, { address: address + HEADER_BYTES, bodyBytes }, answer);
 }
@@ -157,7 +184,7 @@ function getBody(arena: Arena, body: Body, answer: Answer): Violation | undefine
       answer.digest = digestAt(arena, address);
       return isSmallStamp(answer.digest) ? undefined : 'PEER_FIELD';
     default:
-      return 'PEER_FIELD';
+      return isShared(answer) && bodyBytes % ALIKE_BYTES === 0 ? undefined : 'PEER_FIELD';
   }
 }
 

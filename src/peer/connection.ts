@@ -29,6 +29,8 @@ export type PeerHandler = {
   onPrelude(address: number): Guards | undefined;
   /** A verified frame, which is the handler's until it returns. `wait`: not now. */
   onFrame(address: number, bodyBytes: number): 'taken' | 'wait' | Violation;
+  /** What there is to send is sent after it: see {@link PeerConnection.flushSoon}. */
+  onFlush(): void;
   /** The socket took the frame of `slot`: its memory is free of the connection. */
   onSent(slot: number): void;
   /** It is over; nothing else is told but {@link PeerHandler.onClosed}. */
@@ -134,6 +136,11 @@ export class PeerConnection {
     }
     guards.send.protect(address, frameBytes);
     this.#queue.push(address, frameBytes, slot);
+    this.flushSoon();
+  }
+
+  /** Sends what there is at the end of the turn, or once the socket takes more: {@link PeerHandler.onFlush} comes before it. */
+  flushSoon(): void {
     if (this.#isDirty || this.#sending) return;
     this.#isDirty = true;
     this.#wire.onDirty(this);
@@ -147,6 +154,7 @@ export class PeerConnection {
 
   /** Sends what there is. */
   flush(): void {
+    this.#handler.onFlush();
     this.#isDirty = false;
     while (!this.#sending && !this.isOver && !this.#queue.isEmpty) {
       const { io, sendPort } = this.#wire;

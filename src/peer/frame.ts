@@ -50,12 +50,21 @@ export function startFrame(
   address: number,
   { kind, bodyBytes }: { readonly kind: number; readonly bodyBytes: number },
 ): number {
-  const frameBytes = frameBytesOf(bodyBytes);
   u8.fill(0, address, address + HEADER_BYTES);
-  u8.fill(0, address + HEADER_BYTES + bodyBytes, address + frameBytes);
   view.setUint32(address, MAGIC, true);
-  view.setUint32(address + 4, bodyBytes, true);
   u8[address + KIND_AT] = kind;
+  return endFrame({ u8, view }, address, bodyBytes);
+}
+
+/** Gives a frame that was begun at `address` another body, which is there already. Returns the frame's bytes. */
+export function endFrame(
+  { u8, view }: Pick<Arena, 'u8' | 'view'>,
+  address: number,
+  bodyBytes: number,
+): number {
+  const frameBytes = frameBytesOf(bodyBytes);
+  view.setUint32(address + 4, bodyBytes, true);
+  u8.fill(0, address + HEADER_BYTES + bodyBytes, address + frameBytes);
   return frameBytes;
 }
 

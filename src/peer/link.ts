@@ -9,15 +9,29 @@
 import type { SocketAddress } from '../env/tcp-address.ts';
 import { assert } from '../lib/assert.ts';
 import { ECONNREFUSED } from '../model/errno.ts';
-import { Answer, Request } from '../replication/messages.ts';
+import { Answer, Request, isChange } from '../replication/messages.ts';
 import type { ReplicaId } from '../replication/record.ts';
-import { ANSWER, getAnswer, isDropped, slotOfAnswer } from './answer-frame.ts';
+import {
+  ALIKE_BYTES,
+  ANSWER,
+  getAlike,
+  getAnswer,
+  isDropped,
+  isShared,
+  slotOfAnswer,
+} from './answer-frame.ts';
 import type { PeerConnection, PeerHandler } from './connection.ts';
 import { HEADER_BYTES, HELLO, KIND_AT, WELCOME, startFrame } from './frame.ts';
 import type { Guards } from './keys.ts';
 import { type Prelude, formatHello, formatPrelude } from './prelude.ts';
 import { formatRecord } from './record-json.ts';
-import { RECORD_BYTES_MAX, hasData, numberOfKind, putRequest } from './request-frame.ts';
+import {
+  RECORD_BYTES_MAX,
+  hasData,
+  kindOfNumber,
+  numberOfKind,
+  putRequest,
+} from './request-frame.ts';
 import { FreeSlots, SLOT_COUNT, SMALL_BYTES } from './slot-memory.ts';
 import type { PeerTransport } from './transport.ts';
 import type { EndCode, Violation } from './violation.ts';
@@ -240,11 +254,33 @@ class Line implements PeerHandler {
       if (to !== 0) arena.u8.copyWithin(to, at, at + bodyBytes);
     }
     answer.replica = this.#replica;
+    this.#tell(slot, answer);
+    return isShared(answer)
+      ? this.#takeAlike(answer, address + HEADER_BYTES, bodyBytes)
+      : undefined;
+  }
+
+  /** The other changes that were taken, as one frame tells of them. */
+  #takeAlike(answer: Answer, body: number, bodyBytes: number): Violation | undefined {
+    const { arena } = this.#transport;
+    for (let index = 0; index < bodyBytes / ALIKE_BYTES && !this.#isClosed; index += 1) {
+      const slot = getAlike(arena, body, index);
+      const kind = kindOfNumber(this.#kind[slot] ?? 0);
+      if (this.#state[slot] !== ASKED || kind === undefined || !isChange(kind)) return 'PEER_SLOT';
+      answer.kind = kind;
+      this.#tell(slot, answer);
+    }
+    return undefined;
+  }
+
+  #tell(slot: number, answer: Answer): void {
     answer.token = this.#token[slot]!;
     this.#answered(slot);
     this.#host.onAnswer(answer);
-    return undefined;
   }
+
+  /** Requests are pushed as they come. */
+  onFlush(): void {}
 
   onSent(slot: number): void {
     this.#isSent[slot] = 1;

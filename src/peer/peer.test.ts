@@ -252,6 +252,35 @@ for (const kind of KINDS) {
   );
 }
 
+test('changes that end in one turn are answered by one frame, each with its kind', HANG, () =>
+  run({ io: 'io_uring', sealed: false }, async (made) => {
+    const { connected, ask, until, answers, own, content, io } = made;
+    await connected();
+    answers.length = 0;
+    content.held = [];
+    const kinds = ['write', 'trim', 'zero', 'write'] as const;
+    for (const [token, kind] of kinds.entries()) {
+      ask({ kind, token, offsetBytes: token * 4096, lengthBytes: 4096, address: own });
+    }
+    await until(() => content.held!.length === kinds.length);
+    let sentBytes = 0;
+    const { trySend } = io;
+    io.trySend = (...args) => {
+      const sent = trySend.apply(io, args);
+      sentBytes += sent;
+      return sent;
+    };
+    content.release();
+    await until(() => answers.length === kinds.length);
+    assert.deepEqual(
+      answers.map(({ token, kind, errno }) => [token, kind, errno]),
+      kinds.map((kind, token) => [token, kind, 0]),
+    );
+    // A header, and three slots in what a body is padded to.
+    assert.equal(sentBytes, 96 + 32);
+  }),
+);
+
 test('a connection that ends gives its memory back when the drive has done with it', HANG, () =>
   run({ io: 'io_uring', sealed: true }, async (made) => {
     const { connected, ask, until, link, content, arena, own, answers, events } = made;

@@ -9,9 +9,18 @@ import type { Port } from '../env/io.ts';
 import { type Answer, Request } from '../replication/messages.ts';
 import type { ReplicaId } from '../replication/record.ts';
 import type { Replica } from '../replication/replica.ts';
-import { ANSWER, numberOfAnswer, putAnswer, putAnswerBody, putDropped } from './answer-frame.ts';
+import {
+  ALIKE_BYTES,
+  ANSWER,
+  isShared,
+  numberOfAnswer,
+  putAlike,
+  putAnswer,
+  putAnswerBody,
+  putDropped,
+} from './answer-frame.ts';
 import { PRELUDE_BYTES, type PeerConnection, type PeerHandler } from './connection.ts';
-import { HEADER_BYTES, HELLO, KIND_AT, WELCOME, startFrame } from './frame.ts';
+import { HEADER_BYTES, HELLO, KIND_AT, WELCOME, endFrame, startFrame } from './frame.ts';
 import type { Guards } from './keys.ts';
 import { formatHello, parsePrelude } from './prelude.ts';
 import { getRequest, hasData, numberOfKind } from './request-frame.ts';
@@ -29,6 +38,8 @@ const ACCEPT_RETRY_MS = 100;
 
 /** Of one replica, with those that are over and whose requests its drive still has: a drive that hangs keeps no other replica's seats. */
 const CONNECTIONS_PER_REPLICA_MAX = 8;
+
+const NONE = -1;
 
 const FREE = 0;
 /** The replica has it. */
@@ -195,6 +206,11 @@ class Served implements PeerHandler {
   readonly #kind = new Uint8Array(SLOT_COUNT);
   readonly #offsetBytes = new Float64Array(SLOT_COUNT);
   readonly #lengthBytes = new Uint32Array(SLOT_COUNT);
+  /** Changes of this turn that were taken, which one frame tells of: it lies in the slot of the first; NONE: there are none. */
+  #takenSlot = NONE;
+  #takenSession = 0;
+  /** Those after the first. */
+  #alikeCount = 0;
 
   constructor(id: number, transport: PeerTransport, host: ServedHost) {
     this.#id = id;
@@ -265,20 +281,51 @@ class Served implements PeerHandler {
     const slot = answer.token;
     if (!this.#isAnswered(slot)) return;
     const { arena } = this.#transport;
-    const offsetBytes = this.#offsetBytes[slot]!;
-    const body = this.#slots.bodyAddress(slot, offsetBytes);
+    const isTaken = isShared(answer);
+    if (isTaken && this.#takenSlot !== NONE && this.#takenSession === answer.session) {
+      putAlike(arena, this.#bodyOf(this.#takenSlot), this.#alikeCount, slot);
+      this.#alikeCount += 1;
+      // Its own memory is not sent.
+      this.#state[slot] = FREE;
+      return;
+    }
+    this.onFlush();
+    const body = this.#bodyOf(slot);
     const dataBytes = answer.errno === 0 ? this.#lengthBytes[slot]! : 0;
     const bodyBytes =
       answer.kind === 'read' ? dataBytes : putAnswerBody(arena, body, answer, slotBytes(slot));
     const address = body - HEADER_BYTES;
     const frameBytes = startFrame(arena, address, { kind: numberOfAnswer(answer), bodyBytes });
     putAnswer(arena, address, answer);
+    if (!isTaken) {
+      this.connection?.push(address, frameBytes, slot);
+      return;
+    }
+    this.#takenSlot = slot;
+    this.#takenSession = answer.session;
+    this.connection?.flushSoon();
+  }
+
+  /** Tells of the changes that were taken. */
+  onFlush(): void {
+    const slot = this.#takenSlot;
+    if (slot === NONE) return;
+    const address = this.#bodyOf(slot) - HEADER_BYTES;
+    const bodyBytes = this.#alikeCount * ALIKE_BYTES;
+    const frameBytes = endFrame(this.#transport.arena, address, bodyBytes);
+    this.#takenSlot = NONE;
+    this.#alikeCount = 0;
     this.connection?.push(address, frameBytes, slot);
+  }
+
+  #bodyOf(slot: number): number {
+    return this.#slots.bodyAddress(slot, this.#offsetBytes[slot]!);
   }
 
   /** Tells the head, so that the slot is free at both ends. */
   drop(slot: number): void {
     if (!this.#isAnswered(slot)) return;
+    this.onFlush();
     const kind = ANSWER + this.#kind[slot]!;
     const address = this.#slots.frameAddress(slot, 0);
     const { arena } = this.#transport;
