@@ -154,8 +154,8 @@ export const TAKEOVER_FLAWS: readonly Flaw[] = [
     patches: [
       patch(
         'mark-keeper.ts',
-        'this.#tell(flush.number);',
-        'this.#tell(this.#head.path.nextNumber);',
+        'this.#durableNumber = number;',
+        'this.#durableNumber = this.#head.path.nextNumber;',
       ),
     ],
   },

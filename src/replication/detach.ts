@@ -16,6 +16,7 @@ export function advanceDetach(head: Head, marks: MarkKeeper): void {
   const seats = members.seatsOf(changer.known.members.keys());
   if ((seats & ~members.openSeats) !== 0) return;
   path.isServing = false;
+  marks.tell();
   path.ask({
     kind: 'release',
     seats,

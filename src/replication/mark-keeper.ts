@@ -14,6 +14,8 @@ export class MarkKeeper {
   claimEpoch = 0;
   /** Changes with lower numbers are durable on every member. */
   #durableNumber = 1;
+  /** Seats of members that are to be told so: with the next tick, as a client that flushes each write need not have each flush told. */
+  #untoldSeats = 0;
   #flushedAtMs = 0;
   #isFlushing = false;
 
@@ -27,17 +29,22 @@ export class MarkKeeper {
 
   /** The members are equal, durably: no mark that there is means anything any more. */
   onEqual(): void {
-    const { path } = this.#head;
-    this.#tell(path.nextNumber);
+    const { path, members } = this.#head;
+    this.#durableNumber = path.nextNumber;
+    this.#untoldSeats = members.openSeats;
+    this.tell();
     // What was not acknowledged yet is sent again.
     this.#durableNumber = path.oldestNumber;
   }
 
-  onFlushed(flush: Operation): void {
-    if ((this.#head.path.neededSeats & ~flush.tookSeats) === 0) this.#tell(flush.number);
+  onFlushed({ number, tookSeats }: Operation): void {
+    if ((this.#head.path.neededSeats & ~tookSeats) !== 0 || number <= this.#durableNumber) return;
+    this.#durableNumber = number;
+    this.#untoldSeats = tookSeats;
   }
 
   tick(): void {
+    this.tell();
     const { path, host } = this.#head;
     const changes = path.nextNumber - this.#durableNumber;
     if (!path.isServing || this.#isFlushing || changes === 0) return;
@@ -53,17 +60,22 @@ export class MarkKeeper {
   /** Sessions are made anew. */
   reset(): void {
     this.#isFlushing = false;
+    this.#untoldSeats = 0;
   }
 
-  #tell(number: number): void {
-    this.#durableNumber = Math.max(this.#durableNumber, number);
+  /** Tells the members what is durable everywhere, if there is something that they were not told. */
+  tell(): void {
+    const seats = this.#untoldSeats;
+    this.#untoldSeats = 0;
+    if (seats === 0) return;
     const { members, changer } = this.#head;
     for (const member of members) {
-      if (!member.isOpen || !changer.known.members.has(member.replica)) continue;
+      if ((member.seat & seats) === 0 || !member.isOpen) continue;
+      if (!changer.known.members.has(member.replica)) continue;
       const { request } = members;
       request.kind = 'durable';
       request.epoch = this.claimEpoch;
-      request.number = number;
+      request.number = this.#durableNumber;
       members.send(member);
     }
   }
