@@ -4,7 +4,6 @@ import { BLOCK_BYTES } from '../../src/model/block-target.ts';
 import { EIO, ENOSPC } from '../../src/model/errno.ts';
 import type { Digest, Mark, Request, SurveyEntry } from '../../src/replication/messages.ts';
 import type { ReplicaContent, ReplicaState } from '../../src/replication/replica.ts';
-import { SURVEY_EXTENTS } from '../../src/replication/rebuild.ts';
 import { Violation, type World } from '../world.ts';
 import { EXTENT_BLOCKS, type Piece, type SimMedia } from './sim-media.ts';
 import type { SimMemory } from './sim-memory.ts';
@@ -138,10 +137,10 @@ export class SimContent implements ReplicaContent {
     });
   }
 
-  survey(firstExtent: number): readonly SurveyEntry[] {
+  survey(firstExtent: number, count: number): readonly SurveyEntry[] {
     const { taken } = this.#media;
     const entries: SurveyEntry[] = [];
-    const end = Math.min(taken.stamps.length, firstExtent + SURVEY_EXTENTS);
+    const end = Math.min(taken.stamps.length, firstExtent + count);
     for (let extent = firstExtent; extent < end; extent++) {
       let dataMask = 0;
       for (let index = 0; index < EXTENT_BLOCKS; index++) {

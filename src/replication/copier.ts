@@ -26,6 +26,8 @@ export type CopyPlan = {
   /** Those that are made equal to it. */
   readonly seats: number;
   readonly sizeBytes: number;
+  /** None of `seats` had data in it: it is copied without a comparison, for which it would be read once more. */
+  readonly isNew?: boolean;
   /** Only this much is held, and made equal, whatever the digests say of the rest. */
   readonly only?: { readonly offsetBytes: number; readonly lengthBytes: number };
   /** The copy in `seat` can be read, and is another: called before it is made equal. */
@@ -59,11 +61,13 @@ export class Copier {
       while (failure === 0 && next < extents.length && underWay < COPIES_MAX) {
         const extent = extents[next++]!;
         underWay++;
-        this.#equaliseOne(extent, { plan, at: 0 }, (errno) => {
+        const onOver = (errno: number): void => {
           underWay--;
           if (failure === 0) failure = errno;
           advance();
-        });
+        };
+        if (plan.isNew === true) this.#fill(extent, plan, onOver);
+        else this.#equaliseOne(extent, { plan, at: 0 }, onOver);
       }
       if (underWay === 0 && (failure !== 0 || next === extents.length)) {
         underWay = -1;
@@ -102,6 +106,40 @@ export class Copier {
     });
     // It may have been over before its id was known.
     if (isOver) path.letGo(hold);
+  }
+
+  /** As the first source has it. Where that has nothing, or cannot read it, it is a comparison all the same. */
+  #fill(extent: number, plan: CopyPlan, onDone: (errno: number) => void): void {
+    const source = plan.sources[0]!;
+    const compare = (): void => this.#equaliseOne(extent, { plan, at: 0 }, onDone);
+    this.#surveyOne(extent, source, (errno, found) => {
+      if (errno !== 0) onDone(errno);
+      else if (found === undefined) compare();
+      else {
+        const right = { dataMask: found.dataMask, stamp: found.stamp, from: [source] };
+        const end = (failure: number): void => (failure === EIO ? compare() : onDone(failure));
+        this.#copy(extent, plan, { right, onDone: end });
+      }
+    });
+  }
+
+  /** What the replica in `seat` has of an extent; undefined: nothing. */
+  #surveyOne(
+    extent: number,
+    seat: number,
+    onDone: (errno: number, found: SurveyEntry | undefined) => void,
+  ): void {
+    let found: SurveyEntry | undefined;
+    this.#head.path.ask({
+      kind: 'survey',
+      seats: seat,
+      number: extent,
+      lengthBytes: EXTENT_BYTES,
+      onAnswer: (_member, { survey }) => {
+        found = survey.find((entry) => entry.extent === extent);
+      },
+      onDone: (errno) => onDone(errno, found),
+    });
   }
 
   /** `at`: which of the sources is asked. */
@@ -161,25 +199,16 @@ export class Copier {
   /** No replica can read all of it: each block from one that can. What is a hole is taken from the first. */
   #assemble(extent: number, plan: CopyPlan, onDone: (errno: number) => void): void {
     const { sources, seats } = plan;
-    let found: SurveyEntry | undefined;
-    this.#head.path.ask({
-      kind: 'survey',
-      seats: sources[0]!,
-      number: extent,
-      onAnswer: (_member, { survey }) => {
-        found = survey.find((entry) => entry.extent === extent);
-      },
-      onDone: (errno) => {
-        const end = (failure: number): void => {
-          if (failure === EIO) this.#lost(extent);
-          this.#end(extent, { errno: failure, unreadable: seats }, onDone);
-        };
-        if (errno !== 0 || found === undefined) end(errno === 0 ? EIO : errno);
-        else {
-          const { dataMask, stamp } = found;
-          this.#copy(extent, plan, { right: { dataMask, stamp, from: sources }, onDone: end });
-        }
-      },
+    this.#surveyOne(extent, sources[0]!, (errno, found) => {
+      const end = (failure: number): void => {
+        if (failure === EIO) this.#lost(extent);
+        this.#end(extent, { errno: failure, unreadable: seats }, onDone);
+      };
+      if (errno !== 0 || found === undefined) end(errno === 0 ? EIO : errno);
+      else {
+        const { dataMask, stamp } = found;
+        this.#copy(extent, plan, { right: { dataMask, stamp, from: sources }, onDone: end });
+      }
     });
   }
 

@@ -5,9 +5,8 @@
 
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
-import { EXTENT_BYTES, type SurveyEntry } from './messages.ts';
+import { EXTENT_BYTES, SURVEY_EXTENTS, type SurveyEntry } from './messages.ts';
 import { epochOf, missedExtents } from './missed-extents.ts';
-import { SURVEY_EXTENTS } from './rebuild.ts';
 
 export type FillPlan = {
   /** Seats of intact members, at least one: the first that can read an extent is right. */

@@ -9,6 +9,9 @@ import type { Base, HeadId, Life, Record, ReplicaId } from './record.ts';
 /** An extent: the unit of marks and copies. */
 export const EXTENT_BYTES: number = 16 * BLOCK_BYTES;
 
+/** Extents that one answer to a survey is about at most. */
+export const SURVEY_EXTENTS = 1024;
+
 export type ChangeKind = 'write' | 'zero' | 'trim' | 'copy';
 
 /** The extents that a range touches, in order. */
@@ -54,6 +57,7 @@ export class RequestBody {
   /** Of a change, its number in the life of the head; of `durable`, that below which marks go; of a digest its extent, of marks and a survey the first. */
   number = 0;
   offsetBytes = 0;
+  /** Of a survey: it is about as much, or as one answer tells of, if that is less or this is 0. */
   lengthBytes = 0;
   address = 0;
   fua = false;

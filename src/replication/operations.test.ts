@@ -72,3 +72,15 @@ test('an id finds its operation while that is active, however many there are', (
   }
   assert.equal(operations.find(stays?.id ?? 0), stays);
 });
+
+test('requests of clients are counted until they are over', () => {
+  const operations = new Operations();
+  const write = operations.add('write', 0, range(0, 1));
+  operations.add('hold', -1, range(1, 1));
+  const read = operations.add('read', 7, range(2, 1));
+  assert.equal(operations.clientCount, 2);
+  operations.remove(write);
+  operations.remove(write);
+  operations.remove(read);
+  assert.equal(operations.clientCount, 0);
+});

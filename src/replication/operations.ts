@@ -78,6 +78,8 @@ export class Operations implements Iterable<Operation> {
   #changeCount = 0;
   #table = Array.from<Operation | undefined>({ length: TABLE_LENGTH });
   #nextId = 1;
+  /** Of clients. */
+  clientCount = 0;
 
   get size(): number {
     return this.#active.length;
@@ -109,6 +111,7 @@ export class Operations implements Iterable<Operation> {
     operation.endBlock = Math.ceil((operation.offsetBytes + operation.lengthBytes) / BLOCK_BYTES);
     operation.waitsFor = 0;
     if (isOrderedChange(operation)) this.#changeCount++;
+    if (token >= 0) this.clientCount++;
     if (this.#changeCount > 0) {
       for (const other of this.#active) if (conflict(other, operation)) operation.waitsFor++;
     }
@@ -129,6 +132,7 @@ export class Operations implements Iterable<Operation> {
     const at = this.#active.indexOf(operation);
     this.#active.splice(at, 1);
     this.#over.push(operation);
+    if (operation.token >= 0) this.clientCount--;
     if (this.#changeCount === 0) return false;
     if (isOrderedChange(operation)) this.#changeCount--;
     let freesOne = false;

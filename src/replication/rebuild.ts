@@ -6,13 +6,13 @@
 import type { Head } from './head.ts';
 import type { Member } from './member.ts';
 import { epochOf, missedExtents } from './missed-extents.ts';
-import { EXTENT_BYTES, type SurveyEntry } from './messages.ts';
+import { EXTENT_BYTES, SURVEY_EXTENTS, type SurveyEntry } from './messages.ts';
 import { type ReplicaId, withMembers } from './record.ts';
 
-/** Extents copied at once. */
-const HOLDS_MAX = 4;
-/** Extents in one answer to a survey. */
-export const SURVEY_EXTENTS = 1024;
+/** Extents copied at once while clients ask for nothing: they find some of the 16 slots of a connection for what is large. */
+const HOLDS_MAX = 12;
+/** Each request of clients under way takes the place of one, down to so many. */
+const HOLDS_MIN = 4;
 
 type Phase =
   | 'waiting'
@@ -113,20 +113,26 @@ export class Rebuild {
           const end = Math.ceil(this.#sizeBytes / EXTENT_BYTES);
           const { lineage } = this.#head.changer.known;
           const missed = missedExtents(ours, theirs, epochOf(this.#member.base, lineage));
-          this.#copy(missed.filter((extent) => extent < end));
+          const held = new Set(theirs.map(({ extent }) => extent));
+          this.#copy(
+            missed.filter((extent) => extent < end),
+            held,
+          );
         }
       },
     });
   }
 
-  #copy(extents: readonly number[]): void {
+  /** `held`: those of which the target has data. */
+  #copy(extents: readonly number[], held: ReadonlySet<number>): void {
     let next = 0;
     let underWay = 0;
     let failed = false;
     const advance = (): void => {
-      while (!failed && next < extents.length && underWay < HOLDS_MAX) {
+      while (!failed && next < extents.length && underWay < this.#holdsMax) {
         underWay++;
-        this.#copyOne(extents[next++]!, (errno) => {
+        const extent = extents[next++]!;
+        this.#copyOne(extent, !held.has(extent), (errno) => {
           underWay--;
           failed ||= errno !== 0;
           advance();
@@ -142,9 +148,13 @@ export class Rebuild {
     advance();
   }
 
-  #copyOne(extent: number, onDone: (errno: number) => void): void {
+  get #holdsMax(): number {
+    return Math.max(HOLDS_MIN, HOLDS_MAX - this.#head.path.operations.clientCount);
+  }
+
+  #copyOne(extent: number, isNew: boolean, onDone: (errno: number) => void): void {
     const { path, copier } = this.#head;
-    const plan = () => ({ sources: path.readSeats, seats: this.#member.seat });
+    const plan = () => ({ sources: path.readSeats, seats: this.#member.seat, isNew });
     copier.equaliseHeld(extent, { sizeBytes: this.#sizeBytes, plan }, onDone);
   }
 

@@ -12,8 +12,10 @@ import { ESTALE } from '../model/errno.ts';
 import {
   Answer,
   type Digest,
+  EXTENT_BYTES,
   type Mark,
   type Request,
+  SURVEY_EXTENTS,
   type SurveyEntry,
   isChange,
 } from './messages.ts';
@@ -58,9 +60,12 @@ export type ReplicaContent = {
   /** Of the extents from `firstExtent` on, in order, as many as one answer tells of (2,048); none: there are no more. */
   marks(firstExtent: number): readonly Mark[];
   digest(token: number, extent: number, onDigest: (digest: Digest) => void): void;
-  /** Of the extents from `firstExtent` on, as many as one answer to a survey tells of. */
-  survey(firstExtent: number): readonly SurveyEntry[];
+  /** Of `count` extents from `firstExtent` on, those with data, in order. */
+  survey(firstExtent: number, count: number): readonly SurveyEntry[];
 };
+
+/** What most answers list. */
+const NONE: readonly never[] = [];
 
 export type ReplicaHost = {
   /** CLOCK_BOOTTIME, ms. */
@@ -288,7 +293,7 @@ export class Replica {
       }
       case 'survey': {
         const answer = this.#fresh('survey', request);
-        answer.survey = this.#content.survey(request.number);
+        answer.survey = this.#content.survey(request.number, extentsSurveyed(request));
         this.#host.answer(session.connection, answer);
         break;
       }
@@ -358,12 +363,17 @@ export class Replica {
     answer.errno = 0;
     answer.life = this.#content.life;
     answer.record = undefined;
-    answer.marks = [];
+    answer.marks = NONE;
     answer.digest = undefined;
-    answer.survey = [];
+    answer.survey = NONE;
     answer.base = undefined;
     return answer;
   }
+}
+
+function extentsSurveyed({ lengthBytes }: Request): number {
+  const asked = lengthBytes === 0 ? SURVEY_EXTENTS : Math.ceil(lengthBytes / EXTENT_BYTES);
+  return Math.min(asked, SURVEY_EXTENTS);
 }
 
 /** In place of an epoch: the second step of an opening or a set change. */

@@ -2,8 +2,7 @@
 
 import { ECONNRESET } from '../model/errno.ts';
 import type { Head } from './head.ts';
-import { EXTENT_BYTES } from './messages.ts';
-import { SURVEY_EXTENTS } from './rebuild.ts';
+import { EXTENT_BYTES, SURVEY_EXTENTS } from './messages.ts';
 
 /** It may catch up with its rate by so much. */
 const BEHIND_MS_MAX = 100;

@@ -10,7 +10,6 @@ import {
   type Request,
   type SurveyEntry,
 } from '../../replication/messages.ts';
-import { SURVEY_EXTENTS } from '../../replication/rebuild.ts';
 import type { Life } from '../../replication/record.ts';
 import type { ReplicaContent, ReplicaState } from '../../replication/replica.ts';
 import { formatState, parseState } from '../../replication/state-bytes.ts';
@@ -127,8 +126,8 @@ export class DriveContent implements ReplicaContent {
     else this.#await(token, digest());
   }
 
-  survey(firstExtent: number): readonly SurveyEntry[] {
-    return this.#volume.survey(firstExtent, SURVEY_EXTENTS);
+  survey(firstExtent: number, count: number): readonly SurveyEntry[] {
+    return this.#volume.survey(firstExtent, count);
   }
 
   /** Of one extent: its blocks with data are written, the others become holes. */

@@ -12,8 +12,7 @@ import {
 } from '../../model/block-target.ts';
 import { Head } from '../../replication/head.ts';
 import type { EventAbout, HeadEnd, HeadEvent, HeadOptions } from '../../replication/head-host.ts';
-import { type Change, EXTENT_BYTES } from '../../replication/messages.ts';
-import { SURVEY_EXTENTS } from '../../replication/rebuild.ts';
+import { type Change, EXTENT_BYTES, SURVEY_EXTENTS } from '../../replication/messages.ts';
 import type { Record, ReplicaId } from '../../replication/record.ts';
 import type { TransactionOutcome } from '../../replication/set-changer.ts';
 import type { MemoryUses } from '../memory-uses.ts';
@@ -210,7 +209,9 @@ export class ReplicatedVolume {
     for (let block = firstBlock; block < firstBlock + blockCount; block++) {
       const extent = Math.floor(block / extentBlocks);
       if (extent >= surveyedTo) {
-        masks = new Map(content.survey(extent).map((entry) => [entry.extent, entry.dataMask]));
+        masks = new Map(
+          content.survey(extent, SURVEY_EXTENTS).map((entry) => [entry.extent, entry.dataMask]),
+        );
         surveyedTo = extent + SURVEY_EXTENTS;
       }
       const hasData = ((masks.get(extent) ?? 0) >>> (block % extentBlocks)) & 1;
