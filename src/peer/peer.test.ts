@@ -264,9 +264,9 @@ test('changes that end in one turn are answered by one frame, each with its kind
     }
     await until(() => content.held!.length === kinds.length);
     let sentBytes = 0;
-    const { trySend } = io;
+    const trySend = io.trySend.bind(io);
     io.trySend = (...args) => {
-      const sent = trySend.apply(io, args);
+      const sent = trySend(...args);
       sentBytes += sent;
       return sent;
     };
