@@ -57,8 +57,62 @@ test('install writes once, and systemd reads it as it is meant', async () => {
     const text = fs.readFileSync(unitPath(unit), 'utf8');
     assert.doesNotMatch(text, /^(Requires|BindsTo|Requisite)=/m, 'none stops another');
     assert.match(text, /^PartOf=holdfast.target$/m);
-    assert.match(text, /^Before=docker.service containerd.service kubelet.service /m);
+    assert.ok(linesOf(text).includes(BEFORE), unit);
   }
+});
+
+const BEFORE = 'Before=docker.service containerd.service kubelet.service crio.service';
+const AT_ONCE_AND_FOR_EVER = ['Restart=always', 'RestartSec=200ms', 'StartLimitIntervalSec=0'];
+const KEPT = ['OOMScoreAdjust=-900', 'OOMPolicy=continue', 'ManagedOOMPreference=omit'];
+/** What docs/install.md promises, line by line: a machine where systemd runs them is not always to be had. */
+const PROMISED: Readonly<Record<string, readonly string[]>> = {
+  'holdfast-engine.service': ['Type=notify', ...AT_ONCE_AND_FOR_EVER, ...KEPT],
+  'holdfast-attacher.service': [
+    'Type=notify',
+    'After=holdfast-engine.service',
+    'RefuseManualStop=yes',
+    'NotifyAccess=all',
+    ...AT_ONCE_AND_FOR_EVER,
+    ...KEPT,
+  ],
+  'holdfast-control.service': [
+    'Type=notify',
+    'After=holdfast-engine.service',
+    'After=holdfast-attacher.service',
+    'KillMode=process',
+    ...AT_ONCE_AND_FOR_EVER,
+  ],
+  // Up from its start to its stop, which comes before those that it is after.
+  'holdfast-mounts.service': [
+    'Type=oneshot',
+    'RemainAfterExit=yes',
+    'After=holdfast-control.service',
+    'RefuseManualStop=yes',
+    'TimeoutStopSec=90s',
+  ],
+  'holdfast.target': [`Wants=${UNITS.join(' ')}`, BEFORE, 'WantedBy=multi-user.target'],
+};
+
+const linesOf = (text: string): readonly string[] => text.split('\n');
+
+test('units and rule are what the documentation promises', () => {
+  for (const [unit, promised] of Object.entries(PROMISED)) {
+    const lines = linesOf(fs.readFileSync(unitPath(unit), 'utf8'));
+    for (const line of promised) assert.ok(lines.includes(line), `${unit}: ${line}`);
+  }
+  const mounts = fs.readFileSync(unitPath('holdfast-mounts.service'), 'utf8');
+  assert.match(mounts, /^ExecStop=.* down --release --data /m);
+  const rule = fs.readFileSync(path.join(prefix, 'etc/udev/rules.d/59-holdfast.rules'), 'utf8');
+  assert.match(rule, /^KERNEL=="loop\[0-9\]\*", ATTR{loop\/backing_file}==".*\/fuse\/\*", GOTO/m);
+  assert.match(rule, /^KERNEL=="nbd\[0-9\]\*", ATTR{backend}=="(\[0-9a-f\]){32}", GOTO/m);
+  const away = [
+    'UDISKS_IGNORE}="1"',
+    'UDISKS_AUTO}="0"',
+    'UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG}="1"',
+    'DM_UDEV_DISABLE_OTHER_RULES_FLAG}="1"',
+    'DM_MULTIPATH_DEVICE_PATH}="0"',
+  ];
+  for (const property of away) assert.ok(rule.includes(`ENV{${property}`), property);
 });
 
 test('an older unit of ours is renewed, one of somebody else refused', async () => {

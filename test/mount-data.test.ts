@@ -133,3 +133,23 @@ test('a file system whose first block is rotten', { ...device, timeout: 120_000 
   assert.deepEqual(fs.readFileSync(precious), data);
   await rig.json('volume', 'unmount', 'v1');
 });
+
+test(
+  'what is mounted carries no devices and no set-user-ids, and ends writes at an error',
+  device,
+  async () => {
+    await rig.json('volume', 'create', 'safe', '--size', '64MiB');
+    const at = await mount('safe', '--fs', 'ext4');
+    const line = fs
+      .readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .find((each) => each.split(' ')[4] === at);
+    const options = (line?.split(' ')[5] ?? '').split(',');
+    for (const option of ['nodev', 'nosuid', 'noatime']) assert.ok(options.includes(option), line);
+    const [source = '', superOptions = ''] = (line?.split(' - ')[1] ?? '').split(' ').slice(1);
+    assert.ok(superOptions.split(',').includes('discard'), line);
+    const { stdout } = spawnSync('dumpe2fs', ['-h', source], { encoding: 'utf8' });
+    assert.match(stdout, /^Errors behavior: +Remount read-only$/m);
+    await rig.json('volume', 'unmount', 'safe');
+  },
+);
