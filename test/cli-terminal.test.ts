@@ -178,6 +178,15 @@ test('what destroys asks, says what will be gone, and does nothing without a yes
   }
 });
 
+test('a removal into no trash is asked for as what it is', async () => {
+  await rig.json('settings', 'set', 'trash-retention=none');
+  const terminal = onTerminal(['volume', 'rm', 'data']);
+  await terminal.until(/Remove volume "data" for good\?.*cannot be brought back.*\[y\/N\]/);
+  terminal.type('n\r');
+  assert.equal(await terminal.end(), 2);
+  await rig.json('settings', 'set', 'trash-retention=24h');
+});
+
 test('a removal of what is not there says what it may have meant', async () => {
   const { out, code } = await rig.run(['volume', 'rm', 'dota', '--yes']);
   assert.deepEqual([code, out], [0, 'There was no volume "dota", did you mean "data"?\n']);

@@ -2,11 +2,12 @@
 
 import type { Command } from 'commander';
 
-import type { RemovedVolumeView, VolumeView } from '../../control/schemas.ts';
+import type { RemovedVolumeView, SettingsView, VolumeView } from '../../control/schemas.ts';
 import { similar } from '../../control/names.ts';
 import { formatDuration } from '../../model/durations.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize, formatSizeExact } from '../../model/sizes.ts';
+import type { ApiClient } from '../api-client.ts';
 import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import type { Output } from '../output.ts';
@@ -73,7 +74,7 @@ export function addSpaceCommands(volume: Command): void {
       const { api, output } = contextOf(command);
       await confirm(
         options.yes === true,
-        options.now === true
+        options.now === true || (options.yes !== true && (await keepsNothing(api)))
           ? `Remove volume "${name}" for good? What is on it cannot be brought back.`
           : `Remove volume "${name}"? It can be restored until its time in the trash is over.`,
       );
@@ -83,6 +84,12 @@ export function addSpaceCommands(volume: Command): void {
       const names = volumes.map((each) => each.name);
       output.result(view, removedInWords(name, view) + similar(name, names));
     });
+}
+
+/** Whether what is removed is gone at once, as far as the settings can be had. */
+async function keepsNothing(api: ApiClient): Promise<boolean> {
+  const settings = await api.get<SettingsView>('/v1/settings').catch(() => undefined);
+  return settings?.trashRetentionMs === 0;
 }
 
 type RemoveOptions = { readonly now?: boolean; readonly yes?: boolean };
