@@ -65,6 +65,11 @@ test('on a full disk the processes are started again when they die', root, async
     const refused = await rig.run(['volume', 'create', 'w', '--size', '16MiB']);
     assert.equal(refused.code, 1, refused.err);
     assert.match(refused.err, /disk is full|no space left/);
+    const known = await pids();
+    const upgrade = await rig.run(['upgrade']);
+    assert.equal(upgrade.code, 1, upgrade.err);
+    assert.match(upgrade.err, /no space left/);
+    assert.deepEqual(await pids(), known, 'nothing was stopped');
 
     for (const name of ['filler', 'filler.most']) fs.rmSync(path.join(rig.data, name));
     await until(async () => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -161,6 +162,14 @@ test(
       said[name] = ended.err;
       assert.deepEqual(await pids(), known, name);
     }
+    // Control alone needs them: it would end as often as it is started.
+    const incomplete = rebuild(rig.directory, '2.0.0-incomplete');
+    const packages = { 'node_modules/missing': { version: '1.0.0' } };
+    const lock = path.join(path.dirname(incomplete), '..', 'package-lock.json');
+    fs.writeFileSync(lock, JSON.stringify({ packages }));
+    const ended = await rig.run(['upgrade'], { program: incomplete });
+    assert.match(ended.err, /Not all npm packages/);
+    assert.deepEqual(await pids(), known, 'packages');
     assert.match(said['protocol']!, /speaks protocol 1, and 7 is needed/);
     assert.match(
       said['handover']!,

@@ -2,14 +2,14 @@
  * Replaces the processes of an installation that runs by those of the program that runs this, under mounted file systems: the attacher
  * hands its devices over, then engine and control are replaced, by systemd or by a new supervisor in the place of the old one.
  *
- * All that can refuse comes first: protocols, drive formats, and the new attacher, which is started and says whether it can take over
- * before the old one stops.
+ * All that can refuse comes first: packages that are missing, a full disk, protocols, drive formats, and the new attacher, which is started
+ * and says whether it can take over before the old one stops.
  */
 
 import process from 'node:process';
 
 import { isAlive } from '../../attacher/process-identity.ts';
-import type { Installation } from '../../control/installation.ts';
+import { type Installation, refuseFull } from '../../control/installation.ts';
 import { LineClient } from '../../control/line-client.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import type { StatusView } from '../../control/schemas.ts';
@@ -22,7 +22,7 @@ import { FORMAT_VERSION } from '../../store/superblock.ts';
 import type { Context } from '../context.ts';
 import { planInstall } from './install.ts';
 import { isServed, restartServices } from './services.ts';
-import { startDetached } from './start.ts';
+import { refuseIncomplete, startDetached } from './start.ts';
 
 const SUPERVISOR_END_MS_MAX = 5000;
 
@@ -39,6 +39,9 @@ export async function upgrade(context: Context): Promise<void> {
   const replaceOthers = isServed(installation)
     ? await planServices(installation)
     : planSupervisor(context);
+  refuseIncomplete();
+  // Without room no supervisor starts, and the one before would be gone.
+  refuseFull(installation);
   const before = await refuseUnfit(installation);
   await replaceAttacher(installation);
   output.note('The attacher is replaced; now engine and control');
