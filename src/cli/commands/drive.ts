@@ -20,30 +20,7 @@ export function addDriveCommands(program: Command): void {
   const drive = program
     .command('drive')
     .description('Drives: files or block devices that Holdfast may use');
-  addCommand(drive, 'add <name>', {
-    purpose: 'Formats and adds a drive: a file that is made, or an existing file or block device.',
-    example: 'holdfast drive add fast --size 1GiB',
-  })
-    .option('--path <path>', 'a file or block device (default: a file in DIR/drives)')
-    .option('--size <size>', 'for a new file')
-    .option(
-      '--sparse',
-      'leave holes instead of writing the file in full: flushes then wait for the host file system',
-    )
-    .option('--force', 'format over what is there: it is lost')
-    .action(
-      async (
-        name: string,
-        options: { path?: string; size?: string; sparse?: boolean; force?: boolean },
-        command: Command,
-      ) => {
-        const context = contextOf(command);
-        const view = await addDrive(context, { name, ...options });
-        const made = `Drive "${name}" of ${formatSizeExact(view.sizeBytes ?? 0)} at ${view.path}`;
-        const warning = view.warning === null ? '' : `\nWarning: ${view.warning}`;
-        context.output.result(view, `${made}${warning}`);
-      },
-    );
+  addAddition(drive);
   addWatch(
     addCommand(drive, 'ls', { purpose: 'Lists drives.', example: 'holdfast drive ls' }),
   ).action(async (options: { watch?: boolean }, command: Command) => {
@@ -81,6 +58,42 @@ export function addDriveCommands(program: Command): void {
       view.removed ? `Drive "${name}" is removed` : `There was no drive "${name}"${like}`,
     );
   });
+}
+
+type AddOptions = {
+  readonly path?: string;
+  readonly size?: string;
+  readonly sparse?: boolean;
+  readonly force?: boolean;
+  readonly yes?: boolean;
+};
+
+function addAddition(drive: Command): void {
+  addYes(
+    addCommand(drive, 'add <name>', {
+      purpose:
+        'Formats and adds a drive: a file that is made, or an existing file or block device.',
+      example: 'holdfast drive add fast --size 1GiB',
+    }),
+  )
+    .option('--path <path>', 'a file or block device (default: a file in DIR/drives)')
+    .option('--size <size>', 'for a new file')
+    .option(
+      '--sparse',
+      'leave holes instead of writing the file in full: flushes then wait for the host file system',
+    )
+    .option('--force', 'format over what is there: it is lost')
+    .action(async (name: string, options: AddOptions, command: Command) => {
+      const context = contextOf(command);
+      await confirm(
+        options.yes === true || options.force !== true,
+        `Format ${options.path === undefined ? `the file of drive "${name}"` : `"${resolve(options.path)}"`}? Everything that it holds is lost, for good.`,
+      );
+      const view = await addDrive(context, { name, ...options });
+      const made = `Drive "${name}" of ${formatSizeExact(view.sizeBytes ?? 0)} at ${view.path}`;
+      const warning = view.warning === null ? '' : `\nWarning: ${view.warning}`;
+      context.output.result(view, `${made}${warning}`);
+    });
 }
 
 function addGrowth(drive: Command): void {
