@@ -27,7 +27,11 @@ after(() => fs.rmSync(directory, { recursive: true }));
 async function setUp() {
   const { store, records } = memoryRecords();
   const scene = {
-    identity: { driveUuid: ID.replaceAll('-', ''), incarnation: 9 } as JsonObject,
+    identity: {
+      driveUuid: ID.replaceAll('-', ''),
+      generation: 0,
+      incarnation: 9,
+    } as JsonObject,
     opened: [] as JsonObject[],
   };
   const call = async (name: string, args: JsonObject): Promise<JsonObject> => {
@@ -91,6 +95,13 @@ test('a drive whose node is gone is adopted with its replicas, in a new generati
   assert.equal(scene.opened.length, 1);
 });
 
+test('a drive has a higher generation than it had, whatever restored records know', async () => {
+  const { records, scene, drives } = await setUp();
+  scene.identity = { ...scene.identity, generation: 4 };
+  await drives.adopt('/moved');
+  assert.equal((await records.drive('b1'))?.record.generation, 5);
+});
+
 test('an adoption that was cut short goes on', async () => {
   const { records, parts, scene, drives } = await setUp();
   const dying = {
@@ -104,6 +115,16 @@ test('an adoption that was cut short goes on', async () => {
   const { state, generation } = (await records.drive('b1'))?.record ?? {};
   assert.deepEqual([state, generation], ['ready', 1]);
   assert.deepEqual(new Set(scene.opened.map((each) => each['generation'])), new Set([1]));
+});
+
+test('an adoption by a node that died over it is taken over', async () => {
+  const { records, drives } = await setUp();
+  const kept = await records.drive('b1');
+  assert(kept !== undefined);
+  await records.putDrive({ ...kept.record, state: 'adopting', generation: 1 }, kept.version);
+  await drives.adopt('/moved');
+  const { node, generation } = (await records.drive('b1'))?.record ?? {};
+  assert.deepEqual([node, generation], ['a', 2]);
 });
 
 test('a drive that a living node has open stays its; one that it has no longer is adopted', async () => {
@@ -129,12 +150,12 @@ test('a drive that a living node has open stays its; one that it has no longer i
 test('what is none of this cluster, or not the drive itself, is refused by name', async () => {
   const { parts, records, scene, drives } = await setUp();
   const revision = await records.revision();
-  const { driveUuid } = scene.identity;
-  scene.identity = { driveUuid, incarnation: 8 };
+  const own = scene.identity;
+  scene.identity = { ...own, incarnation: 8 };
   await assert.rejects(drives.adopt('/moved'), refusedAs('DRIVE_COPY', /"b1"/));
-  scene.identity = { driveUuid, clusterUuid: '0'.repeat(32), incarnation: 9 };
+  scene.identity = { ...own, clusterUuid: '0'.repeat(32) };
   await assert.rejects(drives.adopt('/moved'), refusedAs('DRIVE_FOREIGN', /of cluster 000/));
-  scene.identity = { driveUuid: 'f'.repeat(32), incarnation: 9 };
+  scene.identity = { ...own, driveUuid: 'f'.repeat(32) };
   await assert.rejects(drives.adopt('/moved'), refusedAs('DRIVE_FOREIGN', /no drive fff/));
   const single = { ...parts, installation: { ...parts.installation, directory: os.tmpdir() } };
   await assert.rejects(new Drives(single).adopt('/moved'), refusedAs('INPUT_INVALID'));

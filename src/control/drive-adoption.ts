@@ -23,52 +23,51 @@ const REPLICAS_AT_ONCE = 40;
 type Found = {
   readonly driveUuid: string;
   readonly clusterUuid?: string;
+  readonly generation: number;
   readonly incarnation: number;
 };
 
-/**
- * The name of the drive at `at`, an absolute path, and how often it was opened. Throws DRIVE_FOREIGN where it is none of this cluster,
- * DRIVE_BUSY and DRIVE_CORRUPT.
- */
+/** A drive of the cluster that was found at an absolute path of this node. */
+export type Moved = Pick<Found, 'generation' | 'incarnation'> & {
+  readonly name: string;
+  readonly at: string;
+};
+
+/** The drive at `at`. Throws DRIVE_FOREIGN where it is none of this cluster, DRIVE_BUSY and DRIVE_CORRUPT. */
 export async function driveAt(
   { records, engine, installation }: ControlParts,
   at: string,
-): Promise<{ readonly name: string; readonly incarnation: number }> {
+): Promise<Moved> {
   const cluster = readNode(installation.directory)?.cluster;
   if (cluster === undefined) {
     const problem = 'a node of a cluster adopts drives, and this is a single machine';
     throw new Refusal('INPUT_INVALID', { problem });
   }
   const answer = await engine.call('drive.identify', { path: at });
-  const { driveUuid, clusterUuid, incarnation } = answer as unknown as Found;
+  const { driveUuid, clusterUuid, generation, incarnation } = answer as unknown as Found;
   const foreign = (problem: string): Refusal => new Refusal('DRIVE_FOREIGN', { path: at, problem });
   if (clusterUuid !== undefined && clusterUuid !== withoutDashes(cluster))
     throw foreign(`it is of cluster ${clusterUuid}, and this is ${withoutDashes(cluster)}`);
   const drives = await records.everyDrive();
   const found = drives.find(({ id }) => withoutDashes(id) === driveUuid);
   if (found === undefined) throw foreign(`this cluster has no drive ${driveUuid} on record`);
-  return { name: found.name, incarnation };
+  return { name: found.name, at, generation, incarnation };
 }
 
 const withoutDashes = (id: string): string => id.replaceAll('-', '');
-
-/** A drive that was found at a path of this node. */
-type Moved = { readonly name: string; readonly at: string; readonly incarnation: number };
 
 /**
  * Records that the drive is this node's. Throws DRIVE_HELD where its owner lives and has it open, DRIVE_COPY, DRIVE_NOT_READY, and
  * STORE_CONFLICT.
  */
-export async function wantAdoption(
-  parts: ControlParts,
-  { name, at, incarnation }: Moved,
-): Promise<OperationRecord> {
+export async function wantAdoption(parts: ControlParts, moved: Moved): Promise<OperationRecord> {
   const { records, node = '' } = parts;
+  const { name, at, incarnation } = moved;
   const kept = await records.drive(name);
-  if (kept?.record.state !== 'ready') {
-    const state = kept?.record.state ?? 'removed';
+  const state = kept?.record.state ?? 'removed';
+  // Who began to adopt it may have died over that.
+  if (kept === undefined || !['ready', 'adopting'].includes(state))
     throw new Refusal('DRIVE_NOT_READY', { drive: name, state });
-  }
   const { record, version } = kept;
   const use = await records.driveUse(name);
   if (incarnation < (use?.record.incarnation ?? 0))
@@ -86,7 +85,7 @@ export async function wantAdoption(
       { key: `drive-use/${name}`, version: use?.version ?? 0 },
       ...(isAway ? [{ key: `alive/${owner}`, version: 0 }] : []),
     ],
-    puts: [{ key, record: adopted(record, { node, at }) }, ...operationPuts(operation)],
+    puts: [{ key, record: adopted(record, node, moved) }, ...operationPuts(operation)],
     deletes: use === undefined ? [] : [`drive-use/${name}`],
   });
   return operation;
@@ -100,7 +99,8 @@ async function isOpenHere({ engine }: ControlParts, { id }: DriveRecord): Promis
 
 const adopted = (
   drive: DriveRecord,
-  { node, at }: { readonly node: string; readonly at: string },
+  node: string,
+  { at, generation }: Pick<Moved, 'at' | 'generation'>,
 ): DriveRecord => ({
   ...drive,
   node,
@@ -109,7 +109,8 @@ const adopted = (
   madeBy: undefined,
   replaces: undefined,
   state: 'adopting',
-  generation: (drive.generation ?? 0) + 1,
+  // Records that were restored from a backup may know a lower one.
+  generation: Math.max(drive.generation ?? 0, generation) + 1,
 });
 
 /** Makes the replicas this node's, and serves them; may be called again after a crash at any point. Throws STORE_CONFLICT. */

@@ -137,10 +137,11 @@ export class Drives {
     const statuses = byId(await parts.engine.call('drive.list', {}));
     const own = (await parts.records.drives()).find((drive) => drive.path === at);
     if (own?.state === 'ready' && statuses.get(own.id)?.['state'] === 'open') return own;
-    const { name, incarnation } = await driveAt(parts, at);
+    const moved = await driveAt(parts, at);
+    const { name } = moved;
     return this.#inTurn(name, async () => {
       await this.#atRest(name);
-      const operation = await wantAdoption(parts, { name, at, incarnation });
+      const operation = await wantAdoption(parts, moved);
       await runOperation(parts, operation, () => this.settle(name));
       return this.get(name);
     });

@@ -155,7 +155,7 @@ export class RestDouble {
 
   /** A drive of this uuid, opened once, lies at any path that is asked for. */
   layDrive(driveUuid: string): void {
-    this.#engine.identity = { driveUuid, incarnation: 1 };
+    this.#engine.identity = { driveUuid, generation: 0, incarnation: 1 };
   }
 
   /** Formats and removals of volumes that come now wait until the function that is returned is called. */
