@@ -10,18 +10,21 @@ import { type Scope, explore, runHistory } from './explore.ts';
 const HELP = `Runs all histories of a replicated volume in small scopes: 3 replicas, 2 writers, 3 writes and a flush, and some faults at every
 place where they make a difference.
 
-  npm run sim:replication:exhaustive                                  scopes that end within minutes
+  npm run sim:replication:exhaustive                                  each two faults, in minutes
+  npm run sim:replication:exhaustive -- --long                        and each three
   npm run sim:replication:exhaustive -- --scope C,P,T,L               at most C crashes, P partitions, T takeovers, L late messages
   npm run sim:replication:exhaustive -- --scope C,P,T,L --result FILE goes on where FILE ends
   npm run sim:replication:exhaustive -- --scope C,P,T,L --history H   one, again, as printed when it failed, with its trace
 `;
 /** In the order of {@link Scope}. */
 const SCOPES = ['0,0,0,1', '0,0,1,1', '1,0,0,1', '0,1,1,0', '1,0,1,0', '1,1,0,0', '2,0,0,0'];
+const LONG_SCOPES = [...SCOPES, '1,1,1,0', '2,0,1,0', '2,1,0,0'];
 
 const options = readOptions(() => {
   const { values } = parseArgs({
     options: {
       scope: { type: 'string' },
+      long: { type: 'boolean', default: false },
       result: { type: 'string' },
       history: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -30,10 +33,9 @@ const options = readOptions(() => {
   if (values.scope === undefined && (values.result ?? values.history) !== undefined) {
     throw new UsageError('--result and --history are of one scope: name it with --scope');
   }
-  return {
-    ...values,
-    scopes: (values.scope === undefined ? SCOPES : [values.scope]).map(parseScope),
-  };
+  const several = values.long ? LONG_SCOPES : SCOPES;
+  const scopes = (values.scope === undefined ? several : [values.scope]).map(parseScope);
+  return { ...values, scopes };
 });
 
 function parseScope(text: string): Scope {
@@ -78,7 +80,7 @@ async function runScope(scope: Scope): Promise<boolean> {
   const { crashes, partitions, takeovers, late } = scope;
   const seconds = (performance.now() - startedAt) / 1000;
   process.stdout.write(
-    `${String(count).padStart(9)} histories, ${states} states with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s\n`,
+    `${String(count).padStart(9)} histories over ${states} states with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s\n`,
   );
   return true;
 }

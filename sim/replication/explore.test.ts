@@ -4,17 +4,26 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Choices } from './choices.ts';
 import { explore } from './explore.ts';
+import { StateSet } from './state-set.ts';
 
 const NONE = { crashes: 0, partitions: 0, takeovers: 0, late: 0 };
 
 for (const fault of ['crashes', 'partitions', 'takeovers', 'late'] as const) {
   test(`a small volume keeps its promises wherever one comes: ${fault}`, async (context) => {
-    const { histories, failure } = await explore({ ...NONE, [fault]: 1 });
-    context.diagnostic(`${histories} histories`);
+    const { histories, states, failure } = await explore({ ...NONE, [fault]: 1 });
+    context.diagnostic(`${histories} histories over ${states} states`);
     assert.equal(failure, undefined);
     assert.ok(histories > 40, 'it comes at many places');
   });
 }
+
+test('a state is known once it was added, however many there are', () => {
+  const known = new StateSet();
+  const states = Array.from({ length: 5000 }, (_, index) => index * 7919);
+  assert.ok(states.every((state) => known.add(state)));
+  assert.ok(states.every((state) => !known.add(state)));
+  assert.equal(known.size, 5000);
+});
 
 test('choices are tried in all their forms, and go on where they were', () => {
   const tried: string[] = [];

@@ -4,7 +4,8 @@
  *
  * What keeps the number small: a crash or a partition of a node is tried only directly before a step of that node, as it commutes with
  * steps of others; a takeover before steps of the head's. Messages and requests to drives come in the order in which they were sent but
- * for `late` of them, which come after everything that is then under way. Time passes only when nothing is.
+ * for `late` of them, which come after everything that is then under way. Time passes only when nothing is. A history ends where another
+ * one was in the same state with as many faults left; states are told apart by everything but how late it is (fingerprint.ts).
  */
 
 import { Prng } from '../../src/lib/prng.ts';
@@ -20,11 +21,11 @@ import { StateSet } from './state-set.ts';
 
 /** How many of each a history has at most. */
 export type Scope = {
-  crashes: number;
-  partitions: number;
-  takeovers: number;
+  readonly crashes: number;
+  readonly partitions: number;
+  readonly takeovers: number;
   /** Messages and requests to drives that come late. */
-  late: number;
+  readonly late: number;
 };
 
 const NODES = 3;
@@ -50,6 +51,8 @@ const REBOOT_US = 2_000_000;
 const PARTITION_US = 2_500_000;
 const FLUSH_US = 1_500_000;
 const LIMIT_US = 60_000_000;
+/** After the last fault it is looked for so long whether another history came to the same. */
+const STEPS_AFTER = 16;
 
 /** Of a crash: what was under way to the drive, or only in its cache, is there afterwards or is not. */
 type Crash = { readonly loses: 'process' | 'power'; readonly isKept: boolean };
@@ -100,18 +103,20 @@ type Tracing = { readonly onTrace?: ((line: string) => void) | undefined };
 export type HistoryOptions = Scope & Tracing & { readonly known?: StateSet | undefined };
 
 /** From here on everything is as in an earlier history. */
-class Known extends Error {}
+export class Known extends Error {}
 
 /** One history, by its choices. */
 class ChosenHistory {
   readonly #cluster: Cluster;
   readonly #world: ChosenWorld;
   readonly #choices: Choices;
-  readonly #left: Scope;
-  /** States in which an earlier history went on. */
+  readonly #left: { -readonly [Kind in keyof Scope]: Scope[Kind] };
+  /** States in which an earlier history went on; undefined: this one runs to its end. */
   readonly #known: StateSet | undefined;
   readonly #fingerprint: Fingerprint;
   #isOffered = false;
+  /** Since the last fault that the scope has. */
+  #stepsAfter = 0;
 
   constructor(choices: Choices, options: HistoryOptions) {
     this.#choices = choices;
@@ -127,8 +132,8 @@ class ChosenHistory {
     };
   }
 
-  /** Throws a Violation, or {@link Known}. */
-  async run(): Promise<void> {
+  /** Resolves with the fingerprint of its end. Throws a Violation, or {@link Known}. */
+  async run(): Promise<number> {
     const cluster = this.#cluster;
     const world = this.#world;
     await world.run(() => cluster.client !== undefined, 'the volume is served', LIMIT_US);
@@ -142,6 +147,7 @@ class ChosenHistory {
     await world.sleep(FLUSH_US);
     cluster.checks.everySoOften();
     cluster.checks.onServing(cluster.serving!);
+    return this.#fingerprint.of('');
   }
 
   /** Something may happen before the next step of `engine`. */
@@ -149,13 +155,18 @@ class ChosenHistory {
     if (!this.#isOffered) return;
     this.#cluster.checks.everySoOften();
     const faults = this.#possible(engine);
+    const { crashes, partitions, takeovers } = this.#left;
+    if (crashes + partitions + takeovers === 0) this.#stepsAfter++;
+    if (faults.length > 0 || this.#stepsAfter <= STEPS_AFTER) this.#lookUp(engine);
     if (faults.length === 0) return;
-    if (this.#known !== undefined && !this.#choices.isRepeated) {
-      const { crashes, partitions, takeovers, late } = this.#left;
-      const more = `${engine.node} ${crashes} ${partitions} ${takeovers} ${late}`;
-      if (!this.#known.add(this.#fingerprint.of(more))) throw new Known();
-    }
     faults[this.#choices.choose(1 + faults.length) - 1]?.();
+  }
+
+  #lookUp(engine: SimEngine): void {
+    if (this.#known === undefined || this.#choices.isRepeated) return;
+    const { crashes, partitions, takeovers, late } = this.#left;
+    const more = `${engine.node} ${crashes} ${partitions} ${takeovers} ${late}`;
+    if (!this.#known.add(this.#fingerprint.of(more))) throw new Known();
   }
 
   #possible(engine: SimEngine): (() => void)[] {
@@ -221,15 +232,15 @@ function crashesOf({ content, media }: SimEngine): readonly Crash[] {
   );
 }
 
-/** Runs the history of `choices`; throws a Violation. */
-export function runHistory(choices: Choices, options: HistoryOptions): Promise<void> {
+/** Runs the history of `choices`. Resolves with the fingerprint of its end; throws a Violation, or {@link Known}. */
+export function runHistory(choices: Choices, options: HistoryOptions): Promise<number> {
   return new ChosenHistory(choices, options).run();
 }
 
 export type Exploration = {
   /** Run to their end, or to a state that an earlier one had been in. */
   readonly histories: number;
-  /** Places where something might have happened, all different. */
+  /** Different ones, at places where something might have happened and shortly after the last fault. */
   readonly states: number;
   /** Undefined: all were run. */
   readonly failure: { readonly choices: string; readonly error: unknown } | undefined;

@@ -20,13 +20,17 @@ export const SET_CHANGES_MIN = 3;
 /** Of which the last ones are made where all requests are asked: time for a change of the set, and for a replica to return. */
 const SET_CHANGE_US = 3_000_000;
 
-/** Lets the fault of `struck` happen now; one that nobody knows is none. */
+export function isKnown({ name }: Struck): boolean {
+  return BY_NAME.has(name);
+}
+
+/** Lets the fault of `struck` happen now. */
 export function strike(cluster: Cluster, { name, draw }: Struck): void {
   cluster.count(`fault: ${name}`);
   cluster.count(`while ${situationOf(cluster)}: ${name}`);
   cluster.world.trace(`fault: ${name}`);
   cluster.prng = new Prng(draw);
-  BY_NAME.get(name)?.happen(cluster);
+  BY_NAME.get(name)!.happen(cluster);
 }
 
 /**

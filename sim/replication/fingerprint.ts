@@ -1,7 +1,7 @@
 /**
  * Tells states of a cluster apart, in the exhaustive search. What drives, the store, clients and the network hold is looked at. A process
- * is known by all that it did since its start, in its order, and by how much time it saw pass: from the same start the same steps lead
- * to the same state. So two histories that a crash made alike are alike from there on.
+ * is known by all that it did since its start, in its order: from the same start the same steps lead to the same state, but for when its
+ * timers run. So two histories that a crash made alike are alike from there on.
  */
 
 import { BLOCK_BYTES } from '../../src/model/block-target.ts';

@@ -1,11 +1,12 @@
 /** One history: a cluster, requests, faults; then everything is mended, and all must end well. */
 
 import { assert } from '../../src/lib/assert.ts';
+import { UsageError } from '../../src/lib/count-option.ts';
 import { Prng } from '../../src/lib/prng.ts';
 import type { Head } from '../../src/replication/head.ts';
 import { Violation, World } from '../world.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
-import { Fate, SET_CHANGES_MIN, strike } from './fate.ts';
+import { Fate, SET_CHANGES_MIN, isKnown, strike } from './fate.ts';
 import type { Mood } from './fault.ts';
 import { mend } from './faults.ts';
 import { Requests } from './requests.ts';
@@ -87,10 +88,13 @@ export class History {
     return new History(seed, { cluster, isOver, struck: fate.struck });
   }
 
+  /** Throws a {@link UsageError} where it has a fault that there is not. */
   static ofScenario(scenario: Scenario, { onTrace }: HistoryOptions = {}): History {
     const { seed, steps } = scenario;
     const requests = new Requests(steps.filter(isRequest));
     const faults = steps.filter(isFault);
+    const unknown = faults.find((fault) => !isKnown(fault));
+    if (unknown !== undefined) throw new UsageError(`There is no fault "${unknown.name}"`);
     const cluster = new Cluster(new World(seed, onTrace), scenario.cluster, requests);
     const struck: Struck[] = [];
     for (const fault of faults) {

@@ -25,6 +25,15 @@ export type Scenario = {
   readonly steps: readonly Step[];
 };
 
+const KINDS: Record<Step['kind'], true> = {
+  write: true,
+  zero: true,
+  trim: true,
+  read: true,
+  flush: true,
+  fault: true,
+};
+
 export function isFault(step: Step): step is Struck {
   return step.kind === 'fault';
 }
@@ -58,6 +67,10 @@ export function parseScenario(text: string): Scenario {
   const { seed, cluster, steps } = (parsed ?? {}) as Partial<Scenario>;
   if (typeof seed !== 'number' || typeof cluster !== 'object' || !Array.isArray(steps)) {
     throw new UsageError('A scenario has "seed", "cluster" and "steps"; a failing seed makes one');
+  }
+  const unknown = steps.find((step) => !(step?.kind in KINDS && typeof step.atUs === 'number'));
+  if (unknown !== undefined) {
+    throw new UsageError(`There is no such step of a scenario: ${JSON.stringify(unknown)}`);
   }
   return { seed, cluster, steps };
 }

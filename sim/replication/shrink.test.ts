@@ -46,6 +46,18 @@ test('drives that lose their marks with the power: what is left of the seed is t
   assert.equal(await History.ofScenario(again).run(), undefined, 'it is the drives');
 });
 
+test('what is no scenario is refused with the step that is wrong', () => {
+  const parse = (steps: unknown) => (): unknown =>
+    History.ofScenario(parseScenario(JSON.stringify({ seed: 1, cluster: {}, steps })));
+  assert.throws(() => parseScenario('{'), /not JSON/);
+  assert.throws(parse(undefined), /has "seed", "cluster" and "steps"/);
+  assert.throws(parse([{ kind: 'paint', atUs: 1 }]), /no such step.*paint/);
+  assert.throws(
+    parse([{ kind: 'fault', atUs: 1, name: 'a flood', draw: 1 }]),
+    /no fault "a flood"/,
+  );
+});
+
 async function firstFailing(): Promise<{
   readonly failure: { readonly rule: string; readonly message: string };
   readonly scenario: Scenario;
