@@ -89,6 +89,11 @@ export async function compareDatabase(
   if (torn !== '') throw new Error(`Writers whose tally differs from their entries: ${torn}`);
   const rows = await session.run('SELECT writer, sequence, md5(payload) FROM entries;');
   await session.close();
+  return compareRows(rows, journal);
+}
+
+/** Compares the journal with what the database holds: lines of `writer|sequence|md5 of the payload`. */
+export function compareRows(rows: string, journal: readonly Entry[]): Comparison {
   const found = new Set(rows.split('\n'));
   return compare(journal, (entry) => {
     const digest = createHash('md5').update(payload(entry)).digest('hex');

@@ -117,6 +117,12 @@ for (const kind of ['auto', 'node'] as const) {
       await assert.rejects(attach(), 'nobody listens any more');
     });
 
+    test('an attachment whose last flush fails ends with its errno', async () => {
+      const { target, attachment } = await serve();
+      target.fault = { errno: 5, from: -1, to: 1 };
+      assert.equal(await harness.frontend.close(attachment), 5);
+    });
+
     test('draining does not wait for ever for a client that takes nothing', async () => {
       const { attachment, attach } = await serve();
       const client = await attach();
