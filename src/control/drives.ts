@@ -27,6 +27,7 @@ import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
+import { unrecordedOn } from './volume-data.ts';
 
 /** While replicas leave a drive that somebody waits for. */
 const DRAIN_LOOK_MS = 1000;
@@ -205,6 +206,7 @@ export class Drives {
     const held = [
       ...replicas.map(({ volume }) => `"${volume}"`),
       ...(await aloneOn(records, name)),
+      ...(await unrecordedOn(this.#parts, kept.record.id)).map((id) => `"${id}" (on no record)`),
     ];
     if (held.length > 0) throw new Refusal('DRIVE_IN_USE', { drive: name, volumes: inShort(held) });
     const { record, version } = kept;

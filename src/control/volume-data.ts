@@ -137,6 +137,26 @@ export async function deleteGone(parts: Pick<ControlParts, 'engine' | 'records'>
   }
 }
 
+/** Ids of the volumes that a drive has and no record tells of: made after the backup from which the records were restored. */
+export async function unrecordedOn(
+  { engine, records }: Pick<ControlParts, 'engine' | 'records'>,
+  driveId: string,
+): Promise<readonly string[]> {
+  const trash = (await records.trash()).map(({ volume }) => volume);
+  const known = new Set([...(await records.volumes()), ...trash].map(({ id }) => id));
+  for (const { volumeId } of await records.gone()) known.add(volumeId);
+  const found: string[] = [];
+  let after: string | undefined;
+  do {
+    const answer = await engine.call('volume.list', after === undefined ? {} : { after });
+    const page = answer['volumes'] as readonly JsonObject[];
+    const on = page.filter((volume) => volume['driveId'] === driveId);
+    found.push(...on.map(({ uuid }) => String(uuid)).filter((uuid) => !known.has(uuid)));
+    after = answer['more'] === true ? String(page.at(-1)?.['uuid']) : undefined;
+  } while (after !== undefined);
+  return found;
+}
+
 /** What the engine says of this drive. */
 export async function driveStatus(
   { records, engine }: ControlParts,
