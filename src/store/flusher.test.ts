@@ -39,3 +39,16 @@ test('a flush is one fdatasync, and those that come together share one', async (
   await rig.world.run(() => over === 2 * COUNT, 'the flushes');
   assert.equal(fdatasyncs() - before, 1);
 });
+
+test('what nobody flushes is flushed within a second', async () => {
+  const rig = new DriveRig();
+  await rig.format();
+  const store = await rig.open();
+  await rig.run(store.createVolume({ uuid: UUID, sizeBytes: BLOCK }));
+  assert.equal(await rig.client(store, UUID).write(0, new Uint8Array(BLOCK).fill(7)), 0);
+  await rig.world.sleep(1_100_000);
+  rig.machine.powerOff((disk) => disk.cut(() => -1));
+  await rig.restart();
+  const again = await rig.open();
+  assert.equal((await rig.client(again, UUID).read(0, BLOCK))?.[0], 7);
+});
