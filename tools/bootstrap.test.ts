@@ -66,6 +66,44 @@ test('a step of the setup that is interrupted is the last one, whatever its prog
   assert.equal(step('trap : INT; kill -INT $PPID; sleep 1'), 'ended 130\n');
 });
 
+/** Plays a package whose scripts start a service, make a database cluster and enable a unit and an init script. */
+const APT_GET = `#!/bin/sh
+exec >&2
+/usr/sbin/policy-rc.d; echo "policy $?"
+cat /etc/postgresql-common/createcluster.d/holdfast.conf
+mkdir -p /etc/systemd/system/some.target.wants /etc/rc2.d
+ln -s /dev/null /etc/systemd/system/some.target.wants/new.service
+ln -s /dev/null /etc/rc2.d/S01new
+`;
+
+test(
+  'no service is started or enabled by packages, and nothing of that is left',
+  spawnSync('unshare', ['--mount', 'true']).status === 0 ? {} : { skip: 'mounting needs root' },
+  () =>
+    inFolder((folder) => {
+      writeFileSync(join(folder, 'apt-get'), APT_GET, { mode: 0o755 });
+      mkdirSync(join(folder, 'memory'));
+      const module = join(ROOT, 'bootstrap/debian-packages.mjs');
+      const program = `import { install } from ${JSON.stringify(module)}; await install(['postgresql']);`;
+      // In folders of its own: those of the machine stay as they are.
+      const commands = [
+        `mount -t tmpfs tmpfs ${folder}/memory`,
+        `mkdir ${folder}/memory/upper ${folder}/memory/work`,
+        `mount -t overlay overlay -o lowerdir=/etc,upperdir=${folder}/memory/upper,workdir=${folder}/memory/work /etc`,
+        'mount -t tmpfs tmpfs /usr/sbin',
+        `PATH=${folder}:$PATH "$0" --input-type=module -e "$1" >&2`,
+        'ls /usr/sbin /etc/postgresql-common/createcluster.d /etc/systemd/system/some.target.wants',
+        'ls /etc/rc2.d | grep new',
+      ];
+      const words = ['--mount', 'sh', '-ec', commands.join('\n'), process.execPath, program];
+      const { stdout, stderr, status } = spawnSync('unshare', words, { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+      assert.match(stderr, /policy 101\ncreate_main_cluster = false\n/);
+      const left = stdout.split('\n').filter((line) => line !== '' && !line.endsWith(':'));
+      assert.deepEqual(left, ['K01new'], 'the unit is gone, and the script is a stop link');
+    }),
+);
+
 test('packages are installed when each that is not optional has the version of the lock file', () => {
   inFolder((folder) => {
     const installed = (version: string): boolean => {
