@@ -27,8 +27,8 @@ const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 /** As bin/holdfast has it: a start takes a third of the time. */
 const COMPILE_CACHE = new URL('../../node_modules/.cache/holdfast', import.meta.url).pathname;
 
-/** A start on a machine whose cores ten others want. */
-const START_MS_MAX = 60_000;
+/** A start on a machine whose cores many others want. */
+export const START_MS_MAX = 180_000;
 
 export type Role = 'engine' | 'attacher' | 'control';
 
@@ -144,6 +144,8 @@ export class ControlRig {
     const { enter = [], env = {} } = this.#surroundings;
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...enter, ...words], {
       stdio: ['ignore', log, log],
+      // As the supervisor starts them: each has its own share of a machine that is busy (sched_autogroup).
+      detached: true,
       env: {
         NODE_COMPILE_CACHE: COMPILE_CACHE,
         ...process.env,

@@ -115,7 +115,8 @@ export class Network {
     }
     const { delayMs, lossPercent } = slowness;
     const wire = [process.execPath, WIRE, near, far, String(delayMs), String(lossPercent)];
-    const words = ['--pdeathsig', 'KILL', ...entering(this.#bridge), ...wire];
+    // Wires do not wait for a processor.
+    const words = ['--pdeathsig', 'KILL', 'nice', '-n', '-15', ...entering(this.#bridge), ...wire];
     machine.wire = spawn('setpriv', words, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     await once(machine.wire, 'message');
     await run([...link, 'add', segment, 'type', 'bridge']);

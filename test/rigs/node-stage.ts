@@ -6,7 +6,7 @@ import { atRigEnd } from '../../bench/lib/rig.ts';
 import type { DriveView } from '../../src/control/drive-schemas.ts';
 import { until } from './attach-rig.ts';
 import { ClusterRig } from './cluster-rig.ts';
-import { makeTestDirectory, removeTestDirectory } from './control-rig.ts';
+import { START_MS_MAX, makeTestDirectory, removeTestDirectory } from './control-rig.ts';
 import { EtcdProcess } from './etcd-process.ts';
 import { IllDrives, type Illness } from './ill-drives.ts';
 import { Network } from './network.ts';
@@ -101,7 +101,8 @@ export class Stage {
     for (const node of NODES) await this.cluster.node(node).kill('engine');
     this.#drives = await IllDrives.start([...this.#paths.values()]);
     for (const node of NODES) this.cluster.node(node).start('engine');
-    for (const node of NODES) await until(async () => (await this.#drive(node)).state === 'open');
+    for (const node of NODES)
+      await until(async () => (await this.#drive(node)).state === 'open', START_MS_MAX);
   }
 
   async #drive(node: string): Promise<DriveView> {
@@ -125,18 +126,22 @@ export class Stage {
 
   /** What processes of nodes have logged since a time of the wall clock, oldest first. */
   logged(sinceMs: number): readonly string[] {
-    const lines = NODES.flatMap((node) =>
-      this.cluster.roles.flatMap((role) => {
-        const text = this.cluster.node(node).log(role);
-        return text.split('\n').flatMap((line) => {
-          const atMs = Date.parse(/^\{"at":"([^"]+)"/.exec(line)?.[1] ?? '');
-          return atMs >= sinceMs ? [{ atMs, line: `${node} ${line}` }] : [];
-        });
-      }),
+    const texts = NODES.flatMap((node) =>
+      this.cluster.roles.map((role) => ({ node, text: this.cluster.node(node).log(role) })),
     );
-    return lines
-      .toSorted((a, b) => a.atMs - b.atMs)
-      .map(({ atMs, line }) => `+${atMs - sinceMs} ms ${line}`);
+    return texts
+      .flatMap(({ node, text }) => text.split('\n').map((line) => ({ node, line })))
+      .flatMap(({ node, line }) => {
+        // Others are what a process said that ended.
+        if (!/^\{"at":.*\}$/.test(line)) return [];
+        const { at, event, level: _, message: __, ...details } = JSON.parse(line);
+        return [{ afterMs: Date.parse(at) - sinceMs, node, event, details }];
+      })
+      .filter(({ afterMs }) => afterMs >= 0)
+      .toSorted((a, b) => a.afterMs - b.afterMs)
+      .map(
+        (each) => `+${each.afterMs} ms ${each.node} ${each.event} ${JSON.stringify(each.details)}`,
+      );
   }
 
   async #close(): Promise<void> {
