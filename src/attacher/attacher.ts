@@ -270,8 +270,8 @@ function openAttachments(parts: Parts, inherited: readonly InheritedDevice[]): A
         ? FuseLoop.takeOver(fuse, device)
         : KernelNbd.takeOver(nbd, device),
     ),
-    open: (kind: DeviceKind, spec: AttachSpec): Promise<AttachedDevice> =>
-      kind === 'fuse-loop' ? FuseLoop.open(fuse, spec) : KernelNbd.open(nbd, spec),
+    open: (kind: DeviceKind, spec: AttachSpec, ending: AbortSignal): Promise<AttachedDevice> =>
+      kind === 'fuse-loop' ? FuseLoop.open(fuse, spec, ending) : KernelNbd.open(nbd, spec),
   });
 }
 

@@ -36,3 +36,23 @@ test('a detach by force ends one that waits for I/O that stands still, and what 
   await Promise.all([inOrder, other]);
   assert.deepEqual(attachments.list(), []);
 });
+
+test('a detach by force ends an attach whose device waits for I/O that stands still', async () => {
+  const attachments = new Attachments({
+    kinds: ['fuse-loop'],
+    inherited: [],
+    open: (_, of, ending) =>
+      new Promise((_resolve, reject) => {
+        ending.addEventListener('abort', () => reject(new Error(`${of.attachId} is given up`)));
+      }),
+  });
+  const attached = attachments.attach(spec('stalled'), undefined);
+  // It has its turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  const [attach, detach] = await Promise.allSettled([
+    attached,
+    attachments.detach('stalled', { force: true }),
+  ]);
+  assert.match(String(attach.status === 'rejected' && attach.reason), /stalled is given up/);
+  assert.equal(detach.status, 'fulfilled');
+});

@@ -11,8 +11,8 @@ export type Attacher = {
   readonly kinds: readonly DeviceKind[];
   /** Taken over from an attacher before. */
   readonly inherited: readonly AttachedDevice[];
-  /** Makes a device, or takes over one of an earlier process that the kernel kept. */
-  open(kind: DeviceKind, spec: AttachSpec): Promise<AttachedDevice>;
+  /** Makes a device, or takes over one of an earlier process that the kernel kept. `ending`: what waits for I/O is to fail. */
+  open(kind: DeviceKind, spec: AttachSpec, ending: AbortSignal): Promise<AttachedDevice>;
 };
 
 /** What `list` and `attach` answer of a device. */
@@ -30,6 +30,8 @@ export type DeviceStatus = {
 export class Attachments {
   readonly #attacher: Attacher;
   readonly #devices = new Map<string, AttachedDevice>();
+  /** The one that is being made. */
+  #opening: { readonly attachId: string; readonly ending: AbortController } | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #handedOver = false;
 
@@ -59,16 +61,26 @@ export class Attachments {
         assertSame(known, spec, kind);
         return statusOf(known);
       }
-      const device = await this.#attacher.open(this.#choose(kind), spec);
-      this.#devices.set(spec.attachId, device);
-      return statusOf(device);
+      const { attachId } = spec;
+      const ending = new AbortController();
+      this.#opening = { attachId, ending };
+      try {
+        const device = await this.#attacher.open(this.#choose(kind), spec, ending.signal);
+        this.#devices.set(attachId, device);
+        return statusOf(device);
+      } finally {
+        this.#opening = undefined;
+      }
     });
   }
 
   /** Detaches. An attachment that is not there is detached already. */
   async detach(attachId: string, options: { readonly force: boolean }): Promise<void> {
-    // Not in turn: where I/O stands still, a detach in order waits for that, and all calls after it.
-    if (options.force) await this.#devices.get(attachId)?.giveUp();
+    // Not in turn: where I/O stands still, an attach or a detach in order waits for that, and all calls after it.
+    if (options.force) {
+      if (this.#opening?.attachId === attachId) this.#opening.ending.abort();
+      await this.#devices.get(attachId)?.giveUp();
+    }
     return this.#inTurn(async () => {
       const device = this.#devices.get(attachId);
       if (device === undefined) return;

@@ -74,16 +74,25 @@ export class FuseLoop implements AttachedDevice {
     this.#loopMade = loopMade(parts, made.device, made.spec.attachId);
   }
 
-  /** Attaches. Throws, and leaves nothing, where it fails. */
-  static async open(parts: FuseLoopParts, spec: AttachSpec): Promise<FuseLoop> {
+  /** Attaches. Throws, and leaves nothing, where it fails. `ending`: making the device flushes it, and where I/O stands still that is to fail. */
+  static async open(
+    parts: FuseLoopParts,
+    spec: AttachSpec,
+    ending: AbortSignal,
+  ): Promise<FuseLoop> {
     const held = await openFuse(parts, spec);
+    const giveUp = (): void => void held.volume.giveUp('it was detached by force');
+    ending.addEventListener('abort', giveUp);
     try {
+      if (ending.aborted) giveUp();
       await firstConnect(parts, held.volume, spec);
       const device = await takeLoop(parts, held.mount, spec);
       return new FuseLoop(parts, { spec, held, device });
     } catch (error) {
       await closeFuse(parts, held, { force: true });
       throw error;
+    } finally {
+      ending.removeEventListener('abort', giveUp);
     }
   }
 

@@ -104,3 +104,11 @@ test('a head that does not answer keeps no other volume from its rebuild', async
   ];
   assert.deepEqual(await askedBy(false, kept), ['head.minimum v', 'head.rebuild w']);
 });
+
+test('a volume that is being attached or detached gets the replica without which that may stand still', async () => {
+  for (const state of ['attaching', 'reattaching', 'detaching']) {
+    const attachment = { attachId: 'x', node: 'a', state };
+    const kept = [volume('v', { attachment }), set('v'), due('v')];
+    assert.deepEqual(await askedBy(false, kept), ['head.rebuild v'], state);
+  }
+});

@@ -69,7 +69,8 @@ export class Rebuilds {
       const { volume } = stored;
       const { id, attachment, replication } = volume;
       if (replication === undefined) continue;
-      const isAttachedHere = attachment?.node === node && attachment?.state === 'attached';
+      // Also while it is being attached or detached: that may stand still until it gets another replica.
+      const isAttachedHere = attachment?.node === node;
       if (!isAttachedHere && attachment !== undefined) continue;
       const [known, memberCount] = [sets.minimumOf(id), sets.memberCount(id)];
       const state = { replication, known, memberCount, isAttachedHere, isFirst };
