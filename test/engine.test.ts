@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { after, before, test } from 'node:test';
 
 import { LineClient } from '../src/control/line-client.ts';
 import { Refusal } from '../src/model/errors.ts';
-import type { JsonObject } from '../src/wire/line-protocol.ts';
+import { type JsonObject, LINE_PROTOCOL_VERSION } from '../src/wire/line-protocol.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { EngineProcess } from './rigs/engine-process.ts';
 
@@ -232,6 +233,19 @@ test('detach drains and closes; shutdown ends the process', async () => {
   const ended = engine.ended();
   assert.deepEqual(await engine.call('shutdown'), {});
   assert.equal(await ended, 0);
+});
+
+test('an engine without a descriptor left still says who it is', async () => {
+  const other = new EngineProcess();
+  try {
+    await other.start();
+    await other.call('drive.list');
+    execFileSync('prlimit', ['--pid', String(other.pid), '--nofile=1:']);
+    const { pid } = await other.call('hello', { protocol: LINE_PROTOCOL_VERSION });
+    assert.equal(pid, other.pid);
+  } finally {
+    await other.remove();
+  }
 });
 
 test('an engine that is asked to end breaks a format off, and leaves nothing of it', async () => {

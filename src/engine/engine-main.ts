@@ -46,6 +46,7 @@ async function run(flags: RoleFlags, log: Log): Promise<number> {
     version: packageVersion(),
     io: { ...env.ioChoice },
     warnings,
+    pid: process.pid,
     processStats: () => ({ ...watch.stats() }),
     runDirectory: makeRunDirectory(flags.dataDirectory),
     drives: readDriveList(path.join(flags.dataDirectory, 'engine.json')),

@@ -40,6 +40,8 @@ export type EngineOptions = {
   /** How the engine does I/O, and what the kernel refused it, for `hello`. */
   readonly io: JsonObject;
   readonly warnings: readonly string[];
+  /** For `hello`, which is answered also where no descriptor is left to look at memory with. */
+  readonly pid: number;
   /** Memory and CPU of the process, for `stats`. */
   readonly processStats: () => JsonObject;
   /** Directory of engine.sock and nbd/. */
@@ -193,10 +195,10 @@ export class Engine {
   }
 
   #hello(): JsonObject {
-    const { version, io, warnings, processStats } = this.#options;
+    const { version, io, warnings, pid } = this.#options;
     return {
       protocol: LINE_PROTOCOL_VERSION,
-      pid: processStats()['pid'],
+      pid,
       instance: this.#instance,
       version,
       io,
