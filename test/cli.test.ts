@@ -156,6 +156,7 @@ test('usage errors end with 2 and name the way out', async () => {
     [['uninstall'], /Cannot ask without a terminal: "Delete .*\n--yes answers it/],
     [['drive', 'rm', 'x'], /Cannot ask .*\n--yes/],
     [['drive', 'add', 'x', '--size', '1GiB', '--force'], /Cannot ask .*\n--yes/],
+    [['drive', 'replace', 'x', '/x', '--force'], /Cannot ask .*\n--yes/],
     [['volume', 'rm', 'x'], /Cannot ask .*\n--yes/],
   ] as const) {
     const ended = await rig.run(words);

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 
 import type { DriveView } from '../../control/drive-schemas.ts';
+import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 
 /** Adds them to `holdfast drive`. */
@@ -50,31 +51,32 @@ function addService(
   });
 }
 
+type ReplaceOptions = { readonly name?: string; readonly force?: boolean; readonly yes?: boolean };
+
 /** Adds `holdfast drive replace`. */
 export function addReplacement(drive: Command): void {
-  addCommand(drive, 'replace <name> <path>', {
-    purpose:
-      'Adds a drive in the place of another of the same node, also of one that failed: its replicas leave or are made anew, then it is removed.',
-    example: 'holdfast drive replace default-b /dev/sdc',
-  })
+  addYes(
+    addCommand(drive, 'replace <name> <path>', {
+      purpose:
+        'Adds a drive in the place of another of the same node, also of one that failed: its replicas leave or are made anew, then it is removed.',
+      example: 'holdfast drive replace default-b /dev/sdc',
+    }),
+  )
     .option('--name <new>', 'of the new drive (default: that of the old one, with a number)')
     .option('--force', 'format over what is there: it is lost')
-    .action(
-      async (
-        name: string,
-        at: string,
-        options: { name?: string; force?: boolean },
-        command: Command,
-      ) => {
-        const { api, output } = contextOf(command);
-        const view = await api.post<DriveView>(`/v1/drives/${encodeURIComponent(name)}/replace`, {
-          path: resolve(at),
-          force: options.force === true,
-          ...(options.name === undefined ? {} : { name: options.name }),
-        });
-        output.result(view, `Drive "${view.name}" at ${view.path} is in the place of "${name}"`);
-      },
-    );
+    .action(async (name: string, at: string, options: ReplaceOptions, command: Command) => {
+      const { api, output } = contextOf(command);
+      await confirm(
+        options.yes === true || options.force !== true,
+        `Format "${resolve(at)}"? Everything that it holds is lost, for good.`,
+      );
+      const view = await api.post<DriveView>(`/v1/drives/${encodeURIComponent(name)}/replace`, {
+        path: resolve(at),
+        force: options.force === true,
+        ...(options.name === undefined ? {} : { name: options.name }),
+      });
+      output.result(view, `Drive "${view.name}" at ${view.path} is in the place of "${name}"`);
+    });
 }
 
 /** Adds `holdfast drive adopt`. */
