@@ -262,7 +262,10 @@ export class PeerConnection {
   }
 
   #consume(sentBytes: number): void {
-    for (const slot of this.#queue.consume(sentBytes)) {
+    const { sent } = this.#queue;
+    const count = this.#queue.consume(sentBytes);
+    for (let index = 0; index < count; index += 1) {
+      const slot = sent[index]!;
       if (slot !== NO_SLOT) this.#handler.onSent(slot);
     }
   }

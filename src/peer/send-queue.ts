@@ -11,10 +11,11 @@ const CAPACITY: number = SLOT_COUNT + 4;
 export class SendQueue {
   /** What {@link gather} listed. */
   readonly segments = new Uint32Array(2 * SEGMENTS_MAX);
+  /** The slots of what {@link consume} found sent to its end. */
+  readonly sent = new Int16Array(CAPACITY);
   readonly #address = new Uint32Array(CAPACITY);
   readonly #bytes = new Uint32Array(CAPACITY);
   readonly #slot = new Int16Array(CAPACITY);
-  readonly #sent: number[] = [];
   #first = 0;
   #count = 0;
 
@@ -42,9 +43,9 @@ export class SendQueue {
     return count;
   }
 
-  /** Takes what was sent off the front; returns the slots of what is sent to its end, until the next call. */
-  consume(sentBytes: number): readonly number[] {
-    this.#sent.length = 0;
+  /** Takes what was sent off the front; returns how many are sent to their end: {@link sent} has them until the next call. */
+  consume(sentBytes: number): number {
+    let count = 0;
     for (let left = sentBytes; left > 0;) {
       const at = this.#first;
       const lengthBytes = this.#bytes[at]!;
@@ -54,10 +55,10 @@ export class SendQueue {
         break;
       }
       left -= lengthBytes;
-      this.#sent.push(this.#slot[at]!);
+      this.sent[count++] = this.#slot[at]!;
       this.#first = (at + 1) % CAPACITY;
       this.#count -= 1;
     }
-    return this.#sent;
+    return count;
   }
 }

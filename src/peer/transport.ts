@@ -94,6 +94,8 @@ export class PeerTransport {
   }
 
   #flush(): void {
+    // To set the length of a list is a call of the runtime.
+    if (this.#dirty.length === 0) return;
     // What is sent may bring more to send, on any of them.
     for (let index = 0; index < this.#dirty.length; index += 1) this.#dirty[index]?.flush();
     this.#dirty.length = 0;

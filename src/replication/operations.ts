@@ -147,6 +147,8 @@ export class Operations implements Iterable<Operation> {
 
   /** Those that are over may be handed out again: called often, by whoever runs the head, when nothing of it is on the stack. */
   recycle(): void {
+    // To set the length of a list is a call of the runtime.
+    if (this.#over.length === 0) return;
     for (const operation of this.#over) this.#spare.push(reset(operation));
     this.#over.length = 0;
   }
