@@ -236,15 +236,18 @@ export class NodeChaos {
 
   /** What the head's node says that replicas are, the database's too, in a word. */
   async #state(): Promise<string> {
-    try {
-      const { api } = this.#stage.cluster.node(this.#head);
-      const volumes = await api.list<VolumeView>('/v1/volumes');
-      const states = volumes.flatMap(({ replicas }) => replicas.map(({ state }) => state));
-      return [...new Set(states)].toSorted().join(' and ');
-    } catch (error) {
+    const volumes = await this.#volumes();
+    const states = volumes.flatMap(({ replicas }) => replicas.map(({ state }) => state));
+    return states.length === 0 ? 'unknown' : [...new Set(states)].toSorted().join(' and ');
+  }
+
+  /** None while it does not tell. */
+  async #volumes(): Promise<readonly VolumeView[]> {
+    const { api } = this.#stage.cluster.node(this.#head);
+    return await api.list<VolumeView>('/v1/volumes').catch((error: unknown) => {
       if (!isRefusal(error)) throw error;
-      return 'unknown';
-    }
+      return [];
+    });
   }
 
   /** What the nodes did meanwhile. */
@@ -302,10 +305,12 @@ export class NodeChaos {
   async #untilSynced(): Promise<void> {
     const endAtMs = performance.now() + HEAL_MS_MAX;
     for (;;) {
-      const state = await this.#state();
-      if (state === WELL) return;
+      if ((await this.#state()) === WELL) return;
       if (performance.now() > endAtMs) {
-        throw new Error(`replicas not synced after ${HEAL_MS_MAX} ms: ${state}`);
+        const told = (await this.#volumes()).flatMap(({ name, replicas }) =>
+          replicas.map(({ node, state }) => `${name} on ${node} ${state}`),
+        );
+        throw new Error(`not synced after ${HEAL_MS_MAX} ms: ${told.join(', ')}`);
       }
       await sleep(POLL_MS);
     }
