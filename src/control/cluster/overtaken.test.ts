@@ -98,3 +98,13 @@ test(
     }
   },
 );
+
+test('a device that is still being made, and not listed, is given up too', async () => {
+  const calls: string[] = [];
+  const call = (name: string, { attachId, force }: JsonObject) => {
+    calls.push(`${name} ${String(attachId)} ${String(force)}`);
+    return Promise.resolve({ devices: [] });
+  };
+  await clearOvertaken({ attacher: { call } } as unknown as ControlParts, 'x');
+  assert.equal(calls.at(-1), 'detach x true');
+});

@@ -22,9 +22,10 @@ export async function clearOvertaken(parts: ControlParts, attachId: string): Pro
   const { attacher, made } = parts;
   const { devices } = await attacher.call('list', {});
   const found = (devices as readonly JsonObject[]).find((each) => each['attachId'] === attachId);
+  // It has none to name while it is made, which may stand still.
+  await attacher.call('detach', { attachId, force: true });
   if (found === undefined) return;
   const device = String(found['device']);
-  await attacher.call('detach', { attachId, force: true });
   const paths = mountsFrom(device);
   await unmountAll(device);
   for (const path of paths) await forgetMount(made, { path, device });
