@@ -12,11 +12,13 @@ import { after, suite, test } from 'node:test';
 import { installationAt } from '../src/control/installation.ts';
 import type { JoinTokenView, NodeView } from '../src/control/node-schemas.ts';
 import type { StatusView } from '../src/control/schemas.ts';
+import { type SupervisorState, readSupervisor } from '../src/control/status.ts';
 import { readMembers } from '../src/control/store-members.ts';
 import { tlsFilesOf } from '../src/env/node/node-identity.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig, type Ended } from './rigs/cli-rig.ts';
+import { processesOf } from './rigs/control-rig.ts';
 import { EtcdProcess, NO_ETCD } from './rigs/etcd-process.ts';
 
 const NODES = ['a', 'b', 'c'] as const;
@@ -70,15 +72,24 @@ class Machines {
     );
   }
 
+  #supervisor(name: string): SupervisorState {
+    const state = readSupervisor(installationAt(this.at(name)).runDirectory);
+    assert.ok(state !== undefined && 'etcd' in state.processes);
+    return state;
+  }
+
   /** SIGKILL of all that runs on a machine. */
   async kill(name: string): Promise<void> {
-    const { runDirectory } = installationAt(this.at(name));
-    const file = path.join(runDirectory, 'supervisor.json');
-    const { pid, processes }: { pid: number; processes: Record<string, { pid: number | null }> } =
-      JSON.parse(fs.readFileSync(file, 'utf8'));
-    assert.ok('etcd' in processes);
+    const { pid, processes } = this.#supervisor(name);
     const pids = [pid, ...Object.values(processes).map((each) => each.pid)];
     for (const each of pids) if (each !== null) process.kill(each, 'SIGKILL');
+  }
+
+  /** SIGKILL of that process alone; resolves with that of etcd. */
+  async killSupervisor(name: string): Promise<number | null | undefined> {
+    const { pid, processes } = this.#supervisor(name);
+    process.kill(pid, 'SIGKILL');
+    return processes['etcd']?.pid;
   }
 
   async close(): Promise<void> {
@@ -113,6 +124,11 @@ suite('machines with an etcd of their own', { skip: NO_ETCD }, () => {
     await until(() => NODES.some((name) => voters(name) === 3), 60_000);
     await machines.json('a', 'volume create db --size 16MiB --replicas 3');
     await write('a', 7);
+    const etcd = await machines.killSupervisor('c');
+    await machines.up('c');
+    const running = processesOf(machines.at('c'));
+    assert.equal(running.length, 5, 'engine and control are replaced, and attacher and etcd go on');
+    assert.ok(running.some(({ pid }) => pid === etcd));
     await machines.kill('a');
     assert.equal(await read('b', '--force'), 7);
     const late = await machines.token('c');

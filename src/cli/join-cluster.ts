@@ -14,7 +14,7 @@ import {
   type JoinRequest,
   signedRequest,
 } from '../control/join-protocol.ts';
-import { keepIdentity, keepNode } from '../control/node-files.ts';
+import { type NodeWish, keepIdentity, keepNode } from '../control/node-files.ts';
 import type { ProblemView } from '../control/schemas.ts';
 import { keepStore } from '../control/store-handout.ts';
 import { https } from '../env/node/http.ts';
@@ -23,19 +23,11 @@ import { nodeFileOf, readNode, tlsFilesOf } from '../env/node/node-identity.ts';
 import type { TcpAddress } from '../env/tcp-address.ts';
 import { Refusal } from '../model/errors.ts';
 import { type JoinToken, addressParts } from '../model/join-token.ts';
-import type { NodeLabels } from '../model/records.ts';
 import { ApiProblem } from './api-client.ts';
 
 /** Of one node of the cluster: then the next one is asked. */
 const CONNECT_MS = 5000;
 const ANSWER_MS = 20_000;
-
-/** What the machine is to be. */
-export type NodeWish = {
-  readonly node: string;
-  readonly labels: NodeLabels;
-  readonly peer: TcpAddress;
-};
 
 /**
  * Makes the installation in `directory` (absolute) the node that is wanted. Whatever interrupts it, the same again goes on; one that is that

@@ -92,7 +92,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
     trash,
     replicaChanges: new ReplicaChanges(parts, cluster?.nodes),
     scrubs: cluster?.scrubs,
-    nodes: new NodeRegistry(parts, cluster?.nodes, cluster?.own),
+    nodes: new NodeRegistry(parts, cluster?.nodes, cluster?.members),
     joinTokens: new JoinTokens(parts, identity),
     plugins,
     metrics: new Metrics(parts, { version: packageVersion(), watch }),

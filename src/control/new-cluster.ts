@@ -3,9 +3,7 @@
 import { X509Certificate, randomUUID } from 'node:crypto';
 
 import { type ClusterNode, nodeFileOf, readNode } from '../env/node/node-identity.ts';
-import type { TcpAddress } from '../env/tcp-address.ts';
 import { Refusal } from '../model/errors.ts';
-import type { NodeLabels } from '../model/records.ts';
 import {
   type Certified,
   keepAuthority,
@@ -13,15 +11,12 @@ import {
   newNodeCertificate,
   readAuthority,
 } from './cluster-authority.ts';
-import { keepIdentity, keepNode } from './node-files.ts';
+import { type NodeWish, keepIdentity, keepNode } from './node-files.ts';
 import { keepMember, memberClientUrl, memberPeerUrl, ownStore } from './own-etcd.ts';
 import { handoutOf, keepStore } from './store-handout.ts';
 import type { StoreSettings } from './store-settings.ts';
 
-export type FirstNode = {
-  readonly node: string;
-  readonly labels: NodeLabels;
-  readonly peer: TcpAddress;
+export type FirstNode = NodeWish & {
   /** The etcd that has the cluster's records; undefined: one of its own, whose first member is this node's. */
   readonly store: StoreSettings | undefined;
 };
@@ -36,9 +31,8 @@ export function initCluster(directory: string, first: FirstNode): string {
   const { node, labels, peer } = first;
   const authority = findAuthority(directory);
   const cluster = nameOf(authority);
-  const { certificate: authorityText } = authority;
   keepIdentity(directory, {
-    authority: authorityText,
+    authority: authority.certificate,
     ...newNodeCertificate(authority, { cluster, node }),
   });
   const store = first.store ?? ownStore(directory, [memberClientUrl(first)]);

@@ -3,8 +3,9 @@
 import path from 'node:path';
 
 import { makeDirectory } from '../env/node/make-directory.ts';
-import { type ClusterNode, nodeFileOf, tlsFilesOf } from '../env/node/node-identity.ts';
+import { nodeFileOf, tlsFilesOf } from '../env/node/node-identity.ts';
 import type { TcpAddress } from '../env/tcp-address.ts';
+import type { NodeLabels } from '../model/records.ts';
 import { replaceFile } from './installation.ts';
 
 /** Writes DIR/tls: the certificate of the cluster's authority, the node's, and the node's key, in PEM. */
@@ -19,10 +20,17 @@ export function keepIdentity(
   replaceFile(files.key, identity.key);
 }
 
+/** Which node a machine is to be, and where its engine is reached. */
+export type NodeWish = {
+  readonly node: string;
+  readonly labels: NodeLabels;
+  readonly peer: TcpAddress;
+};
+
 /** Writes DIR/node.json: from then on the installation is that node, so that it comes last. */
 export function keepNode(
   directory: string,
-  { cluster, node, labels, peer }: Omit<ClusterNode, 'peer'> & { readonly peer: TcpAddress },
+  { cluster, node, labels, peer }: NodeWish & { readonly cluster: string },
 ): void {
   const given = Object.fromEntries(Object.entries(labels).filter(([, label]) => label !== ''));
   const text = JSON.stringify({ version: 1, cluster, node, labels: given, peer });

@@ -15,7 +15,10 @@ export const portAfter = (
 ): TcpAddress => ({ host, port: port + AFTER_PEER[what] });
 
 /** Why others cannot be told to connect to a node there; undefined: they can. */
-export function nodeAddressProblem({ host, port }: Record<keyof TcpAddress, unknown>) {
+export function nodeAddressProblem({
+  host,
+  port,
+}: Record<keyof TcpAddress, unknown>): string | undefined {
   const bytes = typeof host === 'string' ? addressBytesOf(host) : undefined;
   if (bytes === undefined) return 'it is no IP address';
   if (bytes.every((byte) => byte === 0)) return 'others reach a node by one of its addresses';

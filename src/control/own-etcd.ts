@@ -51,6 +51,16 @@ export function findEtcd(): string {
   throw new Refusal('ETCD_MISSING');
 }
 
+const STATE = 'initial-cluster-state';
+
+/** Has a member that made the cluster make no other one, should its data be gone at a later start. */
+export function keepMade(directory: string): void {
+  const file = etcdFileOf(directory);
+  const settings: Record<string, unknown> = JSON.parse(fs.readFileSync(file, 'utf8'));
+  if (settings[STATE] === 'existing') return;
+  replaceFile(file, `${JSON.stringify({ ...settings, [STATE]: 'existing' }, undefined, 2)}\n`);
+}
+
 type Address = { readonly peer: TcpAddress };
 
 /** Where other members reach the one of a node. */
@@ -100,7 +110,7 @@ export function keepMember(
     'listen-peer-urls': memberPeerUrl(node),
     'initial-advertise-peer-urls': memberPeerUrl(node),
     'initial-cluster': given.members.map((member) => member.join('=')).join(','),
-    'initial-cluster-state': given.isFirst ? 'new' : 'existing',
+    [STATE]: given.isFirst ? 'new' : 'existing',
     'initial-cluster-token': node.cluster,
     'client-transport-security': security,
     'peer-transport-security': security,

@@ -98,8 +98,10 @@ export class Supervisor {
 
   /** Sweeps, and starts the processes. */
   async start(): Promise<void> {
-    this.#keepMember();
-    const attacher = await this.#endOrphans();
+    // What an earlier one noted, before this one notes anything.
+    const before = readSupervisor(this.#installation.runDirectory)?.processes ?? {};
+    const attacher = await this.#endOrphans(before);
+    this.#keepMember(before['etcd']);
     // I/O on what that one has waits for an engine.
     if (attacher !== undefined) this.#startChild('engine');
     await this.#sweep(attacher === undefined ? 'run' : 'attacher');
@@ -112,11 +114,10 @@ export class Supervisor {
    * Processes of a supervisor that was killed. Engine and control are replaced: I/O stalls until the engine is back. An attacher
    * holds block devices, and its end would fail the file systems on them; one that answers is kept, and returned.
    */
-  async #endOrphans(): Promise<Orphan | undefined> {
-    const before = readSupervisor(this.#installation.runDirectory);
+  async #endOrphans(before: SupervisorState['processes']): Promise<Orphan | undefined> {
     const kept = await this.#servingAttacher();
     for (const role of ['control', 'engine', 'attacher'] as const) {
-      const pid = before?.processes[role]?.pid ?? null;
+      const pid = before[role]?.pid ?? null;
       if (pid === null || !isOurs(pid, role, this.#installation.directory)) continue;
       if (pid === kept?.process.pid) continue;
       if (role === 'attacher')
@@ -126,11 +127,11 @@ export class Supervisor {
     return kept;
   }
 
-  /** Where the node has a member of etcd, starts it, or goes on with the one that runs. */
-  #keepMember(): void {
-    const { directory, runDirectory } = this.#installation;
+  /** Where the node has a member of etcd, starts it, or goes on with the one `before` that still runs. */
+  #keepMember(before?: SupervisorState['processes'][string]): void {
+    const { directory } = this.#installation;
     if (this.#children.has('etcd') || this.#stopping || !hasMember(directory)) return;
-    const { pid = null, startedAt = null } = readSupervisor(runDirectory)?.processes['etcd'] ?? {};
+    const { pid = null, startedAt = null } = before ?? {};
     const runs = pid !== null && isOurs(pid, 'etcd', directory);
     const process = runs ? AdoptedProcess.of(pid) : undefined;
     if (process === undefined) this.#startChild('etcd');

@@ -8,6 +8,7 @@ import type { Command } from 'commander';
 import { makeDirectories, refuseForeign } from '../../control/installation.ts';
 import { lockWritable } from '../../control/installation-lock.ts';
 import { initCluster } from '../../control/new-cluster.ts';
+import type { NodeWish } from '../../control/node-files.ts';
 import { parseNodeAddress } from '../../control/node-ports.ts';
 import { findEtcd } from '../../control/own-etcd.ts';
 import { readStoreSettings } from '../../control/store-settings.ts';
@@ -71,7 +72,13 @@ export function addNodeOptions(command: Command): Command {
 }
 
 /** What the options say of the node. Throws INPUT_INVALID, ADDRESS_REFUSED. */
-export function wishOf({ name: node, listen, region = '', zone = '', rack = '' }: NodeOptions) {
+export function wishOf({
+  name: node,
+  listen,
+  region = '',
+  zone = '',
+  rack = '',
+}: NodeOptions): NodeWish {
   const refused = (problem: string): Refusal => new Refusal('INPUT_INVALID', { problem });
   if (!isNodeName(node)) throw refused('--name is 1 to 64 small letters, digits and "-"');
   const labels: NodeLabels = { region, zone, rack };

@@ -64,7 +64,7 @@ let secrets = 0;
 /** A request of a machine with a token of its own. */
 async function requestFor(tokens: JoinTokens, node: string, key = newKey()): Promise<JoinRequest> {
   const secret = `secret ${secrets++}`;
-  await tokens.admit(joinTokenId(secret));
+  await tokens.make(joinTokenId(secret));
   return requestWith(secret, node, key);
 }
 
@@ -201,7 +201,7 @@ test('an address that sent many false tokens waits a minute, and others do not',
 test('nobody joins a single machine, or a cluster whose key is nowhere', async () => {
   const { records, tokens } = await setUp();
   const alone = new JoinTokens({ records } as unknown as ControlParts, undefined);
-  await assert.rejects(alone.admit('0'), isRefused('JOIN_NOT_TAKEN', /single machine/));
+  await assert.rejects(alone.make('0'), isRefused('JOIN_NOT_TAKEN', /single machine/));
   await records.change({ deletes: ['node/a'] });
-  await assert.rejects(tokens.admit('0'), isRefused('JOIN_NOT_TAKEN', /no node of this cluster/));
+  await assert.rejects(tokens.make('0'), isRefused('JOIN_NOT_TAKEN', /no node of this cluster/));
 });

@@ -29,7 +29,7 @@ const RETRY_MS = 1000;
 export class Cluster {
   readonly #parts: ControlParts;
   readonly node: ThisNode;
-  readonly own: OwnMembers | undefined;
+  readonly members: OwnMembers | undefined;
   readonly watch: RecordWatch;
   readonly heads: HeadKeeper;
   readonly #headRequests: HeadRequests;
@@ -44,10 +44,10 @@ export class Cluster {
   readonly #joins: JoinServer | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  /** `own`: undefined where the records are not in an etcd of the cluster's own. */
-  constructor(parts: ControlParts, identity: ClusterNode, own: OwnMembers | undefined) {
+  /** `members`: undefined where the records are not in an etcd of the cluster's own. */
+  constructor(parts: ControlParts, identity: ClusterNode, members: OwnMembers | undefined) {
     this.#parts = parts;
-    this.own = own;
+    this.members = members;
     this.#joins = joinsOf(parts, identity);
     this.node = new ThisNode(parts, identity, this.#joins?.address);
     this.watch = new RecordWatch(parts.records, parts.log);
@@ -77,14 +77,14 @@ export class Cluster {
     this.scrubs.start();
     this.#driveUses.start();
     await this.#joins?.start();
-    this.own?.start();
+    this.members?.start();
     void this.onEngine();
   }
 
   async stop(): Promise<void> {
     clearTimeout(this.#retry);
     this.#joins?.stop();
-    await this.own?.stop();
+    await this.members?.stop();
     this.#headRequests.stop();
     await this.#repairs.stop();
     await this.scrubs.stop();

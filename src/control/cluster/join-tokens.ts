@@ -46,7 +46,7 @@ export class JoinTokens {
    * Has the secret of which `id` is the hash let one machine in, for a day, and says what that must know besides. The same again changes
    * nothing. Throws JOIN_NOT_TAKEN where no node takes joins.
    */
-  async admit(id: string): Promise<JoinPlaceView> {
+  async make(id: string): Promise<JoinPlaceView> {
     const { records, installation, wallMs } = this.#parts;
     const addresses = await this.#addresses();
     const { directory } = installation;

@@ -28,17 +28,17 @@ type Holdings = {
 export class NodeRegistry {
   readonly #parts: ControlParts;
   readonly #nodes: (NodesSeen & Pick<Nodes, 'nowMs'>) | undefined;
-  readonly #own: Pick<OwnMembers, 'remove'> | undefined;
+  readonly #members: Pick<OwnMembers, 'remove'> | undefined;
 
-  /** `nodes`: which of them live; undefined on a single machine, which has none. `own`: the cluster's own etcd, if it has one. */
+  /** `nodes`: which of them live; undefined on a single machine, which has none. `members`: of the cluster's own etcd, if it has one. */
   constructor(
     parts: ControlParts,
     nodes?: NodesSeen & Pick<Nodes, 'nowMs'>,
-    own?: Pick<OwnMembers, 'remove'>,
+    members?: Pick<OwnMembers, 'remove'>,
   ) {
     this.#parts = parts;
     this.#nodes = nodes;
-    this.#own = own;
+    this.#members = members;
   }
 
   /** In order of name. */
@@ -128,7 +128,7 @@ export class NodeRegistry {
     ];
     if (held.length > 0) throw inUse(name, held);
     // First: once the record is gone, nothing tells which member was the node's.
-    await this.#own?.remove(peer);
+    await this.#members?.remove(peer);
     const key = `node/${name}`;
     await records.change({
       conditions: [

@@ -8,7 +8,7 @@ import type { EtcdMember } from '../../metadata/etcd-members.ts';
 import { Fault } from '../../model/errors.ts';
 import { keepAuthority, newAuthority, newNodeCertificate } from '../cluster-authority.ts';
 import { keepIdentity } from '../node-files.ts';
-import { etcdFileOf } from '../own-etcd.ts';
+import { etcdFileOf, keepMember } from '../own-etcd.ts';
 import type { ControlParts } from '../parts.ts';
 import { readMembers } from '../store-members.ts';
 import { OwnMembers } from './own-members.ts';
@@ -68,9 +68,9 @@ const refused = (problem: string): Fault => new Fault('STORE_FAILED', { problem 
 
 function nodeOf(node: string, etcd: EtcdDouble, { hasKey }: { readonly hasKey: boolean }) {
   const directory = path.join(fs.mkdtempSync(path.join(top, 'n-')), node);
-  const identity = { authority: authority.certificate };
+
   keepIdentity(directory, {
-    ...identity,
+    authority: authority.certificate,
     ...newNodeCertificate(authority, { cluster: 'c1', node }),
   });
   if (hasKey) keepAuthority(directory, authority);
@@ -109,6 +109,18 @@ test('a node with the key becomes a learner, is configured, and gets its vote on
   assert.deepEqual(readMembers(b.directory), [b.clientUrl, 'https://10.0.0.1:7173']);
   assert.deepEqual(etcd.used, readMembers(b.directory));
   assert.equal(await c.own.look(), false, 'now it is the turn of the next');
+});
+
+test('the first member makes a cluster once: without its data it does not begin another', async () => {
+  const a = nodeOf('a', new EtcdDouble(), { hasKey: true });
+  const node = { cluster: 'c1', node: 'a', peer: { host: '10.0.0.1', port: 7171 } };
+  const members = [['a', 'https://10.0.0.1:7174']] as const;
+  keepMember(a.directory, node, { authority, members, isFirst: true });
+  const state = (): unknown =>
+    JSON.parse(fs.readFileSync(etcdFileOf(a.directory), 'utf8'))['initial-cluster-state'];
+  assert.equal(state(), 'new');
+  assert.equal(await a.own.look(), true);
+  assert.equal(state(), 'existing');
 });
 
 test('a node without the key only follows the members', async () => {

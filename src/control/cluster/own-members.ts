@@ -7,7 +7,7 @@ import type { ClusterNode } from '../../env/node/node-identity.ts';
 import type { TcpAddress } from '../../env/tcp-address.ts';
 import type { EtcdMember, EtcdMembers } from '../../metadata/etcd-members.ts';
 import { readAuthority } from '../cluster-authority.ts';
-import { hasMember, keepMember, memberClientUrl, memberPeerUrl } from '../own-etcd.ts';
+import { hasMember, keepMade, keepMember, memberClientUrl, memberPeerUrl } from '../own-etcd.ts';
 import type { ControlParts } from '../parts.ts';
 import { keepMembers, readMembers } from '../store-members.ts';
 
@@ -85,7 +85,10 @@ export class OwnMembers {
       keepMember(directory, this.#identity, { authority, members: named, isFirst: false });
       return false;
     }
-    if (!own.isLearner) return true;
+    if (!own.isLearner) {
+      keepMade(directory);
+      return true;
+    }
     await this.#members.promote(own.id);
     return false;
   }

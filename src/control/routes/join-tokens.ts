@@ -28,7 +28,7 @@ export function joinTokenRoutes(app: App, { joinTokens }: RestParts): void {
         response: { 200: JoinPlace, ...problems },
       },
     },
-    ({ params }) => joinTokens.admit(params.id),
+    ({ params }) => joinTokens.make(params.id),
   );
   app.delete(
     '/v1/join-tokens/:id',
