@@ -101,14 +101,21 @@ test('a create that names another owner, labels or growth than there is changes 
   }
 });
 
-test('owner and labels are replaced as wholes, and a size alone leaves them', async () => {
+test('an owner is replaced as a whole, labels one by one, and a size alone leaves them', async () => {
   const made = (await ask('GET', '/v1/volumes/a')).body as VolumeView;
   assert.deepEqual(made.owner, { tenant: 'acme', group: 'shop' });
   assert.equal(made.createdBy, 'records-test/1');
   await ask('PATCH', '/v1/volumes/a', { sizeBytes: 2 * GIB });
-  await ask('PATCH', '/v1/volumes/a', { labels: { only: 'this' } });
+  const { labels } = made;
+  assert.ok(Object.hasOwn(labels, 'app'));
+  await Promise.all(
+    [{ one: '1' }, { two: '2' }, { app: null, gone: null }].map((change) =>
+      ask('PATCH', '/v1/volumes/a', { labels: change }),
+    ),
+  );
   const changed = (await ask('GET', '/v1/volumes/a')).body as VolumeView;
-  assert.deepEqual(changed.labels, { only: 'this' });
+  const { app: _, ...others } = labels;
+  assert.deepEqual(changed.labels, { ...others, one: '1', two: '2' });
   assert.deepEqual(changed.owner, made.owner);
   assert.equal(changed.sizeBytes, 2 * GIB);
   const { status } = await ask('PATCH', '/v1/volumes/a', { labels: { 'no key': 'x' } });

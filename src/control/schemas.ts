@@ -92,14 +92,16 @@ export const VolumeChange = Type.Object(
   {
     sizeBytes: Type.Optional(Bytes),
     owner: Type.Optional(OwnerBody),
-    labels: Type.Optional(LabelsBody),
+    labels: Type.Optional(
+      Type.Record(Type.String(), Nullable(Type.String()), { maxProperties: 2 * LABEL_COUNT_MAX }),
+    ),
     autoGrow: Type.Optional(Nullable(AutoGrow)),
   },
   {
     additionalProperties: false,
     minProperties: 1,
     description:
-      'A larger size; another owner; other labels in place of all that there are; how it grows by itself, null: it does not',
+      'A larger size; another owner; labels to set, and with null those to take away; how it grows by itself, null: it does not',
   },
 );
 

@@ -28,7 +28,7 @@ import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 import { throwAway } from './trash.ts';
-import { type VolumeChange, described, descriptionIn } from './volume-change.ts';
+import { type VolumeChange, described, descriptionIn, labelsWith } from './volume-change.ts';
 import { differenceOf } from './volume-difference.ts';
 import { type VolumeWish, replicationOf } from './volume-wish.ts';
 import { DriveVolumeData, type VolumeData, engineStatuses } from './volume-data.ts';
@@ -149,7 +149,8 @@ export class Volumes {
       await this.#turns.atRest(name);
       const { record, version } = await this.#turns.mine(name, 'change');
       const sizeBytes = wish.sizeBytes ?? record.sizeBytes;
-      const describeAs = descriptionIn(wish, sizeBytes);
+      const labels = labelsWith(record.labels, wish.labels);
+      const describeAs = descriptionIn({ ...wish, labels }, sizeBytes);
       if (await this.#needsResize(record, wish.sizeBytes)) {
         const resized = { ...record, resizeToBytes: sizeBytes, describeAs };
         await this.#turns.want('volume.resize', { record: resized, version });

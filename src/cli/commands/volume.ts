@@ -114,11 +114,11 @@ function addLabelling(volume: Command): void {
     example: 'holdfast volume label db app=shop tier=',
   }).action(async (name: string, words: readonly string[], _: object, command: Command) => {
     const { api, output } = contextOf(command);
-    const labels = { ...(await api.get<VolumeView>(volumePath(name))).labels };
-    for (const word of words) {
-      if (word.endsWith('-') && !word.includes('=')) delete labels[word.slice(0, -1)];
-      else Object.assign(labels, Object.fromEntries([parseLabel(word)]));
-    }
+    const labels = Object.fromEntries(
+      words.map((word) =>
+        word.endsWith('-') && !word.includes('=') ? [word.slice(0, -1), null] : parseLabel(word),
+      ),
+    );
     const view = await api.patch<VolumeView>(volumePath(name), { labels });
     output.result(view, `Volume "${name}" has the labels: ${labelsInWords(view) || 'none'}`);
   });
