@@ -69,7 +69,7 @@ export class History {
       sizeBlocks: prng.pick([24, 40, 136, 360]),
       depth: prng.pick([1, 4, 12]),
       thinkUs: prng.pick([5, 5, 5, 4000]),
-      stallLimitMs: prng.pick([1600, 600_000, 600_000]),
+      stallLimitMs: prng.pick([1600, 1600, 600_000]),
     };
     const requests = new Requests(new Prng(2 ** 33 + seed), {
       count: requestCount,
