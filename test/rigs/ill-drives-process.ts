@@ -34,7 +34,7 @@ type Call = 'read' | 'write' | 'flush';
 type Data = Parameters<FuseClient['read']>[2];
 
 class IllDrive implements BerthOwner, FuseClient {
-  illness: Illness | undefined;
+  #illness: Illness | undefined;
   readonly #berth: Berth;
   readonly #file: FuseFile;
   readonly #fd: number;
@@ -87,7 +87,7 @@ class IllDrive implements BerthOwner, FuseClient {
 
   /** What it has from now on. Calls that hung go on, or have the new illness. */
   afflict(illness: Illness | undefined): void {
-    this.illness = illness;
+    this.#illness = illness;
     for (const begin of this.#held.splice(0)) begin();
   }
 
@@ -104,7 +104,7 @@ class IllDrive implements BerthOwner, FuseClient {
     const { call, lengthBytes } = this.#calls[slot]!;
     if (result < 0) this.#file.onDone(slot, -result);
     else if (result < lengthBytes) this.#file.onDone(slot, EIO);
-    else if (call === 'flush' && this.illness === 'slow') this.#delay(slot);
+    else if (call === 'flush' && this.#illness === 'slow') this.#delay(slot);
     else this.#file.onDone(slot, 0);
   }
 
@@ -114,14 +114,14 @@ class IllDrive implements BerthOwner, FuseClient {
 
   #begin(slot: number, call: { call: Call; lengthBytes: number }, perform: () => void): void {
     this.#calls[slot] = call;
-    if (this.illness === 'hangs') this.#held.push(() => this.#begin(slot, call, perform));
+    if (this.#illness === 'hangs') this.#held.push(() => this.#begin(slot, call, perform));
     else if (this.#fails(call.call)) this.#file.onDone(slot, EIO);
     else perform();
   }
 
   #fails(call: Call): boolean {
-    if (this.illness !== 'fails' && this.illness !== 'unreadable') return false;
-    const isConcerned = (this.illness === 'unreadable') === (call === 'read');
+    if (this.#illness !== 'fails' && this.#illness !== 'unreadable') return false;
+    const isConcerned = (this.#illness === 'unreadable') === (call === 'read');
     return isConcerned && env.random.below(FAILS_EVERY) === 0;
   }
 
