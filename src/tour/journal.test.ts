@@ -28,3 +28,17 @@ test('Journal holds every entry that was added, in the order of each writer', as
     rmSync(folder, { recursive: true });
   }
 });
+
+test('after a crash a writer begins with a number that cannot be there, also where it had not got further than its first', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-journal-'));
+  try {
+    const journal = await Journal.create(join(folder, 'journal'));
+    assert.equal(journal.startOf(1), 1);
+    await journal.add({ writer: 1, sequence: 1 });
+    assert.equal(journal.startOf(1), 3, 'number 2 was under way');
+    assert.equal(journal.startOf(1), 5, 'number 3 was');
+    await journal.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

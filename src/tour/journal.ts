@@ -16,6 +16,7 @@ export class Journal {
   #next: Promise<void> | undefined;
   #current: Promise<void> = Promise.resolve();
   readonly #last = new Map<number, number>();
+  readonly #starts = new Map<number, number>();
 
   private constructor(file: FileHandle) {
     this.#file = file;
@@ -34,9 +35,14 @@ export class Journal {
     await this.#next;
   }
 
-  /** The number that a writer begins with: from 1, and after a crash one that cannot be there. The one under way then may be there or not. */
+  /**
+   * The number that a writer begins with: from 1, and after a crash one that cannot be there. The one under way then may be there or not: it
+   * follows the last that returned, or is the one that the writer began with.
+   */
   startOf(writer: number): number {
-    return (this.#last.get(writer) ?? -1) + 2;
+    const start = Math.max(this.#last.get(writer) ?? -1, this.#starts.get(writer) ?? -1) + 2;
+    this.#starts.set(writer, start);
+    return start;
   }
 
   async close(): Promise<void> {

@@ -18,6 +18,7 @@ export const STORE = 'etcd';
 
 const ROLES_OF_DEVICES = ['engine', 'attacher', 'control'] as const;
 const DEVICES_DRIVE_BYTES = 2 ** 31;
+const HOUR_MS = 3_600_000;
 
 const HOOKS = `--import=${new URL('../hooks/load.mjs', import.meta.url).href}`;
 
@@ -129,19 +130,23 @@ export class Stage {
     const texts = NODES.flatMap((node) =>
       this.cluster.roles.map((role) => ({ node, text: this.cluster.node(node).log(role) })),
     );
-    return texts
-      .flatMap(({ node, text }) => text.split('\n').map((line) => ({ node, line })))
-      .flatMap(({ node, line }) => {
-        // Others are what a process said that ended.
-        if (!/^\{"at":.*\}$/.test(line)) return [];
-        const { at, event, level: _, message: __, ...details } = JSON.parse(line);
-        return [{ afterMs: Date.parse(at) - sinceMs, node, event, details }];
-      })
-      .filter(({ afterMs }) => afterMs >= 0)
-      .toSorted((a, b) => a.afterMs - b.afterMs)
-      .map(
-        (each) => `+${each.afterMs} ms ${each.node} ${each.event} ${JSON.stringify(each.details)}`,
-      );
+    return (
+      texts
+        .flatMap(({ node, text }) => text.split('\n').map((line) => ({ node, line })))
+        .flatMap(({ node, line }) => {
+          // Others are what a process said that ended.
+          if (!/^\{"at":.*\}$/.test(line)) return [];
+          const { at, event, level: _, message: __, ...details } = JSON.parse(line);
+          return [{ afterMs: Date.parse(at) - sinceMs, node, event, details }];
+        })
+        // A clock that is wrong was not so for long.
+        .filter(({ afterMs }) => afterMs >= 0 && afterMs < HOUR_MS)
+        .toSorted((a, b) => a.afterMs - b.afterMs)
+        .map(
+          (each) =>
+            `+${each.afterMs} ms ${each.node} ${each.event} ${JSON.stringify(each.details)}`,
+        )
+    );
   }
 
   async #close(): Promise<void> {
