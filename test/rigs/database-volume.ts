@@ -8,11 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { readMounts } from '../../src/attacher/mount-table.ts';
 import { atRigEnd } from '../../bench/lib/rig.ts';
 import { CommitClock } from '../../src/tour/commit-clock.ts';
 import { compareDatabase, createTables, DatabaseLoad } from '../../src/tour/database-load.ts';
 import { Journal, readJournal } from '../../src/tour/journal.ts';
 import { Postgres, postgresUser } from '../../src/tour/postgres.ts';
+import { until } from './attach-rig.ts';
 import type { ClusterRig } from './cluster-rig.ts';
 import { insist } from './insist.ts';
 
@@ -147,6 +149,8 @@ export class DatabaseVolume {
     await this.#postgres.stop();
     await this.#journal.close();
     await this.#cluster.node(this.#node).api.delete(`${PATH}/mount`);
+    // Nodes that were given up unmount what they had as soon as they hear of it.
+    await until(() => !readMounts().some(({ path }) => path.startsWith(`${this.#folder}/`)));
     rmSync(this.#folder, { recursive: true });
   }
 
