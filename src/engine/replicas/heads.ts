@@ -33,10 +33,12 @@ import { type Link, type LinkHost, LocalLink } from './local-link.ts';
 import { ReplicatedVolume } from './replicated-volume.ts';
 import { Replicas } from './replicas.ts';
 
-/** Extents that are compared or copied at once, of all volumes. */
-const BUFFERS = 64;
+/** Extents that are copied at once, of all volumes, and that are compared. Apart: a copy awaits other engines, and their comparisons must not await it. */
+const COPY_BUFFERS = 48;
+const DIGEST_BUFFERS = 16;
 /** What heads and replicas reserve of the arena. */
-export const REPLICAS_MEMORY_BYTES: number = BUFFERS * EXTENT_BYTES + BLOCK_BYTES;
+export const REPLICAS_MEMORY_BYTES: number =
+  (COPY_BUFFERS + DIGEST_BUFFERS) * EXTENT_BYTES + BLOCK_BYTES;
 /** Time that heads and replicas count by. Only while there is a head or a connection: an idle engine has no such timer. */
 const TICK_MS = 25;
 /** A head that stands still keeps no engine from its end for longer. */
@@ -87,14 +89,14 @@ export class Heads {
     this.#options = options;
     this.#news = new HeadNews(env.io);
     this.#clock = new TurnClock(env);
-    this.#buffers = new ExtentBuffers(options.arena, BUFFERS, options.memory);
+    this.#buffers = new ExtentBuffers(options.arena, COPY_BUFFERS, options.memory);
     this.#timer = env.io.port(() => this.#tick());
     env.io.onTurnEnd(() => {
       for (const { volume } of this.#served.values()) volume.endTurn();
     });
     this.replicas = new Replicas({
       now: () => this.#clock.now(),
-      buffers: this.#buffers,
+      buffers: new ExtentBuffers(options.arena, DIGEST_BUFFERS, options.memory),
       yieldTurn: () => env.io.yieldTurn(),
       peers: options.peers?.server,
     });

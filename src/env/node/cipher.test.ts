@@ -19,7 +19,8 @@ for (const by of ['evp', 'node'] as const) {
       const clear = new Uint8Array(crypto.randomBytes(lengthBytes));
       bytes.set(clear, 1000);
       seals.seal(number, 0, 16, 1000, lengthBytes);
-      assert.notDeepEqual(bytes.subarray(1000, 1000 + lengthBytes), clear);
+      // One byte in 256 stays what it is.
+      if (lengthBytes > 1) assert.notDeepEqual(bytes.subarray(1000, 1000 + lengthBytes), clear);
       assert.equal(opens.open(number, 0, 16, 1000, lengthBytes), true);
       assert.deepEqual(bytes.slice(1000, 1000 + lengthBytes), clear);
     }
