@@ -16,8 +16,8 @@ import { type ControlRig, processesOf } from './rigs/control-rig.ts';
 
 const withoutDevices = whyNot('mkfs.ext4', 'mkfs.xfs');
 /** Of the steps every so many: `npm run chaos:control -- --all` takes each. Devices and file systems take their time. */
-const STRIDE = 3;
-const DEVICE_STRIDE = 10;
+const STRIDE = 5;
+const DEVICE_STRIDE = 16;
 let rig: ControlRig;
 
 before(async () => {

@@ -19,7 +19,7 @@ import type { FileOutcome } from './test-file.ts';
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 /** Of each focus in turn: a minute, on two processors at once. */
-const SIMULATION_SEEDS = 700;
+const SIMULATION_SEEDS = 400;
 /**
  * What `npm test` may take on 2 quiet cores, everything being installed: 6 min for the drive and its clients, 5 more for the control plane,
  * 6 for replication. CI fails past it; a machine with other work is told.

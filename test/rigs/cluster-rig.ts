@@ -2,7 +2,6 @@
 
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 
 import {
@@ -15,6 +14,7 @@ import type { VolumeView } from '../../src/control/schemas.ts';
 import { nodeFileOf, tlsFilesOf } from '../../src/env/node/node-identity.ts';
 import { ControlRig, type Role } from './control-rig.ts';
 import type { Network } from './network.ts';
+import { freePort } from './etcd-process.ts';
 import { until } from './attach-rig.ts';
 
 const MIB = 1024 * 1024;
@@ -109,12 +109,4 @@ export class ClusterRig {
   async close(): Promise<void> {
     for (const rig of this.#nodes.values()) await rig.close();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }

@@ -1,6 +1,7 @@
 /** A real etcd of one member, or one of several, in a directory of its own. HOLDFAST_ETCD names another program than `etcd`. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { openSync, rmSync } from 'node:fs';
 import net from 'node:net';
@@ -8,11 +9,12 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import type { Place } from './network.ts';
-import { portOf } from './tcp-relay.ts';
 
 const PROGRAM = process.env['HOLDFAST_ETCD'] ?? 'etcd';
 const HERE: Place = { enter: [], host: '127.0.0.1' };
 const READY_MS_MAX = 20_000;
+/** Below the kernel's own (net.ipv4.ip_local_port_range). */
+const [PORT_MIN, PORT_MAX] = [12_000, 32_000];
 
 /** Why there is no etcd here, as `skip` of node:test takes it; false where there is one. */
 export const NO_ETCD: string | false =
@@ -27,14 +29,20 @@ export type EtcdOptions = {
   readonly place?: Place;
 };
 
-/** A port that nobody has at the moment. */
+/** A port that nobody has at the moment: none of those that the kernel gives to connections, which could have it a moment later. */
 export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const port = portOf(server);
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(PORT_MIN, PORT_MAX);
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 export class EtcdProcess {
