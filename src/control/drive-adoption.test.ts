@@ -4,14 +4,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
-import { memoryRecords } from '../../test/rigs/memory-records.ts';
+import { drivePartsOf, memoryRecords } from '../../test/rigs/memory-records.ts';
 import { nodeFileOf } from '../env/node/node-identity.ts';
-import { Turnstile } from '../lib/turnstile.ts';
 import { Refusal } from '../model/errors.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { Drives } from './drives.ts';
-import type { ControlParts } from './parts.ts';
-import { ProgressBoard } from './progress.ts';
 
 const ID = '11111111-2222-3333-4444-555555555555';
 const CLUSTER = 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee';
@@ -41,20 +38,7 @@ async function setUp() {
     const replicas = REPLICAS.map((replica) => ({ replica, life: 1 }));
     return { drives, replicas, more: false };
   };
-  let nextId = 1;
-  const parts = {
-    installation: { directory },
-    records,
-    engine: { call },
-    node: 'a',
-    turnstile: new Turnstile(),
-    progress: new ProgressBoard(),
-    wallMs: () => 0,
-    newId: () => `new-${nextId++}`,
-    askReconcile: () => undefined,
-    onStep: () => undefined,
-    log: () => undefined,
-  } as unknown as ControlParts;
+  const parts = drivePartsOf(directory, records, call);
   const use = { drive: 'b1', node: 'b', state: 'open', incarnation: 9, sinceMs: 0 };
   await records.change({
     puts: [

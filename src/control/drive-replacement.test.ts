@@ -5,15 +5,12 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 
 import { until } from '../../test/rigs/attach-rig.ts';
-import { memoryRecords } from '../../test/rigs/memory-records.ts';
-import { Turnstile } from '../lib/turnstile.ts';
+import { drivePartsOf, memoryRecords } from '../../test/rigs/memory-records.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { replacementProgress } from './drive-replacement.ts';
 import { Drives } from './drives.ts';
 import { endInterrupted } from './operations.ts';
-import type { ControlParts } from './parts.ts';
-import { ProgressBoard } from './progress.ts';
 
 const GIB = 2 ** 30;
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'hf-replacement-'));
@@ -29,20 +26,7 @@ async function setUp() {
     if (name === 'drive.close') open.delete(id);
     return { drives: [...open.values()] };
   };
-  let nextId = 1;
-  const parts = {
-    installation: { directory },
-    records,
-    engine: { call },
-    node: 'a',
-    turnstile: new Turnstile(),
-    progress: new ProgressBoard(),
-    wallMs: () => 0,
-    newId: () => `new-${nextId++}`,
-    askReconcile: () => undefined,
-    onStep: () => undefined,
-    log: () => undefined,
-  } as unknown as ControlParts;
+  const parts = drivePartsOf(directory, records, call);
   const drive = (name: string, node: string) => ({
     key: `drive/${name}`,
     record: { name, node, id: `id-${name}`, path: `/${name}`, sparse: true, state: 'ready' },
