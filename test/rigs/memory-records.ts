@@ -25,6 +25,8 @@ export function drivePartsOf(
   call: (name: string, args: JsonObject) => Promise<JsonObject>,
 ): ControlParts {
   let nextId = 1;
+  // The rest of them is not used there.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return {
     installation: { directory },
     records,
