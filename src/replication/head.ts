@@ -311,7 +311,8 @@ export class Head {
     }
     if (this.path.isServing) {
       if (registered === member.life) {
-        this.host.onEvent('member reconnected');
+        const { replica, lossCause: cause } = member;
+        this.host.onEvent('member reconnected', { replica, cause });
         this.path.onOpened(member);
       } else {
         this.members.close(member);

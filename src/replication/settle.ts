@@ -14,13 +14,14 @@ export function settle(head: Head, operation: Operation, failedSeats: number): v
   const { id, errno } = operation;
   const rest = head.members.all().filter(({ seat }) => (seat & neededSeats & ~failedSeats) !== 0);
   if (rest.length > 0 && rest.length >= fewest(changer.known)) {
-    for (const member of head.members) {
-      if ((member.seat & failedSeats) === 0) continue;
+    const failed = head.members.all().filter(({ seat }) => (seat & failedSeats) !== 0);
+    // Every request under way finds it so, until it has left.
+    if (failed.some((member) => !member.failed)) head.host.onEvent('failed member leaves');
+    for (const member of failed) {
       member.failed = true;
       member.lossCause = errno === ENOSPC ? 'drive full' : 'drive error';
     }
     operation.isSettling = false;
-    head.host.onEvent('failed member leaves');
     head.review();
   } else if (errno === ENOSPC && operation.isChange) {
     head.host.onEvent('refusal copied to all');

@@ -250,9 +250,16 @@ export class NodeChaos {
     });
   }
 
-  /** What the nodes did meanwhile. */
+  /** What the nodes did meanwhile: what they did again and again once, when it began. */
   #tellWhy(): void {
-    for (const line of this.#stage.logged(this.#roundAtMs).slice(-LINES_MAX)) {
+    const known = new Set<string>();
+    const lines = this.#stage.logged(this.#roundAtMs).filter((line) => {
+      const what = line.slice(line.indexOf(' ms ') + 1);
+      const isNew = !known.has(what);
+      known.add(what);
+      return isNew;
+    });
+    for (const line of lines.slice(-LINES_MAX)) {
       this.#options.onProgress(`  ${line.slice(0, LINE_LENGTH_MAX)}`);
     }
   }
