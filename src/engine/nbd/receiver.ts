@@ -280,8 +280,9 @@ export class Receiver {
 
   #acceptRead(connection: Connection, header: RequestHeader): boolean {
     const { offsetBytes, lengthBytes } = header;
-    if (lengthBytes <= REQUEST_BYTES_MAX) {
-      const slot = this.#slots.takeData(connection.index, spanBytes(offsetBytes, lengthBytes));
+    const blockBytes = spanBytes(offsetBytes, lengthBytes);
+    if (blockBytes <= REQUEST_BYTES_MAX) {
+      const slot = this.#slots.takeData(connection.index, blockBytes);
       if (slot === NONE) return false;
       if (this.#holds(slot, offsetBytes, lengthBytes)) {
         this.#describe(slot, header, READ);
@@ -297,8 +298,9 @@ export class Receiver {
 
   #acceptWrite(connection: Connection, header: RequestHeader): boolean {
     const { offsetBytes, lengthBytes } = header;
-    if (lengthBytes <= REQUEST_BYTES_MAX) {
-      const slot = this.#slots.takeData(connection.index, spanBytes(offsetBytes, lengthBytes));
+    const blockBytes = spanBytes(offsetBytes, lengthBytes);
+    if (blockBytes <= REQUEST_BYTES_MAX) {
+      const slot = this.#slots.takeData(connection.index, blockBytes);
       if (slot === NONE) return false;
       if (this.#holds(slot, offsetBytes, lengthBytes)) {
         this.#describe(slot, header, WRITE);
