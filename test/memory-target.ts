@@ -3,10 +3,16 @@
  * the turn; or, while `held`, when the test says so. Faults are set by the test.
  */
 
+import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 
 import type { Io } from '../src/env/io.ts';
-import { type BlockTarget, type OnDone, BLOCK_BYTES } from '../src/model/block-target.ts';
+import {
+  type BlockTarget,
+  type OnDone,
+  BLOCK_BYTES,
+  REQUEST_BYTES_MAX,
+} from '../src/model/block-target.ts';
 
 export type TargetCall = {
   readonly call: 'read' | 'write' | 'zero' | 'trim' | 'flush';
@@ -60,6 +66,7 @@ export class MemoryTarget implements BlockTarget {
   read(token: number, firstBlock: number, blockCount: number, address: number): void {
     const offsetBytes = firstBlock * BLOCK_BYTES;
     const lengthBytes = blockCount * BLOCK_BYTES;
+    assert.ok(lengthBytes <= REQUEST_BYTES_MAX, 'no request is larger');
     const errno = this.#begin('read', offsetBytes, lengthBytes, false, false);
     if (errno === 0) this.data.copy(this.#arena, address, offsetBytes, offsetBytes + lengthBytes);
     else this.#arena.fill(0xee, address, address + lengthBytes);

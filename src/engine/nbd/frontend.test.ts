@@ -52,7 +52,7 @@ for (const kind of ['auto', 'node'] as const) {
       const whole = await readChunks(structured, { offset, length: data.length, flags });
       assert.ok(whole.bytes.equals(data));
       assert.equal(whole.chunks, 1);
-      assert.ok(target.calls.every((call) => call.lengthBytes <= 260 * KIB));
+      assert.ok(target.calls.every((call) => call.lengthBytes <= 256 * KIB));
       for (const [operation, bytes] of [
         ['write', 32 * MIB],
         ['read', 96 * MIB],
