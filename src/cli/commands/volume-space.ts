@@ -86,10 +86,10 @@ export function addSpaceCommands(volume: Command): void {
     });
 }
 
-/** Whether what is removed is gone at once, as far as the settings can be had. */
+/** Whether what is removed is gone at once. */
 async function keepsNothing(api: ApiClient): Promise<boolean> {
-  const settings = await api.get<SettingsView>('/v1/settings').catch(() => undefined);
-  return settings?.trashRetentionMs === 0;
+  const { trashRetentionMs } = await api.get<SettingsView>('/v1/settings');
+  return trashRetentionMs === 0;
 }
 
 type RemoveOptions = { readonly now?: boolean; readonly yes?: boolean };
