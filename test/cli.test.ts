@@ -157,7 +157,7 @@ test('usage errors end with 2 and name the way out', async () => {
     [['drive', 'rm', 'x'], /Cannot ask .*\n--yes/],
     [['drive', 'add', 'x', '--size', '1GiB', '--force'], /Cannot ask .*\n--yes/],
     [['drive', 'replace', 'x', '/x', '--force'], /Cannot ask .*\n--yes/],
-    [['volume', 'rm', 'x'], /Cannot ask .*\n--yes/],
+    [['volume', 'rm', 'x', '--now'], /Cannot ask .*\n--yes/],
   ] as const) {
     const ended = await rig.run(words);
     assert.equal(ended.code, 2, `${words.join(' ')}: ${ended.err}`);
@@ -177,6 +177,7 @@ test('what is down ends with 3, in words and in JSON', async () => {
     ['status'],
     ['volume', 'ls'],
     ['drive', 'rm', 'x', '--yes'],
+    ['volume', 'rm', 'x'],
     ['volume', 'mount', 'x'],
   ]) {
     const ended = await rig.run(words);
