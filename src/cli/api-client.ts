@@ -9,6 +9,7 @@ import type { Installation } from '../control/installation.ts';
 import type { LocalCluster } from '../control/local-cluster.ts';
 import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import type { ProblemView } from '../control/schemas.ts';
+import { readStartWait } from '../control/start-wait.ts';
 import { readSupervisor } from '../control/status.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { http } from '../env/node/http.ts';
@@ -182,7 +183,9 @@ export class ApiClient {
         if (!(error instanceof Refusal && error.code === 'INSTALLATION_DOWN')) throw error;
       }
     }
-    throw new Refusal('INSTALLATION_DOWN', { dataDir: this.#dataDir });
+    const waits = this.#installations.map(({ runDirectory }) => readStartWait(runDirectory));
+    const [wait] = waits.filter((each) => each !== undefined);
+    throw wait ?? new Refusal('INSTALLATION_DOWN', { dataDir: this.#dataDir });
   }
 
   #send(request: Sent, installation: Installation): Promise<IncomingMessage> {

@@ -2,6 +2,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 import { tellServiceManager } from '../env/linux/service-notice.ts';
@@ -37,6 +38,7 @@ import { openRest } from './rest.ts';
 import { changeSettings } from './settings.ts';
 import { SpaceKeeper } from './space.ts';
 import { refuseLost } from './lost-records.ts';
+import { isNamed, openWhenReady } from './start-wait.ts';
 import { StatusReader } from './status.ts';
 import { Trash } from './trash.ts';
 import { UsageKeeper } from './usage.ts';
@@ -57,13 +59,18 @@ export async function controlMain(argv: readonly string[]): Promise<number> {
   }
   const installation = installationAt(values.data);
   makeDirectories(installation);
-  refuseLost(installation.directory);
-  return run(installation, log);
+  try {
+    return await run(installation, log);
+  } catch (error) {
+    if (!isNamed(error)) throw error;
+    log('control.refused', { code: error.code, problem: error.message });
+    return 1;
+  }
 }
 
 async function run(installation: Installation, log: Log): Promise<number> {
+  const store = await storeOf(installation, log);
   const identity = readNode(installation.directory);
-  const store = await openStore(installation.directory);
   const parts: ControlParts = {
     ...partsOf(installation, store, identity?.node),
     log,
@@ -130,6 +137,17 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await store.close();
   log('control.ended');
   return 0;
+}
+
+function storeOf(
+  { directory, runDirectory }: Installation,
+  log: Log,
+): Promise<SqliteStore | EtcdStore> {
+  const open = async (): Promise<SqliteStore | EtcdStore> => {
+    refuseLost(directory);
+    return await openStore(directory);
+  };
+  return openWhenReady(open, { runDirectory, log, sleep });
 }
 
 /** Undefined where the records are in SQLite, or in an etcd that is not the cluster's own. */

@@ -85,6 +85,8 @@ export const LOG_EVENTS = {
   'attachment.ended': warning('A block device fails every request'),
 
   'control.ready': info('Control answers'),
+  'control.waiting': warning('Control cannot open its records, and tries again until it can'),
+  'control.refused': error('What control needs failed as it started, and it ended'),
   'control.ended': info('Control has ended in order'),
   'control.look_failed': warning('Control could not look how the installation is'),
   'control.space_lost': warning('Control could not look after space'),

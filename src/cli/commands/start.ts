@@ -12,6 +12,7 @@ import type { DriveView } from '../../control/drive-schemas.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { isMemberPlace } from '../../control/own-etcd.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
+import { readStartWait } from '../../control/start-wait.ts';
 import { readSupervisor } from '../../control/status.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize } from '../../model/sizes.ts';
@@ -102,14 +103,19 @@ export async function ready(
     }
     if (performance.now() > deadline) {
       const late = `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`;
-      const waits = isMemberPlace(installation.directory)
-        ? '. It goes on: its etcd waits until most of its members run, on the other nodes'
-        : '';
-      throw new Refusal('INSTALLATION_START', { problem: late + waits });
+      throw new Refusal('INSTALLATION_START', { problem: late + waitInWords(installation) });
     }
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
   output.progress('');
+}
+
+/** What a start that goes on waits for. */
+function waitInWords({ directory, runDirectory }: Installation): string {
+  const wait = isMemberPlace(directory)
+    ? 'its etcd waits until most of its members run, on the other nodes'
+    : readStartWait(runDirectory)?.message;
+  return wait === undefined ? '' : `. It goes on: ${wait}`;
 }
 
 /** What an earlier run had left half done and this one brings to its end, such as a format. */
