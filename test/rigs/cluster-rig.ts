@@ -31,6 +31,8 @@ export type ClusterRigOptions = {
   readonly store?: object;
   /** Of a node's processes, beside that of this one. */
   readonly env?: (node: string) => NodeJS.ProcessEnv;
+  /** Told of a process that ended by itself, which is started again then. None: it stays away. */
+  readonly onEnd?: (node: string, role: Role, how: string) => void;
 };
 
 export class ClusterRig {
@@ -66,9 +68,13 @@ export class ClusterRig {
   }
 
   async #make(node: string): Promise<void> {
-    const { network, env, store } = this.#options;
+    const { network, env, store, onEnd } = this.#options;
     const place = await network?.add(node);
-    const rig = new ControlRig({ enter: place?.enter ?? [], env: env?.(node) ?? {} });
+    const rig = new ControlRig({
+      enter: place?.enter ?? [],
+      env: env?.(node) ?? {},
+      ...(onEnd && { onEnd: (role, how) => onEnd(node, role, how) }),
+    });
     const { directory } = rig.installation;
     const first = [...this.#nodes.values()][0]?.installation.directory ?? directory;
     this.#nodes.set(node, rig);

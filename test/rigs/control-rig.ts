@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { identify } from '../../src/attacher/process-identity.ts';
 import { readMounts } from '../../src/attacher/mount-table.ts';
@@ -100,11 +101,18 @@ function wordsOf(pid: string): string[] {
   }
 }
 
-/** What its processes start in: words before theirs, which become them, and variables beside those of this process. */
+/** What its processes start in. */
 export type Surroundings = {
+  /** Words before theirs, which become them. */
   readonly enter?: readonly string[];
+  /** Variables beside those of this process. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Told of a process that ended by itself; it is started again, as the supervisor would. None: it stays away. */
+  readonly onEnd?: (role: Role, how: string) => void;
 };
+
+/** The supervisor's first pause before it starts a process again that died as it started. */
+const RESTART_PAUSE_MS = 50;
 
 export class ControlRig {
   readonly directory: string = makeTestDirectory();
@@ -156,6 +164,19 @@ export class ControlRig {
     });
     fs.closeSync(log);
     this.#children.set(role, child);
+    child.once('exit', (code, signal) => void this.#onExit(role, { child, how: code ?? signal }));
+  }
+
+  async #onExit(
+    role: Role,
+    { child, how }: { child: ChildProcess; how: string | number | null },
+  ): Promise<void> {
+    const isOurs = (): boolean => this.#children.get(role) === child;
+    const { onEnd } = this.#surroundings;
+    if (!isOurs() || onEnd === undefined) return;
+    onEnd(role, `exited with ${how}`);
+    await sleep(RESTART_PAUSE_MS, undefined, { ref: false });
+    if (isOurs()) this.start(role);
   }
 
   /** Starts control and waits until what it found half done is settled. */

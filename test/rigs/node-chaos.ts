@@ -137,12 +137,14 @@ export class NodeChaos {
       this.#tellWhy();
     }
     this.#load.stop();
+    // A control process may end because the store does not answer it; engines and attachers have no reason.
+    const ended = this.#stage.ends.filter(({ role }) => role !== 'control');
     const wrong = this.#load.mismatches.map(
       ({ sector, found, legal }) =>
         `sector ${sector} holds version ${found}, right is ${legal.join(' or ')}`,
     );
     return {
-      problems: [...problems, ...wrong],
+      problems: [...problems, ...ended.map(({ told }) => told), ...wrong],
       alone: this.#alone.reports(),
       together: this.#together.reports(),
       counts: this.#load.counts,
@@ -157,6 +159,7 @@ export class NodeChaos {
   async #round(): Promise<void> {
     const happenings = this.#draw();
     const state = await this.#state();
+    const endsBefore = this.#stage.ends.length;
     this.#running = this.#load.run();
     // Told below, when the round ends.
     this.#running.catch(() => undefined);
@@ -174,10 +177,9 @@ export class NodeChaos {
     }
     await sleep(HOLD_MS.least + this.#random.below(HOLD_MS.most - HOLD_MS.least));
     const undoneAtMs = performance.now();
-    for (const { fault, node } of happenings) {
-      await fault.undo(this.#scene, node);
-      this.#ill.delete(node);
-    }
+    // At once: control does not start while the store is ill.
+    await Promise.all(happenings.map(({ fault, node }) => fault.undo(this.#scene, node)));
+    for (const { node } of happenings) this.#ill.delete(node);
     await this.#untilAnswers(ANSWERS);
     const answersAtMs = performance.now();
     await this.#following;
@@ -200,6 +202,8 @@ export class NodeChaos {
         `for ${seconds(begunAtMs, undoneAtMs)} s, undone in ${seconds(undoneAtMs, answersAtMs)} s, ` +
         `well again after ${seconds(answersAtMs, endedAtMs)} s; ${this.#load.counts.writes} writes so far`,
     );
+    for (const { told } of this.#stage.ends.slice(endsBefore))
+      this.#options.onProgress(`  ${told}`);
     const [{ fault }] = happenings;
     if (isAlone && gapMs > (fault.barMs ?? Infinity)) this.#tellWhy();
   }

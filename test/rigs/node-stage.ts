@@ -6,7 +6,7 @@ import { atRigEnd } from '../../bench/lib/rig.ts';
 import type { DriveView } from '../../src/control/drive-schemas.ts';
 import { until } from './attach-rig.ts';
 import { ClusterRig } from './cluster-rig.ts';
-import { START_MS_MAX, makeTestDirectory, removeTestDirectory } from './control-rig.ts';
+import { type Role, START_MS_MAX, makeTestDirectory, removeTestDirectory } from './control-rig.ts';
 import { EtcdProcess } from './etcd-process.ts';
 import { IllDrives, type Illness } from './ill-drives.ts';
 import { Network } from './network.ts';
@@ -42,6 +42,8 @@ export class Stage {
   readonly cluster: ClusterRig;
   /** None: it is SQLite. */
   readonly store: EtcdProcess | undefined;
+  /** Processes that ended though nobody had ended them, and how. */
+  readonly ends: { readonly role: Role; readonly told: string }[] = [];
   readonly #folder: string;
   readonly #paths = new Map<string, string>();
   readonly #clocks: ReadonlyMap<string, WallClock>;
@@ -66,6 +68,7 @@ export class Stage {
       network,
       ...(hasDevices ? { roles: ROLES_OF_DEVICES, driveBytes: DEVICES_DRIVE_BYTES } : {}),
       ...(store === undefined ? {} : { store: { endpoints: [store.endpoint] } }),
+      onEnd: (node, role, how) => this.ends.push({ role, told: `${role} of ${node} ${how}` }),
       env: (node) => ({ ...this.#clocks.get(node)?.env, ...(isCanary ? CANARY : {}) }),
     });
   }
