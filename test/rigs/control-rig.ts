@@ -112,7 +112,7 @@ export type Surroundings = {
 };
 
 /** The supervisor's first pause before it starts a process again that died as it started. */
-const RESTART_PAUSE_MS = 50;
+export const RESTART_PAUSE_MS = 50;
 
 export class ControlRig {
   readonly directory: string = makeTestDirectory();
@@ -174,7 +174,7 @@ export class ControlRig {
     const isOurs = (): boolean => this.#children.get(role) === child;
     const { onEnd } = this.#surroundings;
     if (!isOurs() || onEnd === undefined) return;
-    onEnd(role, `exited with ${how}`);
+    onEnd(role, `ended with ${how}`);
     await sleep(RESTART_PAUSE_MS, undefined, { ref: false });
     if (isOurs()) this.start(role);
   }
