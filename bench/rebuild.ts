@@ -10,7 +10,15 @@ import { comparisonOptions, named } from './lib/plan.ts';
 import { cpuSeconds } from './lib/processes.ts';
 import { RigFolder, runRig } from './lib/rig.ts';
 import { median, summarize } from './lib/statistics.ts';
-import { allMet, atLeast, atMost, publish, sideFacts, type Verdict } from './report.ts';
+import {
+  allMet,
+  atLeast,
+  atMost,
+  type Judged,
+  publish,
+  sideFacts,
+  type Verdict,
+} from './report.ts';
 import { Rebuilds, VolumeCopies } from './servers/rebuilds.ts';
 import { ThreeEngines } from './servers/three-engines.ts';
 
@@ -47,7 +55,7 @@ type Row = {
   readonly id: string;
   readonly what: string;
   readonly bar: number;
-  readonly judge: (input: Omit<Verdict, 'kind'>) => Verdict;
+  readonly judge: (input: Omit<Judged, 'kind'>) => Verdict;
   readonly measure: (rig: Rig, round: number) => Promise<Measured>;
 };
 

@@ -1,6 +1,6 @@
 /**
  * `npm run bench:replicas`: a volume with three replicas in three engines over TCP, one beside the head, against QEMU's quorum over three
- * nbdkit and a volume with one replica, in turns in one run, all on one machine and disk. The bars are those of issue 4.
+ * nbdkit, Ceph's RBD with three copies and a volume with one replica, in turns in one run, all on one machine and disk. The bars are those of issue 4.
  */
 
 import { countOption, positiveOption } from '../src/lib/count-option.ts';
@@ -10,14 +10,22 @@ import { comparisonOptions, named } from './lib/plan.ts';
 import { RigFolder, runRig } from './lib/rig.ts';
 import type { Server } from './lib/server.ts';
 import { measureRow, type Sample } from './measure.ts';
-import { judgeReplicas, REPLICA_ROWS, runsOn, SIDES, type Side } from './replica-bars.ts';
+import {
+  type Absent,
+  judgeReplicas,
+  REPLICA_ROWS,
+  rowOn,
+  SIDES,
+  type Side,
+} from './replica-bars.ts';
 import { allMet, publish, sideFacts } from './report.ts';
 import type { Row } from './rows.ts';
+import { Ceph, cephBytes, cephProblem } from './servers/ceph.ts';
 import { Holdfast } from './servers/holdfast.ts';
 import { Quorum } from './servers/quorum.ts';
 import { ThreeEngines } from './servers/three-engines.ts';
 
-const NAMES: readonly Side[] = ['clear', 'sealed', 'fua', 'quorum', 'quorumFua', 'one'];
+const NAMES: readonly Side[] = ['clear', 'sealed', 'fua', 'quorum', 'quorumFua', 'one', 'ceph'];
 const HELP = `npm run bench:replicas -- [options]: measures three replicas in three engines against the peers
 
   --quick           one round of 1 s a row on small volumes; not for claims
@@ -35,8 +43,8 @@ const VOLUME_BYTES = 2 ** 30;
 const QUICK_VOLUME_BYTES = 256 * 2 ** 20;
 /** Of one measurement. */
 const TRIES_MAX = 5;
-/** Three sides with three drives of three volumes each, one with a drive of eight, and six images. */
-const SPACE_VOLUMES = 41;
+/** Of the disk: three drives of three volumes, three images, a drive of eight. */
+const SPACE_VOLUMES = { clear: 9, sealed: 9, fua: 9, quorum: 3, quorumFua: 3, one: 8 };
 
 type Plan = {
   readonly rounds: number;
@@ -44,6 +52,7 @@ type Plan = {
   readonly volumeBytes: number;
   readonly rows: readonly Row[];
   readonly sides: readonly Side[];
+  readonly absent: Absent;
   readonly folder: string;
   readonly assert: boolean;
 };
@@ -57,6 +66,7 @@ const SERVERS: { readonly [side in Side]: (folder: RigFolder) => Server } = {
   quorum: (folder) => new Quorum(folder, { isFua: false }),
   quorumFua: (folder) => new Quorum(folder, { isFua: true }),
   one: (folder) => new Holdfast(folder.path),
+  ceph: (folder) => new Ceph(folder),
 };
 
 async function main(): Promise<number> {
@@ -65,18 +75,20 @@ async function main(): Promise<number> {
   const folder = await RigFolder.open(plan.folder, 'replicas');
   const startedAt = new Date().toISOString();
   try {
-    requireFreeBytes(folder.path, SPACE_VOLUMES * plan.volumeBytes);
+    const sides = plan.sides.filter((side) => plan.absent[side] === undefined);
+    requireFreeBytes(folder.path, neededBytes(sides, plan.volumeBytes));
     const started: Started[] = [];
-    for (const side of plan.sides) started.push(await start(plan, folder, side));
+    for (const side of sides) started.push(await start(plan, folder, side));
     await dropPageCache();
     const rows = await measureAll(plan, started);
-    const verdicts = judgeReplicas(rows);
+    const verdicts = judgeReplicas(rows, plan.absent);
     publish('replicas', {
       startedAt,
       host: await hostFacts(plan.folder),
       conditions: [
         `${plan.rounds} interleaved rounds of ${plan.seconds} s, volumes of ${plan.volumeBytes / 2 ** 20} MiB written in full first; three copies share one disk and one machine.`,
-        'Noise: processor time of the machine that neither fio nor the server used, kernel threads included.',
+        'Noise: processor time of the machine that neither fio nor the server used, kernel threads included. The NBD clients and librbd run within fio.',
+        ...Object.entries(plan.absent).map(([side, why]) => `"${side}" did not run: ${why}.`),
       ],
       sides: await Promise.all(started.map(({ server }) => sideFacts(server))),
       rows,
@@ -91,15 +103,25 @@ async function main(): Promise<number> {
 function parsePlan(): Plan | undefined {
   const values = comparisonOptions(HELP);
   if (values === undefined) return undefined;
+  const sides = named(values.only, { all: NAMES, nameOf: (name) => name });
+  const problem = sides.includes('ceph') ? cephProblem() : undefined;
   return {
     rounds: countOption('rounds', values.rounds ?? (values.quick ? '1' : '5')),
     seconds: positiveOption('seconds', values.seconds ?? (values.quick ? '1' : '3')),
     volumeBytes: values.quick ? QUICK_VOLUME_BYTES : VOLUME_BYTES,
     rows: named(values.rows, { all: REPLICA_ROWS, nameOf: ({ id }) => id }),
-    sides: named(values.only, { all: NAMES, nameOf: (name) => name }),
+    sides,
+    absent: problem === undefined ? {} : { ceph: problem },
     folder: values.dir,
     assert: values.assert,
   };
+}
+
+function neededBytes(sides: readonly Side[], volumeBytes: number): number {
+  const needs = sides.map((side) =>
+    side === 'ceph' ? cephBytes(volumeBytes) : SPACE_VOLUMES[side] * volumeBytes,
+  );
+  return needs.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 async function start(plan: Plan, folder: RigFolder, side: Side): Promise<Started> {
@@ -109,7 +131,7 @@ async function start(plan: Plan, folder: RigFolder, side: Side): Promise<Started
   const target = await server.start(plan.volumeBytes);
   await fillTarget(target);
   await warmUp(target);
-  if (server instanceof ThreeEngines) await server.wasWhole();
+  await wasWhole(server);
   return { side, server, target };
 }
 
@@ -120,9 +142,11 @@ async function measureAll(plan: Plan, started: readonly Started[]) {
     const from = round % started.length;
     const turn = [...started.slice(from), ...started.slice(0, from)];
     for (const row of plan.rows) {
-      for (const each of turn.filter(({ side }) => runsOn(row, side))) {
+      for (const each of turn) {
         const { side, server } = each;
-        const sample = await measureWhole(row, each, plan.seconds);
+        const asRun = rowOn(row, side);
+        if (asRun === undefined) continue;
+        const sample = await measureWhole(asRun, each, plan.seconds);
         const key = `${row.id} ${side}`;
         samples.set(key, [...(samples.get(key) ?? []), sample]);
         const cpu = sample.cpuUsPerIo.toFixed(1);
@@ -147,10 +171,16 @@ async function measureWhole(row: Row, started: Started, seconds: number): Promis
   for (let tries = 0; tries < TRIES_MAX; tries += 1) {
     await settle();
     const sample = await measureRow(row, { target, serverPids: server.pids(), seconds });
-    if (!(server instanceof ThreeEngines) || (await server.wasWhole())) return sample;
+    if (await wasWhole(server)) return sample;
     progress(`AGAIN, a replica was lost: ${row.id}  ${server.name}`);
   }
   throw new Error(`"${server.name}" has lost a replica in ${row.id} ${TRIES_MAX} times`);
+}
+
+/** Whether the server had all its copies since the last call, as far as it can lose one. */
+async function wasWhole(server: Server): Promise<boolean> {
+  const canLose = server instanceof ThreeEngines || server instanceof Ceph;
+  return !canLose || (await server.wasWhole());
 }
 
 function progress(line: string): void {

@@ -13,14 +13,19 @@ const RESULTS = join(import.meta.dirname, 'results');
 export type SideSamples = { readonly side: string; readonly samples: readonly Sample[] };
 export type RowSamples = { readonly row: Row; readonly sides: readonly SideSamples[] };
 
-export type Verdict = {
+type Compared = {
   readonly rowId: string;
   readonly what: string;
-  readonly measured: number;
   readonly bar: number;
   readonly aim?: number;
+};
+export type Judged = Compared & {
+  readonly measured: number;
   readonly kind: 'reached the aim' | 'met' | 'MISSED';
 };
+/** Its side was asked for, and cannot run here. */
+export type Unjudged = Compared & { readonly kind: 'not judged'; readonly reason: string };
+export type Verdict = Judged | Unjudged;
 
 export type SideFacts = {
   readonly name: string;
@@ -41,8 +46,8 @@ export type Report = {
 export type Roles = { readonly ours: string; readonly base: string; readonly peer: string };
 
 /** Compares every row with its bars. Ratios are medians of the rounds' own ratios. Sides that did not run give none. */
-export function judge(rows: readonly RowSamples[], roles: Roles): Verdict[] {
-  const verdicts: Verdict[] = [];
+export function judge(rows: readonly RowSamples[], roles: Roles): Judged[] {
+  const verdicts: Judged[] = [];
   const iopsOf = (rowId: string, side: string): number[] | undefined =>
     rows
       .find((each) => each.row.id === rowId)
@@ -91,7 +96,7 @@ export function judge(rows: readonly RowSamples[], roles: Roles): Verdict[] {
 }
 
 /** A verdict on something that is to be at least its bar. */
-export function atLeast(input: Omit<Verdict, 'kind'>): Verdict {
+export function atLeast(input: Omit<Judged, 'kind'>): Judged {
   // NaN, from a side without a single usable round, is a miss.
   if (!(input.measured >= input.bar)) return { ...input, kind: 'MISSED' };
   const reached = input.aim !== undefined && input.measured >= input.aim;
@@ -99,7 +104,7 @@ export function atLeast(input: Omit<Verdict, 'kind'>): Verdict {
 }
 
 /** A verdict on something that is to be at most its bar. */
-export function atMost(input: Omit<Verdict, 'kind'>): Verdict {
+export function atMost(input: Omit<Judged, 'kind'>): Judged {
   if (!(input.measured <= input.bar)) return { ...input, kind: 'MISSED' };
   const reached = input.aim !== undefined && input.measured <= input.aim;
   return { ...input, kind: reached ? 'reached the aim' : 'met' };
@@ -114,7 +119,7 @@ export function allMet(
   return (
     rows.length > 0 &&
     rows.every((row) => judged.has(row.id)) &&
-    verdicts.every((each) => each.kind !== 'MISSED')
+    verdicts.every(({ kind }) => kind === 'met' || kind === 'reached the aim')
   );
 }
 
@@ -185,12 +190,13 @@ function sampleLine(row: Row, side: SideSamples): string {
 
 function verdictLine(verdict: Verdict): string {
   const aim = verdict.aim === undefined ? '' : ` (${verdict.aim})`;
+  const isJudged = verdict.kind !== 'not judged';
   const cells = [
     verdict.rowId,
     verdict.what,
-    verdict.measured.toFixed(2),
+    isJudged ? verdict.measured.toFixed(2) : '-',
     `${verdict.bar}${aim}`,
-    verdict.kind,
+    isJudged ? verdict.kind : `not judged: ${verdict.reason}`,
   ];
   return `| ${cells.join(' | ')} |`;
 }

@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { runStep } from './node24.mjs';
+import { Interrupted, runStep } from './node24.mjs';
 
 /** By package: a file, one of which is there where the package (or another that does its work) is installed. */
 const FILES = {
@@ -31,6 +31,10 @@ const FILES = {
   'qemu-utils': inPath('qemu-nbd'),
   'libnbd-bin': inPath('nbdinfo'),
   nbdkit: inPath('nbdkit'),
+  'ceph-mon': inPath('ceph-mon'),
+  'ceph-mgr': inPath('ceph-mgr'),
+  'ceph-osd': inPath('ceph-osd'),
+  'ceph-common': inPath('rbd'),
   strace: inPath('strace'),
   zsh: inPath('zsh'),
   fish: inPath('fish'),
@@ -110,6 +114,16 @@ export async function installMissing(packages) {
   const problem = installProblem();
   if (problem === undefined) await install(absent);
   else process.stdout.write(`Not installed, ${problem}: ${absent.join(' ')}\n`);
+}
+
+/** The same for packages without which less is done, but something: a failure is told, and is none. */
+export async function installOptional(packages) {
+  try {
+    await installMissing(packages);
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    process.stdout.write(`Not installed, ${error.message}: ${missing(packages).join(' ')}\n`);
+  }
 }
 
 /** Installs `packages`; throws when it fails. */

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import { TEST_PACKAGES, missing } from '../bootstrap/debian-packages.mjs';
 import { isNewEnough } from '../bootstrap/node24.mjs';
@@ -34,8 +34,8 @@ test('the setup knows by which program it sees each Debian package that a script
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;
   };
-  const lists = Object.values(scripts).flatMap(
-    (script) => /--packages=(\S+)/.exec(script)?.[1] ?? [],
+  const lists = Object.values(scripts).flatMap((script) =>
+    [...script.matchAll(/--(?:optional-)?packages=(\S+)/g)].map(([, list]) => list!),
   );
   assert.ok(lists.length > 0);
   for (const name of [...TEST_PACKAGES, ...lists.join(',').split(',')]) {
@@ -66,6 +66,9 @@ test('a step of the setup that is interrupted is the last one, whatever its prog
   assert.equal(step('trap : INT; kill -INT $PPID; sleep 1'), 'ended 130\n');
 });
 
+const MOUNTS =
+  spawnSync('unshare', ['--mount', 'true']).status === 0 ? {} : { skip: 'mounting needs root' };
+
 /** Plays a package whose scripts start a service, make a database cluster and enable a unit and an init script. */
 const APT_GET = `#!/bin/sh
 exec >&2
@@ -76,31 +79,48 @@ ln -s /dev/null /etc/systemd/system/some.target.wants/new.service
 ln -s /dev/null /etc/rc2.d/S01new
 `;
 
+test('no service is started or enabled by packages, and nothing of that is left', MOUNTS, () =>
+  inFolder((folder) => {
+    writeFileSync(join(folder, 'apt-get'), APT_GET, { mode: 0o755 });
+    mkdirSync(join(folder, 'memory'));
+    const module = join(ROOT, 'bootstrap/debian-packages.mjs');
+    const program = `import { install } from ${JSON.stringify(module)}; await install(['postgresql']);`;
+    // In folders of its own: those of the machine stay as they are.
+    const commands = [
+      `mount -t tmpfs tmpfs ${folder}/memory`,
+      `mkdir ${folder}/memory/upper ${folder}/memory/work`,
+      `mount -t overlay overlay -o lowerdir=/etc,upperdir=${folder}/memory/upper,workdir=${folder}/memory/work /etc`,
+      'mount -t tmpfs tmpfs /usr/sbin',
+      `PATH=${folder}:$PATH "$0" --input-type=module -e "$1" >&2`,
+      'ls /usr/sbin /etc/postgresql-common/createcluster.d /etc/systemd/system/some.target.wants',
+      'ls /etc/rc2.d | grep new',
+    ];
+    const words = ['--mount', 'sh', '-ec', commands.join('\n'), process.execPath, program];
+    const { stdout, stderr, status } = spawnSync('unshare', words, { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, /policy 101\ncreate_main_cluster = false\n/);
+    const left = stdout.split('\n').filter((line) => line !== '' && !line.endsWith(':'));
+    assert.deepEqual(left, ['K01new'], 'the unit is gone, and the script is a stop link');
+  }),
+);
+
 test(
-  'no service is started or enabled by packages, and nothing of that is left',
-  spawnSync('unshare', ['--mount', 'true']).status === 0 ? {} : { skip: 'mounting needs root' },
+  'a script goes on without optional packages that cannot be had, and not without the others',
+  MOUNTS,
   () =>
     inFolder((folder) => {
-      writeFileSync(join(folder, 'apt-get'), APT_GET, { mode: 0o755 });
-      mkdirSync(join(folder, 'memory'));
-      const module = join(ROOT, 'bootstrap/debian-packages.mjs');
-      const program = `import { install } from ${JSON.stringify(module)}; await install(['postgresql']);`;
-      // In folders of its own: those of the machine stay as they are.
-      const commands = [
-        `mount -t tmpfs tmpfs ${folder}/memory`,
-        `mkdir ${folder}/memory/upper ${folder}/memory/work`,
-        `mount -t overlay overlay -o lowerdir=/etc,upperdir=${folder}/memory/upper,workdir=${folder}/memory/work /etc`,
-        'mount -t tmpfs tmpfs /usr/sbin',
-        `PATH=${folder}:$PATH "$0" --input-type=module -e "$1" >&2`,
-        'ls /usr/sbin /etc/postgresql-common/createcluster.d /etc/systemd/system/some.target.wants',
-        'ls /etc/rc2.d | grep new',
-      ];
-      const words = ['--mount', 'sh', '-ec', commands.join('\n'), process.execPath, program];
-      const { stdout, stderr, status } = spawnSync('unshare', words, { encoding: 'utf8' });
-      assert.equal(status, 0, stderr);
-      assert.match(stderr, /policy 101\ncreate_main_cluster = false\n/);
-      const left = stdout.split('\n').filter((line) => line !== '' && !line.endsWith(':'));
-      assert.deepEqual(left, ['K01new'], 'the unit is gone, and the script is a stop link');
+      writeFileSync(join(folder, 'apt-get'), '#!/bin/sh\nexit 100\n', { mode: 0o755 });
+      writeFileSync(join(folder, 'script.mjs'), "console.log('it runs')");
+      const runs = (option: string): string => {
+        // There the program of the package is missing.
+        const command = `mount -t tmpfs tmpfs /usr/sbin && PATH=${folder}:$PATH exec "$@"`;
+        const script = relative(ROOT, join(folder, 'script.mjs'));
+        const words = [join(ROOT, 'bootstrap/run.mjs'), `${option}=xfsprogs`, script];
+        const all = ['--mount', 'sh', '-ec', command, 'sh', process.execPath, ...words];
+        return spawnSync('unshare', all, { encoding: 'utf8' }).stdout;
+      };
+      assert.match(runs('--optional-packages'), /apt-get update failed: xfsprogs\nit runs\n$/);
+      assert.doesNotMatch(runs('--packages'), /it runs/);
     }),
 );
 

@@ -9,7 +9,15 @@ import { run } from './processes.ts';
 /** What fio reads and writes. */
 export type Target =
   | { readonly kind: 'file'; readonly path: string; readonly sizeBytes: number }
-  | { readonly kind: 'nbd'; readonly uri: string; readonly sizeBytes: number };
+  | { readonly kind: 'nbd'; readonly uri: string; readonly sizeBytes: number }
+  | {
+      readonly kind: 'rbd';
+      /** Of the cluster: where its monitor is. */
+      readonly configPath: string;
+      readonly pool: string;
+      readonly image: string;
+      readonly sizeBytes: number;
+    };
 
 export type Direction = {
   readonly iops: number;
@@ -29,15 +37,21 @@ export type FioResult = {
   readonly cpuSeconds: number;
 };
 
-/** fio's arguments that name `target`: the raw file by io_uring with O_DIRECT, NBD by fio's own client. */
-export function targetArgs(target: Target): string[] {
-  if (target.kind === 'nbd') return ['--ioengine=nbd', `--uri=${target.uri}`];
-  return ['--ioengine=io_uring', '--direct=1', `--filename=${target.path}`];
+/** fio's arguments that name `target`: the raw file by io_uring with O_DIRECT, NBD by fio's own client, Ceph's images by librbd within fio. */
+function targetArgs(target: Target): string[] {
+  switch (target.kind) {
+    case 'file':
+      return ['--ioengine=io_uring', '--direct=1', `--filename=${target.path}`];
+    case 'nbd':
+      return ['--ioengine=nbd', `--uri=${target.uri}`];
+    case 'rbd':
+      return ['--ioengine=rbd', `--pool=${target.pool}`, `--rbdname=${target.image}`];
+  }
 }
 
-/** fio's argument for a flush after each write. fio's nbd engine knows fsync only (fdatasync ends in EINVAL there). */
+/** fio's argument for a flush after each write. fio's nbd and rbd engines know fsync only (with nbd fdatasync ends in EINVAL). */
 export function flushEachWriteArgs(target: Target): string[] {
-  return [target.kind === 'nbd' ? '--fsync=1' : '--fdatasync=1'];
+  return [target.kind === 'file' ? '--fdatasync=1' : '--fsync=1'];
 }
 
 /** Runs fio once. Throws with fio's words if it or any of its jobs failed. */
@@ -45,7 +59,7 @@ export async function fio(target: Target, args: readonly string[]): Promise<FioR
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-fio-'));
   const output = join(folder, 'out.json');
   try {
-    const result = await run('fio', [
+    const words = [
       '--name=bench',
       '--randrepeat=0',
       '--group_reporting=1',
@@ -54,7 +68,9 @@ export async function fio(target: Target, args: readonly string[]): Promise<FioR
       `--output=${output}`,
       ...targetArgs(target),
       ...args,
-    ]);
+    ];
+    const cluster = target.kind === 'rbd' ? { CEPH_CONF: target.configPath } : {};
+    const result = await run('fio', words, { env: { ...process.env, ...cluster } });
     const text = result.exitCode === 0 ? readFileSync(output, 'utf8') : '';
     if (text === '')
       throw new Error(`fio ended with ${result.exitCode}: ${result.stderr.slice(-1000)}`);
