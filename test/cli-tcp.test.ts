@@ -120,6 +120,14 @@ test('a token that was rotated is another, at once; the address outlives a resta
   await rig.json('down');
   await rig.json('up', '--detach', '--listen', 'none');
   assert.equal(await apiNow(), 'http://');
+  await rig.json('down');
+  const holder = net.createServer();
+  await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', () => resolve()));
+  const { port } = holder.address() as net.AddressInfo;
+  const taken = await rig.run(['up', '--detach', '--listen', `127.0.0.1:${port}`]);
+  holder.close();
+  assert.match(taken.err, /Cannot start: .*EADDRINUSE/);
+  assert.ok(!fs.existsSync(path.join(rig.data, 'api.json')), 'what was refused is not kept');
   await rig.json('uninstall', '--yes');
   assert.ok(!fs.existsSync(rig.data));
 });

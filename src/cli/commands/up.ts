@@ -3,7 +3,12 @@
 import type { DriveView } from '../../control/drive-schemas.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { Supervisor } from '../../control/supervisor.ts';
-import { type ApiAddress, keepApiAddress, parseApiAddress } from '../../control/api-address.ts';
+import {
+  type ApiAddress,
+  keepApiAddress,
+  parseApiAddress,
+  readApiAddress,
+} from '../../control/api-address.ts';
 import {
   type Installation,
   isInstallation,
@@ -58,6 +63,7 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
   refuseCopiedNode(installation.directory);
   const isNew = !isInstallation(installation.directory);
   const served = isServed(installation);
+  const addressBefore = keptAddress(installation);
   try {
     if (options.store !== undefined) await chooseStore(installation, options.store);
     await refuseDamaged(installation);
@@ -71,6 +77,7 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
     );
     output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
   } catch (error) {
+    if (listen !== undefined) await putAddressBack(installation, addressBefore);
     if (isNew && !served) await takeBack(installation);
     throw error;
   }
@@ -96,6 +103,23 @@ async function keepAddress(
   } finally {
     lock.release();
   }
+}
+
+/** The address before this start; one that cannot be read is not worth keeping. */
+function keptAddress(installation: Installation): ApiAddress | undefined {
+  try {
+    return readApiAddress(installation);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A start that was refused leaves the address as it was; where something runs, it is that one's. */
+async function putAddressBack(
+  installation: Installation,
+  before: ApiAddress | undefined,
+): Promise<void> {
+  await keepAddress(installation, before).catch(() => undefined);
 }
 
 /** Has `start` start all and wait until it is ready, and leaves it running. Resolves with what an `up` answers. */
