@@ -85,6 +85,21 @@ test('what clients ask of a volume is counted, and told with the volume and by i
   });
 });
 
+test('an engine without file descriptors refuses what needs one, and does it once it has them', async () => {
+  const limit = (count: string): Buffer =>
+    execFileSync('prlimit', ['--pid', String(engine.pid), `--nofile=${count}`]);
+  const [, soft = ''] =
+    /^Max open files +(\d+)/m.exec(readFileSync(`/proc/${engine.pid}/limits`, 'utf8')) ?? [];
+  const wanted = { uuid: OTHER, attachId: 'c7'.repeat(16), epoch: 1 };
+  await engine.call('volume.create', { ...volume, uuid: OTHER });
+  limit('3:');
+  await refused('DESCRIPTORS_EXHAUSTED', 'volume.attach', wanted);
+  limit(`${soft}:`);
+  await engine.call('volume.attach', wanted);
+  await engine.call('volume.detach', wanted);
+  await engine.call('volume.delete', { uuid: OTHER });
+});
+
 test('what cannot be done is refused by name, and nothing has changed', async () => {
   await refused('INPUT_INVALID', 'volume.format');
   await refused('INPUT_INVALID', 'volume.create', { ...volume, uuid: 'x' });

@@ -4,6 +4,7 @@ import { existsSync, renameSync, rmSync } from 'node:fs';
 import { type Server, type Socket, connect, createServer } from 'node:net';
 import process from 'node:process';
 
+import { withoutDescriptors } from '../model/descriptors.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import {
   type JsonObject,
@@ -112,7 +113,7 @@ export class LineServer {
       actual: LINE_PROTOCOL_VERSION,
       wanted: String(request.args.protocol),
     });
-    return formatLineError(request.id, errorOf(refusal));
+    return formatLineError(request.id, errorOf(refusal, this.#options.peer));
   }
 
   async #onRequest(request: LineRequest, greeted: boolean): Promise<string> {
@@ -120,12 +121,13 @@ export class LineServer {
       if (!greeted) throw new Refusal('INPUT_INVALID', { problem: 'the first call is hello' });
       return formatLineOk(request.id, await this.#options.onCall(request.call, request.args));
     } catch (error) {
-      return formatLineError(request.id, errorOf(error));
+      return formatLineError(request.id, errorOf(error, this.#options.peer));
     }
   }
 }
 
-function errorOf(error: unknown): LineError {
+function errorOf(thrown: unknown, peer: string): LineError {
+  const error = withoutDescriptors(thrown, peer) ?? thrown;
   if (error instanceof Refusal || error instanceof Fault) {
     return { code: error.code, message: error.message, details: error.details };
   }

@@ -4,6 +4,7 @@ import type { Arena } from '../lib/arena.ts';
 import type { Log } from '../model/log.ts';
 import type { Env } from '../env/env.ts';
 import type { IoAsync } from '../env/io-async.ts';
+import { withoutDescriptors } from '../model/descriptors.ts';
 import { ErrnoError } from '../model/errno.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import {
@@ -224,7 +225,8 @@ class Session {
   }
 }
 
-function lineError(error: unknown): LineError {
+function lineError(thrown: unknown): LineError {
+  const error = withoutDescriptors(thrown, 'engine') ?? thrown;
   if (error instanceof Refusal || error instanceof Fault) {
     return { code: error.code, message: error.message, details: error.details };
   }

@@ -15,6 +15,7 @@ export const ENODEV = 19;
 export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const ENFILE = 23;
 export const EMFILE = 24;
 export const ENOTTY = 25;
 export const ETXTBSY = 26;
@@ -60,6 +61,7 @@ export const ERRNO_BY_NAME: Readonly<Record<string, number>> = {
   ENOTDIR,
   EISDIR,
   EINVAL,
+  ENFILE,
   EMFILE,
   ENOTTY,
   ETXTBSY,
@@ -103,6 +105,7 @@ const WORDS: Readonly<Record<number, string>> = {
   [ENOTDIR]: 'not a directory (ENOTDIR)',
   [EISDIR]: 'is a directory (EISDIR)',
   [EINVAL]: 'invalid argument (EINVAL)',
+  [ENFILE]: 'too many open files in the system (ENFILE)',
   [EMFILE]: 'too many open files (EMFILE)',
   [ETXTBSY]: 'text file busy (ETXTBSY)',
   [EFBIG]: 'file too large (EFBIG)',

@@ -253,6 +253,10 @@ const INSTALLATION = {
   ENGINE_REFUSED: row(409, 'later', 'The engine refused {call}: {problem}'),
   ATTACHER_UNREACHABLE: row(503, 'now', 'Cannot reach the attacher: {problem}', { exit: 3 }),
   ATTACHER_REFUSED: row(409, 'later', 'The attacher refused {call}: {problem}'),
+  DESCRIPTORS_EXHAUSTED: row(503, 'later', 'Cannot open more: the {peer} has {problem}', {
+    wayOut:
+      'Nothing was changed. Detach volumes that nobody uses, or let it open more: LimitNOFILE in its unit, or ulimit -n before holdfast up',
+  }),
   PROTOCOL_VERSION: row(
     501,
     'never',
