@@ -229,11 +229,11 @@ export class WritePath {
     this.#end(operation, errno);
   }
 
-  /** What no member could read as a whole was put together (0), could not be (EIO), or a member is missing: it is tried anew by {@link review}. */
+  /** What no member could read as a whole was put together (0), or could not be (EIO). Else, or where S may be another, {@link review} tries anew. */
   readAgain(operation: Operation, errno: number): void {
     operation.isSettling = false;
     operation.sentSeats = 0;
-    if (errno === EIO) this.#end(operation, errno);
+    if (errno === EIO && this.neededSeats === this.memberSeats) this.#end(operation, errno);
     if (errno !== 0) return;
     operation.failedSeats = 0;
     operation.tookSeats = this.memberSeats;
