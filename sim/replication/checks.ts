@@ -167,9 +167,16 @@ export class Checks {
     }
   }
 
-  /** (7) Where members differ, one of them has a mark. */
+  /** (7) Where members differ, one of them has a mark. No head has forgotten a member. */
   everySoOften(): void {
     const cluster = this.#cluster;
+    for (const { node, head } of cluster.engines) {
+      if (head === undefined || head.isOver || head.state === 'claiming') continue;
+      for (const replica of head.changer.known.members.keys()) {
+        if (head.members.find(replica) !== undefined) continue;
+        throw new Violation('forgotten', `the head on node ${node} does without ${replica}`);
+      }
+    }
     const members = [...cluster.store.record.members.keys()].map(
       (replica) => cluster.engineOf(replica).media,
     );

@@ -1,8 +1,7 @@
 /** What goes wrong with a drive. */
 
-import type { Cluster } from './cluster.ts';
 import { type Fault, draw, stutter, later } from './fault.ts';
-import { EXTENT_BLOCKS } from './sim-media.ts';
+import { rot } from './rot.ts';
 
 export const DRIVE_FAULTS: readonly Fault[] = [
   {
@@ -74,30 +73,3 @@ export const DRIVE_FAULTS: readonly Fault[] = [
     happen: rot,
   },
 ];
-
-/** One block of one member, or some of several. */
-function rot(cluster: Cluster): void {
-  for (let count = cluster.prng.chance(40) ? 6 : 1; count > 0; count--) rotOne(cluster);
-}
-
-/** Never the last copy of it; rather where members may differ, or where another one has a bad block too. */
-function rotOne(cluster: Cluster): void {
-  const { engines, prng, store } = cluster;
-  const replicas = [...store.record.members.keys()];
-  if (replicas.length < 2) return;
-  const { media } = cluster.engineOf(prng.pick(replicas));
-  const rotten = engines.flatMap((each) => [...each.media.rotten]);
-  const extents = [
-    ...media.taken.marks.keys(),
-    ...rotten.map((block) => Math.floor(block / EXTENT_BLOCKS)),
-  ];
-  for (let tries = 0; tries < 8; tries++) {
-    const block =
-      extents.length > 0 && prng.chance(70)
-        ? prng.pick(extents) * EXTENT_BLOCKS + prng.below(EXTENT_BLOCKS)
-        : prng.below(media.sizeBlocks);
-    if (rotten.includes(block) || !media.taken.blocks[block]) continue;
-    media.rotten.add(block);
-    return;
-  }
-}

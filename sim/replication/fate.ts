@@ -2,6 +2,7 @@
 
 import { Prng } from '../../src/lib/prng.ts';
 import type { HeadEvent } from '../../src/replication/head-host.ts';
+import type { Record } from '../../src/replication/record.ts';
 import type { Cluster } from './cluster.ts';
 import type { Fault, Mood } from './fault.ts';
 import { FAULTS, mend } from './faults.ts';
@@ -77,6 +78,7 @@ export class Fate {
       });
     };
     cluster.onHeadEvent = (event) => this.#onHeadEvent(event);
+    cluster.store.onSubmit = (next) => this.#onSubmit(next);
     this.#look();
   }
 
@@ -118,24 +120,49 @@ export class Fate {
   }
 
   #onHeadEvent(event: HeadEvent): void {
+    if (!this.#isAsking) return;
     const prng = this.#prng;
-    if (!this.#isAsking || !prng.chance(30)) return;
-    if (event === 'extents made equal') {
-      // Before anything was copied; or between two copies of one extent, if one of them takes long.
-      const isSlow = prng.chance(60);
-      if (isSlow) this.#at(0, () => this.#strike('a copy is slow while members are made equal'));
-      this.#at(prng.below(isSlow ? 40_000 : 1000), () => {
-        this.#strike('a head that makes members equal is lost');
-      });
-    } else if (event === 'rebuild begun') {
-      // While its session is opened, or while it is copied to.
-      if (prng.chance(50)) {
-        this.#at(0, () => this.#strike('replicas that are to return are slow'));
-      }
-      this.#at(prng.below(prng.chance(50) ? 6000 : 40_000), () => {
-        this.#strike('the volume is grown');
+    if (event === 'extents made equal' && prng.chance(30)) this.#onMadeEqual();
+    else if (event === 'rebuild begun' && prng.chance(40)) this.#onRebuild();
+    else if (event === 'refusal copied to all' && prng.chance(60)) {
+      this.#at(0, () => this.#strike('a connection breaks while a refusal is copied to all'));
+    } else if (event === 'stalled' && prng.chance(60)) {
+      this.#at(0, () => {
+        this.#strike(
+          'another replica is to take the place of one that is gone, and the store loses answers',
+        );
       });
     }
+  }
+
+  /** Before anything was copied; or between two copies of one extent, if one of them takes long. */
+  #onMadeEqual(): void {
+    const prng = this.#prng;
+    const isSlow = prng.chance(60);
+    if (isSlow) this.#at(0, () => this.#strike('a copy is slow while members are made equal'));
+    this.#at(prng.below(isSlow ? 40_000 : 1000), () => {
+      this.#strike('a head that makes members equal is lost');
+    });
+  }
+
+  /** While its session is opened, or while it is copied to. */
+  #onRebuild(): void {
+    const prng = this.#prng;
+    if (prng.chance(50)) this.#at(0, () => this.#strike('replicas that are to return are slow'));
+    const name = prng.chance(70) ? 'the volume is grown' : 'members are full while replicas return';
+    this.#at(prng.below(prng.chance(50) ? 6000 : 40_000), () => this.#strike(name));
+  }
+
+  /** Outcomes may be long in coming: a member that is gone for another one may be back before. */
+  #onSubmit(next: Record): void {
+    const { members } = this.#cluster.store.record;
+    const isReplaced =
+      [...next.members.keys()].some((replica) => !members.has(replica)) &&
+      [...members.keys()].some((replica) => !next.members.has(replica));
+    if (!this.#isAsking || !isReplaced || !this.#prng.chance(50)) return;
+    this.#at(this.#prng.below(2000), () => {
+      this.#strike('one that is gone is back as another replica takes its place');
+    });
   }
 
   /** Where requests stand still, sooner or later one more, or all is mended; after the last request what is missing. */

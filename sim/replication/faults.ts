@@ -1,9 +1,10 @@
 /** What goes wrong, drawn from the seed: processes, machines, links, the store, drives, and people who move the volume. */
 
 import type { Cluster } from './cluster.ts';
+import { COINCIDENCES } from './coincidences.ts';
 import { DRIVE_FAULTS } from './drive-faults.ts';
 import { type Fault, draw, isolate, later, moveFrom, soon, stutter } from './fault.ts';
-import { replicaOf } from './sim-engine.ts';
+import { type SimEngine, replicaOf } from './sim-engine.ts';
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -205,22 +206,16 @@ export const FAULTS: readonly Fault[] = [
     name: 'all machines but one lose power, and the loss is accepted',
     weight: 3,
     happen: (cluster) => {
-      const { engines, replicas, store } = cluster;
-      // Rather one that lacks something.
+      const { prng, replicas, serving, store, world } = cluster;
+      // Rather one that lacks something, or that does because it was away before.
       const behind = replicas.filter(({ node }) => !store.record.members.has(replicaOf(node)));
-      const left = cluster.prng.pick(
-        behind.length > 0 && cluster.prng.chance(70) ? behind : replicas,
-      );
-      for (const engine of engines) {
-        if (engine === left) cluster.kill(engine);
-        else {
-          cluster.losePower(engine);
-          later(cluster, 2_500_000, () => engine.startProcess());
-        }
-      }
-      cluster.wantedNode = left.node;
-      cluster.acceptLoss(left);
-      later(cluster, 15_000, () => left.startProcess());
+      const apart = replicas.filter((each) => each !== serving);
+      if (behind.length > 0 && prng.chance(70)) loseAllBut(cluster, prng.pick(behind));
+      else if (serving !== undefined && apart.length > 0 && prng.chance(70)) {
+        const left = prng.pick(apart);
+        cluster.kill(left);
+        world.schedule(5000 + prng.below(60_000), () => loseAllBut(cluster, left));
+      } else loseAllBut(cluster, prng.pick(replicas));
     },
   },
   {
@@ -273,7 +268,22 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   ...DRIVE_FAULTS,
+  ...COINCIDENCES,
 ];
+
+/** An operator brings the volume up from what one replica has. */
+function loseAllBut(cluster: Cluster, left: SimEngine): void {
+  for (const engine of cluster.engines) {
+    if (engine === left) cluster.kill(engine);
+    else {
+      cluster.losePower(engine);
+      later(cluster, 2_500_000, () => engine.startProcess());
+    }
+  }
+  cluster.wantedNode = left.node;
+  cluster.acceptLoss(left);
+  later(cluster, 15_000, () => left.startProcess());
+}
 
 /** To a node that has none, if there is one. */
 function moveReplica(cluster: Cluster): void {
@@ -288,9 +298,12 @@ export function mend(cluster: Cluster): void {
   cluster.network.heal();
   cluster.store.isAway = false;
   cluster.store.unknownPercent = 0;
+  const intact = [...cluster.store.record.members].filter(
+    ([replica, life]) => cluster.engineOf(replica).media.life === life,
+  );
   for (const engine of cluster.engines) {
-    // What is bad on the only member is lost: somebody brings it back.
-    if (cluster.store.record.members.size === 1) engine.media.rotten.clear();
+    // What is bad on the only one that is intact is lost: somebody brings it back.
+    if (intact.length <= 1) engine.media.rotten.clear();
     engine.health.slow = false;
     engine.health.stuttering = false;
     engine.health.full = false;

@@ -13,6 +13,8 @@ export class SimRecordStore {
   /** Percent of transactions whose answer is lost, or that take effect late. */
   unknownPercent = 0;
   readonly onCommit: (record: Record) => void;
+  /** A transaction is asked for. */
+  onSubmit: (next: Record) => void = () => undefined;
   /** Writers of transactions that were sent and may still take effect. */
   readonly inFlight = new Set<string>();
 
@@ -24,6 +26,7 @@ export class SimRecordStore {
 
   transact(expected: Record, next: Record, onOutcome: (outcome: TransactionOutcome) => void): void {
     const { prng } = this.#world;
+    this.onSubmit(next);
     if (this.isAway) {
       this.#world.schedule(ANSWER_LIMIT_US, () => onOutcome({ kind: 'unknown' }));
       return;
