@@ -44,7 +44,7 @@ function environment(): Record<string, string> {
 /** What fits, in this process: a program's start is not what is tested. */
 async function candidates(...words: string[]): Promise<string[]> {
   process.env['HOLDFAST_DATA'] = rig.data;
-  const found = await candidatesFor(newProgram(), words);
+  const found = await candidatesFor(await newProgram(), words);
   return found === 'files' ? [':files'] : found.map(([word]) => word);
 }
 

@@ -75,9 +75,9 @@ async function run(
 }
 
 /** The example in a command's help, without the program's name. */
-function exampleOf(words: string): string {
+async function exampleOf(words: string): Promise<string> {
   let help = '';
-  let command = newProgram();
+  let command = await newProgram();
   for (const word of words.split(' ')) {
     const child = command.commands.find((each) => each.name() === word);
     assert.ok(child !== undefined, words);
@@ -108,7 +108,7 @@ test('every example of a command on nodes runs, for people and as JSON', async (
     ['node maintenance off', /Node "b" is in service/],
   ];
   for (const [words, text] of expected) {
-    const example = exampleOf(words);
+    const example = await exampleOf(words);
     assert.ok(example.startsWith(words), example);
     const shown = await run(example);
     assert.equal(shown.code, 0, example);
@@ -122,7 +122,7 @@ test('every example of a command on nodes runs, for people and as JSON', async (
     [b?.service, b?.labels],
     ['cordoned', { region: '', zone: 'east', rack: 'r12' }],
   );
-  assert.match((await run(exampleOf('node rm'))).out, /Node "b" is out of the cluster/);
+  assert.match((await run(await exampleOf('node rm'))).out, /Node "b" is out of the cluster/);
   assert.match((await run('node rm b --yes')).out, /There was no node "b"/);
 });
 
@@ -179,7 +179,7 @@ test('the examples for replicas run, for people and as JSON', async () => {
       ['volume scrub', /"db" was never scrubbed/],
     ];
     for (const [words, text] of expected) {
-      const example = exampleOf(words);
+      const example = await exampleOf(words);
       const shown = await run(example, other);
       assert.equal(shown.code, 0, example);
       assert.match(shown.out, text);

@@ -41,7 +41,7 @@ async function exampleOf(words: string): Promise<string> {
 }
 
 test('every command has help with a purpose and an example of itself', async () => {
-  const commands = leaves(newProgram());
+  const commands = leaves(await newProgram());
   const examples = await Promise.all(commands.map(([words]) => exampleOf(words)));
   for (const [index, [words, command]] of commands.entries()) {
     assert.match(command.description(), /^[A-Z].*\.$/, `${words}: its purpose is a sentence`);
@@ -114,7 +114,7 @@ const FOR_PEOPLE: readonly string[] = [
 ];
 
 test('every example runs, and prints JSON when asked', { timeout: 400_000 }, async () => {
-  const known = leaves(newProgram()).map(([words]) => words);
+  const known = leaves(await newProgram()).map(([words]) => words);
   // Tests of their own run the examples of those that need no installation, or one that is down, or etcd.
   const rest = known.filter(
     (words) =>

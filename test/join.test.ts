@@ -12,7 +12,7 @@ import { after, suite, test } from 'node:test';
 import { installationAt } from '../src/control/installation.ts';
 import type { JoinTokenView, NodeView } from '../src/control/node-schemas.ts';
 import type { StatusView } from '../src/control/schemas.ts';
-import { type SupervisorState, readSupervisor } from '../src/control/status.ts';
+import { type SupervisorState, readSupervisor } from '../src/control/supervisor-state.ts';
 import { readMembers } from '../src/control/store-members.ts';
 import { tlsFilesOf } from '../src/env/node/node-identity.ts';
 import { NbdRawClient } from './nbd-raw-client.ts';

@@ -11,7 +11,7 @@ import { nodesOf } from '../src/cli/context.ts';
 import type { NodesStatus } from '../src/cli/commands/nodes.ts';
 import { readLocalCluster } from '../src/control/local-cluster.ts';
 import type { DriveView } from '../src/control/drive-schemas.ts';
-import { readSupervisor } from '../src/control/status.ts';
+import { readSupervisor } from '../src/control/supervisor-state.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig } from './rigs/cli-rig.ts';
 import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';

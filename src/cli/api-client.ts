@@ -10,7 +10,7 @@ import type { LocalCluster } from '../control/local-cluster.ts';
 import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import type { ProblemView } from '../control/schemas.ts';
 import { readStartWait } from '../control/start-wait.ts';
-import { readSupervisor } from '../control/status.ts';
+import { readSupervisor } from '../control/supervisor-state.ts';
 import { packageVersion } from '../env/node/package-version.ts';
 import { http } from '../env/node/http.ts';
 import { type ErrorCode, Refusal, errorRow, isErrorCode } from '../model/errors.ts';

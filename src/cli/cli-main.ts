@@ -8,34 +8,14 @@ import { packageVersion } from '../env/node/package-version.ts';
 import { errnoInWords } from '../model/errno.ts';
 import { Fault, Refusal, errorRow } from '../model/errors.ts';
 import { ApiProblem } from './api-client.ts';
+import { COMMANDS } from './commands.ts';
 import { colored } from './output.ts';
-import { addDockerCommands } from './commands/docker.ts';
-import { addClusterCommands } from './commands/cluster.ts';
-import { printCandidates } from './complete.ts';
-import { addCompletionCommand } from './commands/completion.ts';
-import { addDiagnosticsCommand } from './commands/diagnostics.ts';
-import { addDoctorCommand } from './commands/doctor.ts';
-import { addDriveCommands } from './commands/drive.ts';
-import { addEventCommands } from './commands/events.ts';
-import { addExplainCommands } from './commands/explain.ts';
-import { addInstallCommand } from './commands/install.ts';
-import { addInstallationCommands } from './commands/installation.ts';
-import { addNodeCommands } from './commands/node.ts';
-import { addSettingsCommands } from './commands/settings.ts';
-import { addSimCommand } from './commands/sim.ts';
-import { addStoreCommands } from './commands/store.ts';
-import { addTrashCommands } from './commands/trash.ts';
-import { addOperationCommands } from './commands/operation.ts';
-import { addTokenCommands } from './commands/token.ts';
-import { addWhatIfCommands } from './commands/what-if.ts';
-import { addVerifyDurability } from './commands/verify-durability.ts';
-import { addVolumeCommands } from './commands/volume.ts';
 
 const EXIT_REFUSED = 1;
 const EXIT_USAGE = 2;
 
-/** The program with all its commands. */
-export function newProgram(): Command {
+/** The program with all its commands, or those of which `word` is the first word if there are any. */
+export async function newProgram(word?: string): Promise<Command> {
   const program = new Command('holdfast')
     .description('Replicated block volumes for containers, in user space')
     .version(packageVersion())
@@ -46,33 +26,16 @@ export function newProgram(): Command {
       'after',
       '\nExample:\n  holdfast up --detach && holdfast volume create db --size 2GiB && holdfast volume mount db\n',
     );
-  addInstallationCommands(program);
-  addInstallCommand(program);
-  addDriveCommands(program);
-  addVolumeCommands(program);
-  addClusterCommands(program);
-  addNodeCommands(program);
-  addWhatIfCommands(program);
-  addEventCommands(program);
-  addExplainCommands(program);
-  addDoctorCommand(program);
-  addDiagnosticsCommand(program);
-  addTrashCommands(program);
-  addSettingsCommands(program);
-  addStoreCommands(program);
-  addOperationCommands(program);
-  addTokenCommands(program);
-  addDockerCommands(program);
-  addVerifyDurability(program);
-  addSimCommand(program);
-  addCompletionCommand(program);
+  const asked = COMMANDS.filter(({ words }) => words.includes(word ?? ''));
+  for (const { add } of asked.length > 0 ? asked : COMMANDS) (await add())(program);
   return program;
 }
 
 /** Runs one command. Returns its exit code. */
 export async function cliMain(words: readonly string[]): Promise<number> {
-  const program = newProgram();
+  const program = await newProgram(words[0]);
   if (words[0] === 'complete' && words[1] === '--') {
+    const { printCandidates } = await import('./complete.ts');
     await printCandidates(program, words.slice(2));
     return 0;
   }

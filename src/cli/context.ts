@@ -9,7 +9,7 @@ import type { Command } from 'commander';
 import { isLoopback } from '../control/api-address.ts';
 import { type Installation, installationAt } from '../control/installation.ts';
 import { type LocalCluster, nodeDirectoryOf, readLocalCluster } from '../control/local-cluster.ts';
-import { servedInstallation } from '../control/service-manager.ts';
+import { servedInstallation } from '../control/served-installation.ts';
 import { Refusal } from '../model/errors.ts';
 import { ApiClient, type TcpTarget } from './api-client.ts';
 import { follower } from './follow.ts';

@@ -79,14 +79,15 @@ function cut(text: string, places: number): string {
   if (widthOf(text) <= places) return text;
   if (PLAIN.test(text)) return `${text.slice(0, places - 1)}…`;
   let kept = '';
-  for (const { segment } of SEGMENTS.segment(text)) {
+  for (const { segment } of (segments ??= new Intl.Segmenter()).segment(text)) {
     if (stringWidth(kept + segment) > places - 1) break;
     kept += segment;
   }
   return `${kept}…`;
 }
 
-const SEGMENTS = new Intl.Segmenter();
+/** It takes 20 ms to make. */
+let segments: Intl.Segmenter | undefined;
 
 /** Nearly all that is in tables: a list of 10,000 volumes has no time for more than its length. */
 const PLAIN = /^[\x20-\x7e]*$/;

@@ -9,14 +9,14 @@ import { type Installation, replaceFile } from './installation.ts';
 
 export type ApiAddress = { readonly host: string; readonly port: number };
 
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
 /** Whether only this machine reaches `address`. */
 export function isLoopback(address: string): boolean {
   const version = isIP(address);
-  return version !== 0 && LOOPBACK.check(address, version === 6 ? 'ipv6' : 'ipv4');
+  if (version === 0) return false;
+  const loopback = new BlockList();
+  loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+  loopback.addAddress('::1', 'ipv6');
+  return loopback.check(address, version === 6 ? 'ipv6' : 'ipv4');
 }
 
 /** Reads `127.0.0.1:7070` or `[::1]:7070`; port 0 is any that is free. Throws ADDRESS_REFUSED. */

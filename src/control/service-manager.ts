@@ -4,19 +4,11 @@ import fs from 'node:fs';
 import process from 'node:process';
 
 import { Refusal } from '../model/errors.ts';
-import { ENGINE_UNIT, TARGET, dataOfUnit, serviceOf } from './units.ts';
+import { servedInstallation } from './served-installation.ts';
+import { TARGET, serviceOf } from './units.ts';
 import { isMemberPlace } from './own-etcd.ts';
 import { KEPT, type Kept, ROLES } from './roles.ts';
 import { runProgram } from './run-program.ts';
-
-/** The installation whose processes systemd starts on this machine; undefined where there is none. */
-export function servedInstallation(): string | undefined {
-  try {
-    return dataOfUnit(fs.readFileSync(ENGINE_UNIT, 'utf8'));
-  } catch {
-    return undefined;
-  }
-}
 
 /** Whether this process is a service of systemd. */
 export const isService = (): boolean => process.env['NOTIFY_SOCKET'] !== undefined;

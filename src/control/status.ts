@@ -1,38 +1,14 @@
 /** How the installation is: its processes, I/O, sockets, warnings. */
 
-import fs from 'node:fs';
-import path from 'node:path';
-
-import { type ProcessIdentity, isAlive } from '../attacher/process-identity.ts';
-import { runMarkOf } from '../env/node/run-directory.ts';
+import { isAlive } from '../attacher/process-identity.ts';
 import { type DriveRecord, type VolumeRecord, isLost, settlerOf } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
 import type { StatusView } from './schemas.ts';
 import { isService, readServices } from './service-manager.ts';
+import { type SupervisorState, readSupervisor } from './supervisor-state.ts';
 import type { TcpApi } from './tcp-api.ts';
-
-/** DIR/run/supervisor.json: what the supervisor says of the processes that it keeps. */
-export type SupervisorState = ProcessIdentity & {
-  /** Of the directory that it is written to ({@link runMarkOf}). */
-  readonly runMark?: number;
-  readonly startedAt: string;
-  readonly processes: Readonly<
-    Record<
-      string,
-      {
-        readonly pid: number | null;
-        readonly startedAt: string | null;
-        readonly restarts: number;
-        /** How the one before ended, in words; null: there was none. */
-        readonly lastExit?: string | null;
-      }
-    >
-  >;
-  /** What it swept at its start, and what it could not. */
-  readonly notes: readonly string[];
-};
 
 const EVENTS_SHOWN = 10;
 /** Who asks how things are is told that a process is away, and does not wait until it is back. */
@@ -195,19 +171,6 @@ function warningsOfVolumes(volumes: readonly VolumeRecord[]): string[] {
 
 function deadSupervisor({ pid }: SupervisorState): string {
   return `supervisor: process ${pid} is dead, and what dies now is not started again. holdfast up takes over, and what is mounted stays`;
-}
-
-/** The supervisor's own account, or undefined where none was written yet, or it is that of another installation, of which this is a copy. */
-export function readSupervisor(runDirectory: string): SupervisorState | undefined {
-  try {
-    const text = fs.readFileSync(path.join(runDirectory, 'supervisor.json'), 'utf8');
-    const state = JSON.parse(text) as SupervisorState;
-    return (state.runMark ?? runMarkOf(runDirectory)) === runMarkOf(runDirectory)
-      ? state
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The supervisor's own account; undefined where systemd starts the processes, or nothing was written yet. */

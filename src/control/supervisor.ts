@@ -30,7 +30,7 @@ import {
   isMain,
   roleWords,
 } from './roles.ts';
-import { readSupervisor, type SupervisorState } from './status.ts';
+import { readSupervisor, type SupervisorState } from './supervisor-state.ts';
 
 /**
  * A process that lived this long had started: it is started again at once, since I/O waits for it. One that dies earlier is tried

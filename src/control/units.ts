@@ -8,12 +8,9 @@
 
 import { memberWords } from './own-etcd.ts';
 import { type Kept, type Role, compileCache, mainPath, roleWords } from './roles.ts';
+import { ENGINE_UNIT, UNIT_DIRECTORY, UNIT_HEADER } from './served-installation.ts';
 
 export const TARGET = 'holdfast.target';
-export const UNIT_DIRECTORY = '/etc/systemd/system';
-/** The one that says whose the units are. */
-export const ENGINE_UNIT: string = `${UNIT_DIRECTORY}/holdfast-engine.service`;
-
 /** Of the member of etcd that some nodes have. */
 export const ETCD_UNIT: string = `${UNIT_DIRECTORY}/holdfast-etcd.service`;
 
@@ -35,12 +32,6 @@ export type UnitFacts = {
 
 export type InstalledFile = { readonly path: string; readonly text: string };
 
-/** First line of each file that an installation of units made: by it they are known again. */
-const HEADER = '# Written by holdfast install; holdfast install --remove takes it away.';
-
-/** Whether `text` is of a file that {@link unitFiles} made. */
-export const isOurs = (text: string): boolean => text.startsWith(HEADER);
-
 /** All files, in the order in which they are written. */
 export function unitFiles(facts: UnitFacts): readonly InstalledFile[] {
   return [
@@ -55,13 +46,6 @@ export function unitFiles(facts: UnitFacts): readonly InstalledFile[] {
   ];
 }
 
-/** The installation that the engine's unit serves; undefined where the text is none of ours. */
-export function dataOfUnit(text: string): string | undefined {
-  const said = isOurs(text) ? /^# data: (.*)$/m.exec(text)?.[1] : undefined;
-  const data: unknown = said === undefined ? undefined : JSON.parse(said);
-  return typeof data === 'string' ? data : undefined;
-}
-
 /** Those who keep containers on volumes: they start after, and stop before. */
 const CONTAINERS = 'docker.service containerd.service kubelet.service crio.service';
 
@@ -74,7 +58,7 @@ type UnitText = {
 };
 
 function unit(facts: UnitFacts, text: UnitText): string {
-  return `${HEADER}
+  return `${UNIT_HEADER}
 # data: ${JSON.stringify(facts.data)}
 
 [Unit]
@@ -201,7 +185,7 @@ function mountsUnit(facts: UnitFacts): string {
   });
 }
 
-const targetText = ({ etcd }: UnitFacts): string => `${HEADER}
+const targetText = ({ etcd }: UnitFacts): string => `${UNIT_HEADER}
 
 [Unit]
 Description=Holdfast
@@ -227,7 +211,7 @@ function deviceRule({ fuseDirectory }: UnitFacts): string {
     'ENV{DM_MULTIPATH_DEVICE_PATH}="0"',
   ].join(', ');
   const rule = (match: string): string => `${match}, GOTO="holdfast_device"`;
-  return `${HEADER}
+  return `${UNIT_HEADER}
 SUBSYSTEM!="block", GOTO="holdfast_end"
 ${rule(`KERNEL=="loop[0-9]*", ATTR{loop/backing_file}=="${fuseDirectory}/*"`)}
 ${rule(`KERNEL=="nbd[0-9]*", ATTR{backend}=="${digits}"`)}

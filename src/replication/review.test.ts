@@ -5,7 +5,7 @@ import type { Head } from './head.ts';
 import { Members } from './members.ts';
 import type { Answer } from './messages.ts';
 import type { Record } from './record.ts';
-import { tellLost } from './review.ts';
+import { reviewMembers, tellLost } from './review.ts';
 
 const RECORD: Record = {
   lineage: 1,
@@ -50,4 +50,41 @@ test('of each member that is lost the cause is told', () => {
     { replica: 'r2', cause: 'oldest request too old' },
     { replica: 'r4', cause: 'connection refused' },
   ]);
+});
+
+test('a member that failed a change is opened anew where S cannot do without it', () => {
+  const told: string[] = [];
+  const members = ['r0', 'r1'].map((replica) => ({
+    replica,
+    failed: false,
+    gone: false,
+    isGone(): boolean {
+      return this.gone;
+    },
+  }));
+  const head = {
+    changer: {
+      known: {
+        ...RECORD,
+        members: new Map([
+          ['r0', 1],
+          ['r1', 1],
+        ]),
+        minimum: 2,
+      },
+    },
+    members: { find: (id: string) => members.find(({ replica }) => replica === id) },
+    host: { now: () => 0 },
+    stall: (reason: string) => told.push(reason),
+    reopen: () => told.push('reopened'),
+  };
+  reviewMembers(head as unknown as Head);
+  assert.deepEqual(told, []);
+  members[1]!.failed = true;
+  reviewMembers(head as unknown as Head);
+  assert.deepEqual(told, ['reopened']);
+  members[1]!.failed = false;
+  members[1]!.gone = true;
+  reviewMembers(head as unknown as Head);
+  assert.match(told[1]!, /^1 of at least 2/);
 });

@@ -19,20 +19,23 @@ export function reviewMembers(head: Head): void {
   const sound: ReplicaId[] = [];
   let lost = 0;
   let damaged = 0;
+  let failed = 0;
   for (const replica of known.members.keys()) {
     const member = head.members.find(replica);
     if (member?.damaged === true) damaged++;
-    else if (member === undefined || member.failed || member.isGone(now)) lost++;
+    else if (member?.failed === true) failed++;
+    else if (member === undefined || member.isGone(now)) lost++;
     else sound.push(replica);
   }
   const least = fewest(known);
-  if (lost > 0 && damaged === 0 && sound.length < least) {
+  if (lost > 0 && damaged + failed === 0 && sound.length < least) {
     head.stall(`${sound.length} of at least ${least} in-sync replicas are reached`);
     return;
   }
   head.stalled = undefined;
-  if (lost + damaged === 0) return;
+  if (lost + damaged + failed === 0) return;
   if (sound.length >= least) shrink(head, sound);
+  // What a member failed is made equal with the others by that, as all else that is marked.
   else head.reopen();
 }
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type ProcessIdentity, isAlive } from '../../attacher/process-identity.ts';
 import type { Installation } from '../../control/installation.ts';
-import { readSupervisor } from '../../control/status.ts';
+import { readSupervisor } from '../../control/supervisor-state.ts';
 import { sweepDead } from '../../control/installation-lock.ts';
 import { livingRoles } from '../../control/supervisor.ts';
 import { Refusal } from '../../model/errors.ts';

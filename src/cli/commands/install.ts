@@ -11,14 +11,11 @@ import { type Installation, refuseForeign } from '../../control/installation.ts'
 import { ETCD, findEtcd, isMemberPlace } from '../../control/own-etcd.ts';
 import { PROGRAM_ROOT } from '../../control/roles.ts';
 import { runProgram } from '../../control/run-program.ts';
-import {
-  hasSystemd,
-  isServing,
-  servedInstallation,
-  systemctl,
-} from '../../control/service-manager.ts';
-import { readSupervisor } from '../../control/status.ts';
-import { TARGET, UNIT_DIRECTORY, isOurs, unitFiles } from '../../control/units.ts';
+import { servedInstallation } from '../../control/served-installation.ts';
+import { hasSystemd, isServing, systemctl } from '../../control/service-manager.ts';
+import { readSupervisor } from '../../control/supervisor-state.ts';
+import { UNIT_DIRECTORY, isOurs } from '../../control/served-installation.ts';
+import { TARGET, unitFiles } from '../../control/units.ts';
 import { Refusal } from '../../model/errors.ts';
 import { addCommand, type Context, contextOf } from '../context.ts';
 

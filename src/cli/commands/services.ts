@@ -1,12 +1,8 @@
 /** up, down and upgrade of an installation whose processes are services of systemd, and what a stop of theirs runs first. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  isServing,
-  servedInstallation,
-  servedRoles,
-  systemctl,
-} from '../../control/service-manager.ts';
+import { servedInstallation } from '../../control/served-installation.ts';
+import { isServing, servedRoles, systemctl } from '../../control/service-manager.ts';
 import { TARGET, serviceOf } from '../../control/units.ts';
 import type { Installation } from '../../control/installation.ts';
 import type { ReleasedView } from '../../control/schemas.ts';

@@ -13,7 +13,7 @@ import type { StatusView } from '../../control/schemas.ts';
 import { isMemberPlace } from '../../control/own-etcd.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import { readStartWait } from '../../control/start-wait.ts';
-import { readSupervisor } from '../../control/status.ts';
+import { readSupervisor } from '../../control/supervisor-state.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize } from '../../model/sizes.ts';
 import type { Context } from '../context.ts';

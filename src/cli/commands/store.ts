@@ -23,7 +23,7 @@ import {
 import type { LocalCluster } from '../../control/local-cluster.ts';
 import { isServing } from '../../control/service-manager.ts';
 import { isAlive } from '../../attacher/process-identity.ts';
-import { readSupervisor } from '../../control/status.ts';
+import { readSupervisor } from '../../control/supervisor-state.ts';
 import { readNode } from '../../env/node/node-identity.ts';
 import { backupOf, formatBackup, parseBackup } from '../../metadata/backup.ts';
 import { Refusal } from '../../model/errors.ts';

@@ -14,7 +14,7 @@ import { LineClient } from '../../control/line-client.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { isServing } from '../../control/service-manager.ts';
-import { type SupervisorState, readSupervisor } from '../../control/status.ts';
+import { type SupervisorState, readSupervisor } from '../../control/supervisor-state.ts';
 import { packageVersion } from '../../env/node/package-version.ts';
 import { processes } from '../../env/node/processes.ts';
 import { Refusal } from '../../model/errors.ts';

@@ -29,7 +29,7 @@ export type Link = {
 };
 
 export type LocalLinkOptions = {
-  readonly replicas: Replicas;
+  readonly replicas: Pick<Replicas, 'connect' | 'disconnect'>;
   readonly memory: MemoryUses;
   /** Runs `step` soon, outside of what is on the stack. */
   readonly defer: (step: () => void) => void;
@@ -139,6 +139,7 @@ class LocalLine {
 
   close(): void {
     this.#isClosed = true;
+    this.#endIfDone();
   }
 
   #onAnswer(answer: Answer): void {
@@ -161,7 +162,13 @@ class LocalLine {
     this.#addresses[slot] = 0;
     if (address !== 0) this.#options.memory.release(address);
     this.#free.push(slot);
+    this.#endIfDone();
     return this.#tokens[slot] ?? 0;
+  }
+
+  #endIfDone(): void {
+    const isDone = this.#free.length === this.#tokens.length;
+    if (this.#isClosed && isDone) this.#options.replicas.disconnect(this.#connection);
   }
 
   #onReplicaClosed(): void {

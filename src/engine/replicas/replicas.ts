@@ -105,6 +105,11 @@ export class Replicas {
     return { number, replica: opened.replica };
   }
 
+  /** Nothing that was asked over the connection is under way any more, and nothing will be asked. */
+  disconnect(number: number): void {
+    this.#connections.delete(number);
+  }
+
   /** What the drive has of the volume, for those who know that the replica is in sync. */
   content(id: ReplicaId): DriveContent | undefined {
     return this.#opened.get(id)?.content;

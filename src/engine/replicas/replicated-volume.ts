@@ -8,8 +8,10 @@ import {
   BLOCK_BYTES,
   type BlockTarget,
   type OnDone,
+  REQUEST_BYTES_MAX,
   type Renew,
 } from '../../model/block-target.ts';
+import { assert } from '../../lib/assert.ts';
 import { Head } from '../../replication/head.ts';
 import type { EventAbout, HeadEnd, HeadEvent, HeadOptions } from '../../replication/head-host.ts';
 import { type Change, EXTENT_BYTES, SURVEY_EXTENTS } from '../../replication/messages.ts';
@@ -153,13 +155,16 @@ export class ReplicatedVolume {
         return sizeBytes();
       },
       read: (token, firstBlock, blockCount, address) => {
-        const own = this.#admit(client, token);
-        if (own === undefined) return;
         const offsetBytes = firstBlock * BLOCK_BYTES;
-        path.read(own, { offsetBytes, lengthBytes: blockCount * BLOCK_BYTES, address });
+        const lengthBytes = blockCount * BLOCK_BYTES;
+        assertFits(lengthBytes);
+        const own = this.#admit(client, token);
+        if (own !== undefined) path.read(own, { offsetBytes, lengthBytes, address });
       },
-      write: (token, offsetBytes, lengthBytes, address, fua) =>
-        change(token, { kind: 'write', offsetBytes, lengthBytes, address, fua }),
+      write: (token, offsetBytes, lengthBytes, address, fua) => {
+        assertFits(lengthBytes);
+        change(token, { kind: 'write', offsetBytes, lengthBytes, address, fua });
+      },
       zero: (token, offsetBytes, lengthBytes, { allocate, fua }) =>
         change(token, { kind: 'zero', offsetBytes, lengthBytes, address: 0, allocate, fua }),
       trim: (token, offsetBytes, lengthBytes, fua) =>
@@ -246,4 +251,9 @@ export class ReplicatedVolume {
     }
     return link;
   }
+}
+
+/** A peer ends the connection over a larger one, and would get it again after the next. */
+function assertFits(lengthBytes: number): void {
+  assert(lengthBytes <= REQUEST_BYTES_MAX, 'frontends split what is larger than a target takes');
 }
