@@ -137,3 +137,23 @@ async function untilNames(both: ReturnType<typeof setUp>, wanted: string): Promi
   for (let tries = 0; tries < 100 && (await names(both)) !== wanted; tries++) await nextTurn();
   assert.equal(await names(both), wanted);
 }
+
+test('the order of keys holds through changes, and a list stays as it was given out', async () => {
+  const both = setUp();
+  const present = new Map<string, number>();
+  for (let step = 0; step < 200; step++) {
+    const name = `n${(step * 37) % 53}`;
+    const before = await both.index.all();
+    const copy = [...before];
+    if (step % 3 === 2) {
+      present.delete(name);
+      await change(both, { deletes: [`volume/${name}`] });
+    } else {
+      present.set(name, step);
+      await change(both, { puts: [put(name, step)] });
+    }
+    const expected = [...present].toSorted(([a], [b]) => (a < b ? -1 : 1));
+    assert.equal(await names(both), expected.map(([each, size]) => `${each}${size}`).join(' '));
+    assert.deepEqual(before, copy);
+  }
+});

@@ -10,8 +10,8 @@ type Kept<R> = {
   readonly deleted: Map<string, number>;
   /** Up to here the watch has told everything. */
   revision: number;
-  /** In order of key, once that was asked for. */
-  sorted: readonly R[] | undefined;
+  /** In order of key, once that was asked for. Those who were given the records keep them as they were. */
+  sorted: { readonly keys: string[]; records: readonly R[] } | undefined;
 };
 
 /**
@@ -35,10 +35,11 @@ export class RecordIndex<R> {
   /** In order of key. */
   async all(): Promise<readonly R[]> {
     const kept = await this.#read();
-    kept.sorted ??= [...kept.byKey]
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { record }]) => record);
-    return kept.sorted;
+    if (kept.sorted === undefined) {
+      const keys = [...kept.byKey.keys()].toSorted();
+      kept.sorted = { keys, records: keys.map((key) => kept.byKey.get(key)!.record) };
+    }
+    return kept.sorted.records;
   }
 
   /** `name` is what follows the prefix in the key. */
@@ -120,16 +121,42 @@ export class RecordIndex<R> {
     { key, value, version }: { key: string; value: unknown; version: number },
   ): void {
     if (version <= versionOf(kept, key)) return;
-    kept.byKey.set(key, { record: this.#recordOf(value as R), version });
+    const record = this.#recordOf(value as R);
+    kept.byKey.set(key, { record, version });
     kept.deleted.delete(key);
-    kept.sorted = undefined;
+    const { sorted } = kept;
+    if (sorted === undefined) return;
+    const { at, isThere } = placeOf(key, sorted.keys);
+    if (isThere) sorted.records = sorted.records.with(at, record);
+    else {
+      sorted.keys.splice(at, 0, key);
+      sorted.records = sorted.records.toSpliced(at, 0, record);
+    }
   }
 
   #delete(kept: Kept<R>, key: string, revision: number): void {
     if (revision <= versionOf(kept, key)) return;
-    if (kept.byKey.delete(key)) kept.sorted = undefined;
     kept.deleted.set(key, revision);
+    const { sorted } = kept;
+    if (!kept.byKey.delete(key) || sorted === undefined) return;
+    const { at } = placeOf(key, sorted.keys);
+    sorted.keys.splice(at, 1);
+    sorted.records = sorted.records.toSpliced(at, 1);
   }
+}
+
+/** Where `key` is in `keys`, which are in order, or would be. */
+function placeOf(
+  key: string,
+  keys: readonly string[],
+): { readonly at: number; readonly isThere: boolean } {
+  let at = 0;
+  for (let end = keys.length; at < end;) {
+    const middle = (at + end) >>> 1;
+    if (keys[middle]! < key) at = middle + 1;
+    else end = middle;
+  }
+  return { at, isThere: keys[at] === key };
 }
 
 const versionOf = (kept: Kept<unknown>, key: string): number =>
