@@ -23,7 +23,6 @@ const PLACEMENT_GROUPS = 32;
 const DRIVE_VOLUMES = 4;
 const DRIVE_BYTES_MIN = 4 * 2 ** 30;
 const MIB = 2 ** 20;
-const COMMAND_MS_MAX = 120_000;
 const WHOLE_MS_MAX = 120_000;
 
 /** Why there is no Ceph here, or undefined. */
@@ -149,7 +148,7 @@ export class Ceph implements Server {
 
   async #run(command: string, args: readonly string[]): Promise<string> {
     try {
-      return await runOk(command, args, { env: this.#env(), timeoutMs: COMMAND_MS_MAX });
+      return await runOk(command, args, { env: this.#env() });
     } catch (error) {
       // A command that waits for a part of the cluster does not know why it is gone.
       this.#assertRunning();
@@ -203,5 +202,6 @@ bluestore_debug_enforce_settings = ssd
 [client]
 log_to_stderr = false
 rbd_cache = false
+client_mount_timeout = 60
 `;
 }
