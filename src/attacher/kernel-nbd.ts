@@ -275,7 +275,8 @@ async function firstConnect(
   }
 }
 
-function makeDevice(
+/** Makes a device of a socket, under the first number that nobody has. Throws what the driver says. */
+export function makeDevice(
   parts: KernelNbdParts,
   options: {
     readonly sockets: RawSockets;

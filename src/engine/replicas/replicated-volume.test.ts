@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import { EIO } from '../../model/errno.ts';
 import { attached, lossAccepted } from '../../replication/record.ts';
+import { SimIo } from '../../../sim/sim-io.ts';
 import { ReplicasRig, VOLUME_BYTES, replicaOf } from '../../../sim/replicas-rig.ts';
 
 const BLOCK = 4096;
@@ -198,4 +199,14 @@ test('a loss that is accepted: one drive is the truth, and the others are made e
   const content = await areEqual(rig);
   assert.deepEqual([content[0], content[BLOCK]], [1, 2]);
   assert.equal(rig.record.lineage, lineage);
+});
+
+test('a volume that is attached and idle asks its drives for nothing, and for no timer', async (context) => {
+  const rig = await begun();
+  assert.equal(await rig.write(0, filled(BLOCK, 1)), 0);
+  await rig.world.sleep(60_000_000);
+  const timer = context.mock.method(SimIo.prototype, 'timer');
+  const before = rig.machine.operationCount;
+  await rig.world.sleep(60_000_000);
+  assert.deepEqual([timer.mock.callCount(), rig.machine.operationCount - before], [0, 0]);
 });
