@@ -2,10 +2,12 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 import { tellServiceManager } from '../env/linux/service-notice.ts';
+import { openBootClock } from '../env/node/boot-clock.ts';
 import { readBootId } from '../env/node/boot-id.ts';
 import { type ClusterNode, readNode } from '../env/node/node-identity.ts';
 import { packageVersion } from '../env/node/package-version.ts';
@@ -32,6 +34,7 @@ import { Metrics } from './metrics.ts';
 import { etcdSettingsOf, openStore } from './open-store.ts';
 import type { ControlParts } from './parts.ts';
 import { ProgressBoard } from './progress.ts';
+import { PurgeClock } from './purge-clock.ts';
 import { Reconciler } from './reconciler.ts';
 import { RecordsStore } from './records-store.ts';
 import { openRest } from './rest.ts';
@@ -81,7 +84,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const volumes = new Volumes(parts, drives, cluster);
   const trash = new Trash(parts, volumes.dataOf);
   const reconciler = new Reconciler(parts, { drives, volumes, trash });
-  const space = new SpaceKeeper(parts, { drives, volumes, trash });
+  const space = new SpaceKeeper(parts, { drives, volumes, trash, clock: purgeClock(parts) });
   // Tests have a folder of their own.
   const directory = process.env['HOLDFAST_PLUGIN_DIR'] ?? PLUGIN_DIRECTORY;
   const plugins = new VolumePlugins(parts, { volumes, directory });
@@ -137,6 +140,12 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await store.close();
   log('control.ended');
   return 0;
+}
+
+/** By CLOCK_BOOTTIME beside the wall clock. */
+function purgeClock({ installation, bootId, wallMs }: ControlParts): PurgeClock {
+  const file = path.join(installation.runDirectory, 'purge-clock.json');
+  return new PurgeClock({ file, bootId, wallMs, bootMs: openBootClock() });
 }
 
 function storeOf(

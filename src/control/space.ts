@@ -8,6 +8,7 @@ import { formatSize } from '../model/sizes.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
 import type { Drives } from './drives.ts';
 import { type ControlParts, tell } from './parts.ts';
+import type { PurgeClock } from './purge-clock.ts';
 import type { Trash } from './trash.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -19,10 +20,17 @@ const FULL_RATIO = 0.9;
 const HYSTERESIS_PERCENT = 5;
 const LARGEST_SHOWN = 3;
 
+export type SpaceUses = {
+  readonly drives: Drives;
+  readonly volumes: Volumes;
+  readonly trash: Trash;
+  readonly clock: PurgeClock;
+};
+
 /** Looks every few seconds while control runs. */
 export class SpaceKeeper {
   readonly #parts: ControlParts;
-  readonly #uses: { readonly drives: Drives; readonly volumes: Volumes; readonly trash: Trash };
+  readonly #uses: SpaceUses;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   /** The alert level that was told last, by drive id. */
@@ -30,10 +38,7 @@ export class SpaceKeeper {
   /** Why a volume could not grow, as it was told last, by volume id. */
   readonly #hindrances = new Map<string, string>();
 
-  constructor(
-    parts: ControlParts,
-    uses: { readonly drives: Drives; readonly volumes: Volumes; readonly trash: Trash },
-  ) {
+  constructor(parts: ControlParts, uses: SpaceUses) {
     this.#parts = parts;
     this.#uses = uses;
   }
@@ -61,7 +66,7 @@ export class SpaceKeeper {
   }
 
   async #look(): Promise<void> {
-    await this.#uses.trash.purgeExpired();
+    await this.#uses.trash.purgeExpired(this.#uses.clock.look());
     await this.#tellFullDrives();
     for (const volume of await this.#parts.records.volumes()) {
       if (volume.autoGrow === undefined || volume.attachment === undefined) continue;

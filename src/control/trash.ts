@@ -2,12 +2,14 @@
 
 import { TRANSACTION_KEYS_MAX } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
+import { formatDuration } from '../model/durations.ts';
 import { checkName } from '../model/ids.ts';
 import type { TrashRecord, VolumeRecord } from '../model/records.ts';
 import { decideAgain } from './conflicts.ts';
 import { similar } from './names.ts';
 import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
-import type { ControlParts } from './parts.ts';
+import { type ControlParts, tell } from './parts.ts';
+import { type Look, isOver } from './purge-clock.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 import type { VolumeData } from './volume-data.ts';
@@ -42,6 +44,7 @@ const WHOLE_TRASH = 'trash/all';
 export class Trash {
   readonly #parts: ControlParts;
   readonly #dataOf: (volume: VolumeRecord) => VolumeData;
+  #isHeldTold = false;
 
   constructor(parts: ControlParts, dataOf: (volume: VolumeRecord) => VolumeData) {
     this.#parts = parts;
@@ -120,11 +123,14 @@ export class Trash {
   }
 
   /** Removes from the trash what has been there for its time. What cannot be removed holds up no other. */
-  async purgeExpired(): Promise<void> {
-    const nowMs = this.#parts.wallMs();
-    for (const { volume, state, purgeAtMs } of await this.#parts.records.trash()) {
+  async purgeExpired(look: Look): Promise<void> {
+    let heldCount = 0;
+    for (const { volume, state, removedAtMs, purgeAtMs } of await this.#parts.records.trash()) {
       const { id, name } = volume;
-      if (purgeAtMs > nowMs) continue;
+      const time = isOver({ fromMs: removedAtMs, untilMs: purgeAtMs }, look);
+      // Whoever wanted it gone at once looked at no clock.
+      if (time === 'held' && state === 'kept') heldCount++;
+      if (time === 'kept' || (time === 'held' && state === 'kept')) continue;
       // One that is wanted gone already is tried again, without an operation for each try.
       const purged: Promise<unknown> =
         state === 'kept' ? this.purge(id) : this.#inTurn(id, () => this.settle(id));
@@ -132,6 +138,19 @@ export class Trash {
         this.#parts.log('control.space_lost', { volume: name, error: String(error) });
       });
     }
+    await this.#tellHeld(heldCount, look);
+  }
+
+  /** Once, until nothing is held any more. */
+  async #tellHeld(count: number, { wallMs, passedMs }: Look): Promise<void> {
+    const isTold = this.#isHeldTold;
+    this.#isHeldTold = count > 0;
+    if (count === 0 || isTold) return;
+    await tell(this.#parts, 'trash.held', {
+      subject: WHOLE_TRASH,
+      what: `Volumes stay in the trash until their time has passed, though the clock says that it has: ${count}`,
+      cause: `the clock was set forward by ${formatDuration(wallMs - passedMs)}. holdfast trash empty removes them now`,
+    });
   }
 
   /**

@@ -60,6 +60,7 @@ export const LOG_EVENTS = {
   'volume.detached': info('A volume is no longer served'),
   'volume.not_served': error('A volume that is attached could not be served'),
   'volume.flush_failed': error('The last flush of a volume failed'),
+  'trash.held': warning('The clock was set forward, and nothing is purged early for that'),
   'volume.grown': info('A volume grew by itself'),
   'volume.not_grown': warning('A volume is nearly full and cannot grow'),
   'volume.unmounted_unclean': warning('A file system had stopped writing before it was unmounted'),
