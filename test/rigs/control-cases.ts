@@ -76,9 +76,13 @@ export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
     ...driveCases(),
     ...volumeCases(),
     ...attachCases(),
-    ...mountCases(fsType),
-    ...pluginCases(fsType),
+    ...fileSystemCases(fsType),
   ];
+}
+
+/** Those of them in which there is a file system. */
+export function fileSystemCases(fsType: 'ext4' | 'xfs'): UseCase[] {
+  return [...mountCases(fsType), ...pluginCases(fsType)];
 }
 
 const settingsCase: UseCase = {

@@ -14,7 +14,7 @@ import { ApiProblem } from '../../src/cli/api-client.ts';
 import type { OperationView } from '../../src/control/operation-schemas.ts';
 import { Refusal } from '../../src/model/errors.ts';
 import { whyNot } from './attach-rig.ts';
-import { type UseCase, clean, useCases } from './control-cases.ts';
+import { type UseCase, clean, fileSystemCases, useCases } from './control-cases.ts';
 import { findLeaks } from './control-leaks.ts';
 import { ControlRig, type Role, sweepEarlierTests } from './control-rig.ts';
 import { DRIVE_BYTES } from './drive-cases.ts';
@@ -129,7 +129,7 @@ async function main(): Promise<number> {
   let total = 0;
   try {
     for (const fsType of values.all ? (['ext4', 'xfs'] as const) : (['ext4'] as const)) {
-      for (const useCase of useCases(fsType)) {
+      for (const useCase of fsType === 'ext4' ? useCases(fsType) : fileSystemCases(fsType)) {
         if (useCase.needsDevice && why !== undefined) continue;
         for (const alsoKill of others) {
           const kills = await killAtEachStep(rig, useCase, { alsoKill });

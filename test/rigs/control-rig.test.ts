@@ -52,3 +52,11 @@ test('what ends by itself is started again, what the rig ended is not', async ()
     await rig.close();
   }
 });
+
+test('a rig is closed once, whoever asks', async () => {
+  const rig = new ControlRig();
+  const closed = rig.close();
+  assert.equal(rig.close(), closed);
+  await closed;
+  assert.equal(fs.existsSync(rig.directory), false);
+});

@@ -122,6 +122,7 @@ export class ControlRig {
   readonly attacher: LineClient;
   readonly #children = new Map<Role, ChildProcess>();
   readonly #surroundings: Surroundings;
+  #closed: Promise<void> | undefined;
 
   constructor(surroundings: Surroundings = {}) {
     this.#surroundings = surroundings;
@@ -217,7 +218,13 @@ export class ControlRig {
     return fs.readFileSync(path.join(this.installation.logDirectory, `${role}.log`), 'utf8');
   }
 
-  async close(): Promise<void> {
+  /** Once, whoever asks: Ctrl-C does, and so does the run that it breaks off. */
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
     this.engine.close();
     this.attacher.close();
     for (const role of ['control', 'attacher', 'engine'] as const) await this.kill(role);
