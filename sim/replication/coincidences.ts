@@ -1,7 +1,7 @@
 /** What goes wrong together, or at the wrong moment: each of it alone is met often, and does little. */
 
 import type { Cluster } from './cluster.ts';
-import { type Fault, later, isolate, moveFrom } from './fault.ts';
+import { type Fault, later, isolate, moveFrom, rest } from './fault.ts';
 import { rotWhereTheyDiffer } from './rot.ts';
 import { type SimEngine, replicaOf } from './sim-engine.ts';
 
@@ -67,6 +67,31 @@ export const COINCIDENCES: readonly Fault[] = [
       if (serving === undefined) return;
       isolate(cluster, serving);
       world.schedule(1_500_000 + prng.below(500_000), () => network.heal());
+    },
+  },
+  {
+    // What it missed is not written over until it is back, and some of it is under way meanwhile.
+    name: 'a replica is away for a moment, the drive of the head is slow, and clients rest',
+    weight: 4,
+    moods: { churn: 40 },
+    needs: 'service',
+    happen: (cluster) => {
+      const { serving, world, network, prng } = cluster;
+      const others = members(cluster).filter((each) => each !== serving);
+      if (serving === undefined || others.length === 0) return;
+      const engine = prng.pick(others);
+      const restAfterUs = prng.below(prng.chance(50) ? 3000 : 20_000);
+      network.cut(serving.node, engine.node);
+      serving.health.slow = true;
+      world.schedule(prng.below(6000), () => {
+        cluster.kill(engine);
+        network.heal();
+        later(cluster, 15_000, () => engine.startProcess());
+        world.schedule(restAfterUs, () => rest(cluster, 100_000));
+        later(cluster, 80_000, () => {
+          serving.health.slow = false;
+        });
+      });
     },
   },
   {

@@ -185,7 +185,7 @@ export class Fate {
       if (this.#decided >= this.#faultCount) {
         this.#at(0, () => this.#strike(MEND));
         this.#stillSinceUs = world.nowUs;
-      } else if (this.#prng.chance(5)) this.#decide(0);
+      } else if (this.#prng.chance(2)) this.#decide(0);
     }
     world.schedule(2000 + this.#prng.below(10_000), () => this.#look());
   }

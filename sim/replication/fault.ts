@@ -51,6 +51,11 @@ export function soon(cluster: Cluster, limitUs: number, run: () => void): void {
   later(cluster, cluster.prng.chance(60) ? 15_000 : limitUs, run);
 }
 
+/** Clients ask for nothing for so long. */
+export function rest({ requests, world }: Cluster, forUs: number): void {
+  requests.restUntilUs = Math.max(requests.restUntilUs, world.nowUs + forUs);
+}
+
 export function later(cluster: Cluster, limitUs: number, run: () => void): void {
   cluster.world.schedule(cluster.prng.below(limitUs) + 100, run);
 }

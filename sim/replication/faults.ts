@@ -3,7 +3,7 @@
 import type { Cluster } from './cluster.ts';
 import { COINCIDENCES } from './coincidences.ts';
 import { DRIVE_FAULTS } from './drive-faults.ts';
-import { type Fault, draw, isolate, later, moveFrom, soon, stutter } from './fault.ts';
+import { type Fault, draw, isolate, later, moveFrom, rest, soon, stutter } from './fault.ts';
 import { type SimEngine, replicaOf } from './sim-engine.ts';
 
 export const FAULTS: readonly Fault[] = [
@@ -79,6 +79,7 @@ export const FAULTS: readonly Fault[] = [
       });
       // Back shortly after the takeover it brings with it what was on its way, before much was written over that.
       const afterwardsUs = 900_000 + cluster.prng.below(250_000);
+      if (cluster.prng.chance(40)) rest(cluster, afterwardsUs + 100_000);
       world.schedule(cluster.prng.chance(60) ? afterwardsUs : 4_000_000, () =>
         cluster.network.heal(),
       );
@@ -214,7 +215,7 @@ export const FAULTS: readonly Fault[] = [
       else if (serving !== undefined && apart.length > 0 && prng.chance(70)) {
         const left = prng.pick(apart);
         cluster.kill(left);
-        world.schedule(5000 + prng.below(60_000), () => loseAllBut(cluster, left));
+        world.schedule(5000 + prng.below(300_000), () => loseAllBut(cluster, left));
       } else loseAllBut(cluster, prng.pick(replicas));
     },
   },

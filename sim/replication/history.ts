@@ -66,7 +66,7 @@ export class History {
       nodeCount,
       replicaCount: Math.min(nodeCount, prng.pick([1, 2, 2, 3, 3, 3, 3, 4, 5])),
       blockCount: 400,
-      sizeBlocks: prng.pick([24, 40, 136, 360]),
+      sizeBlocks: prng.pick([24, 40, 136, 360, 360]),
       depth: prng.pick([1, 4, 12]),
       thinkUs: prng.pick([5, 5, 5, 4000]),
       stallLimitMs: prng.pick([1600, 1600, 600_000]),
@@ -74,7 +74,7 @@ export class History {
     const requests = new Requests(new Prng(2 ** 33 + seed), {
       count: requestCount,
       hotPercent: prng.pick([0, 30, 70]),
-      flushPercent: prng.pick([3, 10, 40]),
+      flushPercent: prng.pick([3, 10, 40, 40]),
     });
     const cluster = new Cluster(new World(seed, onTrace), options, requests);
     const mood = prng.pick<Mood>(['any', 'any', 'churn', 'takeover']);

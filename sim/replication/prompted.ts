@@ -55,7 +55,7 @@ export const PROMPTED: readonly Pick<Fault, 'name' | 'happen'>[] = [
   {
     name: 'another replica is to take the place of one that is gone, and the store loses answers',
     happen: (cluster) => {
-      const { engines, prng, replicaNodes, spares, store } = cluster;
+      const { engines, prng, replicaNodes, spares, store, world } = cluster;
       const head = engines.findLast((each) => each.head !== undefined)?.head;
       const gone = members(cluster).filter(
         ({ node }) => head?.members.find(replicaOf(node))?.isOpen !== true,
@@ -63,8 +63,8 @@ export const PROMPTED: readonly Pick<Fault, 'name' | 'happen'>[] = [
       if (gone.length === 0 || spares.length === 0) return;
       replicaNodes.delete(prng.pick(gone).node);
       replicaNodes.add(prng.pick(spares).node);
-      store.unknownPercent = 80;
-      later(cluster, 2_000_000, () => {
+      store.unknownPercent = 100;
+      world.schedule(700_000 + prng.below(1_500_000), () => {
         store.unknownPercent = 0;
       });
     },

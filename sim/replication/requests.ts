@@ -31,6 +31,8 @@ export class Requests {
   readonly asked: Asked[] = [];
   left: number;
   onAsk: () => void = () => undefined;
+  /** Until then nobody asks for anything: what others miss meanwhile is not written over. */
+  restUntilUs = 0;
 
   /** These; or as many as `drawn` says, at random. */
   constructor(source: readonly Asked[]);
@@ -51,6 +53,10 @@ export class Requests {
   /** The next one; undefined: there is none now. `onDue` is called when there may be one again. */
   take(world: World, sizeBlocks: number, onDue: () => void): Drawn | undefined {
     if (this.left === 0) return undefined;
+    if (world.nowUs < this.restUntilUs) {
+      world.schedule(this.restUntilUs - world.nowUs, onDue);
+      return undefined;
+    }
     const next = this.#next(sizeBlocks);
     if (next.atUs > world.nowUs) {
       // After everything of that microsecond, which may ask by itself.
