@@ -14,15 +14,23 @@ const FILE_MODE = 0o600;
 const SECTOR_SMALL_BYTES = 512;
 const SECTOR_LARGE_BYTES = 4096;
 
+/** statfs(2): FUSE_SUPER_MAGIC, virtiofs's too. */
+const FUSE = 0x6573_5546;
+
 /** Where sockets come from: each maker of Io has its own descriptors. */
 export type Listeners = Pick<Files, 'listen' | 'listenTcp'>;
 
+export type NodeFilesOptions = Listeners & {
+  /** Told of each file that is opened, and whether a program serves its file system. */
+  readonly onOpen?: (fd: number, isFuse: boolean) => void;
+};
+
 export class NodeFiles implements Files {
-  readonly #listeners: Listeners;
+  readonly #options: NodeFilesOptions;
   #libc: Libc | undefined;
 
-  constructor(listeners: Listeners) {
-    this.#listeners = listeners;
+  constructor(options: NodeFilesOptions) {
+    this.#options = options;
   }
 
   async open(path: string, options: OpenFileOptions): Promise<OpenFile> {
@@ -33,7 +41,9 @@ export class NodeFiles implements Files {
         const errno = this.#c().bypassCache(fd);
         if (errno !== 0) throw new ErrnoError({ errno, syscall: 'F_NOCACHE', path });
       }
-      return await this.#describe(fd, path, options);
+      const file = await this.#describe(fd, path, options);
+      this.#options.onOpen?.(fd, file.kind === 'file' && (await isOnFuse(path)));
+      return file;
     } catch (error) {
       await closeDescriptor(fd);
       throw error;
@@ -76,11 +86,11 @@ export class NodeFiles implements Files {
   }
 
   listen(path: string): Promise<number> {
-    return this.#listeners.listen(path);
+    return this.#options.listen(path);
   }
 
   listenTcp(address: TcpAddress): Promise<TcpListener> {
-    return this.#listeners.listenTcp(address);
+    return this.#options.listenTcp(address);
   }
 
   async remove(path: string): Promise<void> {
@@ -155,6 +165,15 @@ async function openFlags(path: string, options: OpenFileOptions): Promise<number
   // On a block device O_EXCL without O_CREAT means: nobody else may have it mounted or open like this.
   if (options.exclusive === true && (await isBlockDevice(path))) flags |= O_EXCL;
   return flags;
+}
+
+async function isOnFuse(path: string): Promise<boolean> {
+  try {
+    return (await fs.promises.statfs(path)).type === FUSE;
+  } catch {
+    // It has no name any more.
+    return false;
+  }
 }
 
 async function isBlockDevice(path: string): Promise<boolean> {

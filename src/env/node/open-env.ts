@@ -52,6 +52,7 @@ function openIo({ io: wanted, memoryBytes }: EnvOptions): OpenedIo {
     const files = new NodeFiles({
       listen: async (path) => listenUnix(system, path),
       listenTcp: async (address) => listenTcp(system, address),
+      onOpen: (fd, isFuse) => io.setBlocking(fd, isFuse),
     });
     return { io, files, ioChoice: { kind: 'io_uring' } };
   } catch (error) {

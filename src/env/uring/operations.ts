@@ -29,6 +29,9 @@ export const OPCODES_USED: readonly number[] = [
   OP_RECV,
 ];
 
+/** IOSQE_ASYNC, beside the operation: it is begun by a thread of the kernel's, never by ours. */
+export const BY_KERNEL_THREAD: number = 1 << 12;
+
 /** The high word of the user data: what ended, and on which descriptor. */
 export const KIND_SHIFT = 28;
 export const FD_MASK: number = (1 << KIND_SHIFT) - 1;

@@ -5,6 +5,7 @@ import { EINVAL, ENAMETOOLONG } from '../../model/errno.ts';
 import type { Io, OnCompletion, Port } from '../io.ts';
 import { type SocketAddress, socketAddressOf } from '../tcp-address.ts';
 import {
+  BY_KERNEL_THREAD,
   FSYNC_DATASYNC,
   KIND_CONNECT,
   KIND_FILE,
@@ -75,6 +76,8 @@ export class UringIo implements Io {
   readonly #sqe: Uint32Array;
   readonly #base: number;
   readonly #memoryBytes: number;
+  /** Files of which the submission of a transfer can wait for another operation's end. */
+  readonly #blocking = new Set<number>();
   /** For trySend alone, which is over when it returns. */
   readonly #messages: Scratch;
 
@@ -98,6 +101,15 @@ export class UringIo implements Io {
   /** Address of the arena's first byte in the process. */
   get arenaAddress(): number {
     return this.#base;
+  }
+
+  /**
+   * Whether transfers of `fd` are for threads of the kernel. The kernel believes of FUSE files that they never block, and has the
+   * submitting thread wait for the lock of a flush, as long as that takes.
+   */
+  setBlocking(fd: number, isBlocking: boolean): void {
+    if (isBlocking) this.#blocking.add(fd);
+    else this.#blocking.delete(fd);
   }
 
   port(onCompletion: OnCompletion): Port {
@@ -141,7 +153,7 @@ export class UringIo implements Io {
     // Before it counts: a range outside of the arena throws and leaves nothing in flight.
     const list = this.#reactor.scratch().segments(segments, first, count);
     if (!this.#reactor.admit(fd, tag)) return;
-    const at = this.#reactor.entry(OP_WRITEV, fd, tag, KIND_FILE);
+    const at = this.#reactor.entry(this.#operation(OP_WRITEV, fd), fd, tag, KIND_FILE);
     this.#reactor.position(at, positionBytes);
     this.#reactor.pointAt(at, list, count);
   }
@@ -290,8 +302,13 @@ export class UringIo implements Io {
     const reactor = this.#reactor;
     if (!reactor.admit(fd, tag)) return;
     const start = this.#base + address;
-    if (reactor.merges.join(opcode, tag, fd, positionBytes, start, lengthBytes)) return;
-    reactor.transfer(opcode, tag, fd, positionBytes, start, lengthBytes);
+    const operation = this.#operation(opcode, fd);
+    if (reactor.merges.join(operation, tag, fd, positionBytes, start, lengthBytes)) return;
+    reactor.transfer(operation, tag, fd, positionBytes, start, lengthBytes);
+  }
+
+  #operation(opcode: number, fd: number): number {
+    return this.#blocking.size > 0 && this.#blocking.has(fd) ? opcode | BY_KERNEL_THREAD : opcode;
   }
 
   /**
