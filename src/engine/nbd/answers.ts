@@ -85,7 +85,10 @@ export class Answers {
   /** The target is done with `slot`. */
   complete(connection: Connection, slot: number, errno: number): void {
     if (connection.isOver) {
-      this.releasePiece(connection, slot);
+      // In the lane it stays until that is dropped: the slot would be another connection's, and this lane hold it yet.
+      const isInLane = !connection.closed && this.#slots.kind[slot] === STREAM_PIECE;
+      if (isInLane) this.#ready[slot] = 1;
+      else this.releasePiece(connection, slot);
       return;
     }
     switch (this.#slots.kind[slot]!) {
