@@ -116,6 +116,15 @@ export class RecordIndex<R> {
     }
   }
 
+  /** The same with what another watch tells, which may be ahead of the one here. */
+  async told(event: WatchEvent): Promise<void> {
+    const change =
+      event.kind === 'put'
+        ? { puts: [event.entry], deletes: [] }
+        : { puts: [], deletes: [event.key] };
+    await this.committed({ kind: 'committed', revision: event.revision }, change);
+  }
+
   #put(
     kept: Kept<R>,
     { key, value, version }: { key: string; value: unknown; version: number },

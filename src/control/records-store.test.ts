@@ -73,3 +73,27 @@ test('an operation is kept as long as a request with a key may come back to it f
   );
   assert.equal(await records.request('old'), undefined);
 });
+
+test('what is read has the change that a watch has just told, though the watch of its kind is behind', async (t) => {
+  const store = new SqliteStore({
+    path: ':memory:',
+    bootMs: () => 0,
+    bootId: 'boot',
+    randomId: () => '',
+  });
+  t.after(() => store.close());
+  const watch = store.watch.bind(store);
+  store.watch = (prefix, ...rest) => watch(prefix === '' ? '' : 'never/', ...rest);
+  const [records, others] = [new RecordsStore(store, '/data'), new RecordsStore(store, '/data')];
+  const isMember = async (): Promise<boolean> => (await records.sets()).isMember('v', 'r');
+  assert.equal(await isMember(), false);
+  const events = records.watch(await records.revision(), new AbortController().signal);
+  const record = { members: [['r', 1]], minimum: 1 };
+  await others.change({ puts: [{ key: 'set/v', record }] });
+  assert.equal((await events.next()).value?.kind, 'put');
+  assert.equal(await isMember(), true);
+  await others.change({ deletes: ['set/v'] });
+  assert.equal((await events.next()).value?.kind, 'delete');
+  assert.equal(await isMember(), false);
+  await events.return();
+});

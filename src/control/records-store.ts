@@ -272,9 +272,16 @@ export class RecordsStore {
     return (await this.#store.list('meta/')).revision;
   }
 
-  /** Every change after `revision`, until `signal` aborts. Throws STORE_COMPACTED where history does not reach back so far. */
-  watch(revision: number, signal: AbortSignal): AsyncIterable<WatchEvent> {
-    return this.#store.watch('', revision, signal);
+  /**
+   * Every change after `revision`, until `signal` aborts; what is read when it is told has it. Throws STORE_COMPACTED where history does
+   * not reach back so far.
+   */
+  async *watch(revision: number, signal: AbortSignal): AsyncGenerator<WatchEvent, void> {
+    for await (const event of this.#store.watch('', revision, signal)) {
+      // Their own watches can be seconds behind, as after a cut: whoever looks because of this change would not see it, and not look again.
+      for (const index of this.#indexes()) await index.told(event);
+      yield event;
+    }
   }
 
   async #all<R>(prefix: string): Promise<R[]> {
