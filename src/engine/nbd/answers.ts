@@ -85,10 +85,7 @@ export class Answers {
   /** The target is done with `slot`. */
   complete(connection: Connection, slot: number, errno: number): void {
     if (connection.isOver) {
-      // In the lane it stays until that is dropped: the slot would be another connection's, and this lane hold it yet.
-      const isInLane = !connection.closed && this.#slots.kind[slot] === STREAM_PIECE;
-      if (isInLane) this.#ready[slot] = 1;
-      else this.releasePiece(connection, slot);
+      this.giveUp(connection, slot);
       return;
     }
     switch (this.#slots.kind[slot]!) {
@@ -181,6 +178,12 @@ export class Answers {
     connection.issue = 'none';
     connection.issueParent = NONE;
     if (this.#slots.outstanding[parent] === 0) this.release(connection, parent);
+  }
+
+  /** `slot`, of a connection that is over, is with no target. In the lane it stays until that is dropped: given back, it would soon be in another's too. */
+  giveUp(connection: Connection, slot: number): void {
+    if (this.#slots.kind[slot] === STREAM_PIECE && !connection.closed) this.#ready[slot] = 1;
+    else this.releasePiece(connection, slot);
   }
 
   release(connection: Connection, slot: number): void {

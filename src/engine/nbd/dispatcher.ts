@@ -110,7 +110,7 @@ export class Dispatcher {
       if (!connection.isOver) this.#submit(attachment, slot);
       else {
         attachment.meter.inFlight -= 1;
-        this.#answers.releasePiece(connection, slot);
+        this.#answers.giveUp(connection, slot);
       }
     }
   }
