@@ -9,6 +9,8 @@ import type { World } from '../world.ts';
 /** A try to connect that gets no answer ends after so long. */
 const CONNECT_LIMIT_US = 400_000;
 const LATE_PERCENT = 2;
+/** To another node, at least. */
+const NEXT_US = 40;
 
 export type Endpoint = {
   readonly node: number;
@@ -119,8 +121,12 @@ export class SimNetwork {
   /** All links are whole: what was held arrives, in its order. */
   heal(): void {
     this.#cut.clear();
-    for (const { run } of this.#held.splice(0)) {
-      this.#world.schedule(this.#world.prng.below(300), run);
+    const delays = new Map<number, number>();
+    for (const { link, run } of this.#held.splice(0)) {
+      // Less than what is sent from now on takes.
+      const delayUs = delays.get(link) ?? this.#world.prng.below(NEXT_US);
+      delays.set(link, delayUs);
+      this.#world.schedule(delayUs, run);
     }
   }
 
@@ -146,7 +152,7 @@ export class SimNetwork {
   #delay(from: number, to: number, latePercent = LATE_PERCENT): number {
     const { prng } = this.#world;
     if (from === to) return 2 + prng.below(8);
-    return prng.chance(latePercent) ? 1000 + prng.below(20_000) : 40 + prng.below(200);
+    return prng.chance(latePercent) ? 1000 + prng.below(20_000) : NEXT_US + prng.below(200);
   }
 }
 
