@@ -107,7 +107,7 @@ function partsFor(directory: string, store: SqliteStore): Parameters<typeof open
     metrics: new Metrics(parts, { version: '', watch: new ProcessWatch(() => undefined) }),
     explainer: new Explainer(parts, { volumes, usage: { lookedAtMs: parts.wallMs() } }),
     wallMs: parts.wallMs,
-    release: async () => ({ problems: [], stopped: [] }),
+    release: async () => ({ problems: [], stopped: [], stalled: [] }),
     tcp: { installation, log: parts.log },
   };
 }

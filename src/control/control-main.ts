@@ -83,7 +83,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   const cluster = identity && new Cluster(parts, identity, ownMembers(parts, identity, store));
   const volumes = new Volumes(parts, drives, cluster);
   const trash = new Trash(parts, volumes.dataOf);
-  const reconciler = new Reconciler(parts, { drives, volumes, trash });
+  const reconciler = new Reconciler(parts, { drives, volumes, trash, sleep });
   const space = new SpaceKeeper(parts, { drives, volumes, trash, clock: purgeClock(parts) });
   // Tests have a folder of their own.
   const directory = process.env['HOLDFAST_PLUGIN_DIR'] ?? PLUGIN_DIRECTORY;

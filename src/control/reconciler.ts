@@ -17,11 +17,12 @@ import type { JsonObject } from '../wire/line-protocol.ts';
 import { decideAgain } from './conflicts.ts';
 import { isDraining } from './drive-replacement.ts';
 import type { Drives } from './drives.ts';
-import { unmountFileSystem } from './mounts.ts';
+import { syncFileSystem, unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import type { Kept } from './records-store.ts';
 import type { ReleasedView } from './schemas.ts';
+import { type StallWatch, findStalled, unlessStalled } from './stalled-volumes.ts';
 import type { Trash } from './trash.ts';
 import { tellUnclean } from './volume-settler.ts';
 import { deleteGone } from './volume-data.ts';
@@ -40,6 +41,7 @@ export class Reconciler {
   readonly #drives: Drives;
   readonly #volumes: Volumes;
   readonly #trash: Trash;
+  readonly #stallWatch: StallWatch;
   #running: Promise<void> | undefined;
   #again = false;
   /** Once: later the engine has a list that is whole. */
@@ -49,12 +51,19 @@ export class Reconciler {
 
   constructor(
     parts: ControlParts,
-    uses: { readonly drives: Drives; readonly volumes: Volumes; readonly trash: Trash },
+    uses: {
+      readonly drives: Drives;
+      readonly volumes: Volumes;
+      readonly trash: Trash;
+      readonly sleep: StallWatch['sleep'];
+    },
   ) {
     this.#parts = parts;
     this.#drives = uses.drives;
     this.#volumes = uses.volumes;
     this.#trash = uses.trash;
+    const { volumes, sleep } = uses;
+    this.#stallWatch = { reasonOf: (volume) => volumes.stallOf(volume), sleep };
   }
 
   /** Reconciles everything, once at a time; a call while it runs makes it run once more. */
@@ -223,12 +232,18 @@ export class Reconciler {
 
   /**
    * For an orderly end: unmounts and takes the devices away. The records keep what is wanted, for the next start. Where
-   * something stands in the way Holdfast goes on, and what was released is put back.
+   * something stands in the way Holdfast goes on, and what was released is put back. Where I/O stands still nothing is touched.
    */
   async release(): Promise<ReleasedView> {
+    const withDevice = (await this.#ownVolumes()).filter(({ attachment }) => attachment?.device);
+    const stalled = await findStalled(withDevice, this.#stallWatch);
+    const released: ReleasedView = { problems: [], stopped: [], stalled: [] };
+    for (const each of stalled) tellStalled(released, each);
+    // An earlier change of one of them may wait for its I/O too: nor is that waited for.
+    if (stalled.length > 0) return released;
     this.stop();
     await this.#running;
-    const released = await this.#releaseAll();
+    await this.#releaseAll(released);
     if (released.problems.length > 0) {
       this.#stopped = false;
       this.soon();
@@ -236,21 +251,23 @@ export class Reconciler {
     return released;
   }
 
-  async #releaseAll(): Promise<ReleasedView> {
+  async #releaseAll(released: ReleasedView): Promise<void> {
     const { turnstile } = this.#parts;
-    const released: ReleasedView = { problems: [], stopped: [] };
     for (const { name } of await this.#ownVolumes()) {
-      await turnstile.enter(`volume/${name}`, async () => {
-        try {
-          const stopped = await decideAgain(() => this.#releaseVolume(name));
-          if (stopped !== undefined) released.stopped.push(inWords(stopped));
-        } catch (error) {
-          const problem = error instanceof Error ? error.message : String(error);
-          released.problems.push(`volume "${name}": ${problem}`);
+      try {
+        const stopped = await turnstile.enter(`volume/${name}`, () =>
+          decideAgain(() => this.#releaseVolume(name)),
+        );
+        if (stopped !== undefined) released.stopped.push(inWords(stopped));
+      } catch (error) {
+        if (error instanceof Refusal && error.code === 'VOLUME_STALLED') {
+          tellStalled(released, error);
+          continue;
         }
-      });
+        const problem = error instanceof Error ? error.message : String(error);
+        released.problems.push(`volume "${name}": ${problem}`);
+      }
     }
-    return released;
   }
 
   /** Resolves with what is to be told of its file system, if that had stopped writing. */
@@ -265,6 +282,8 @@ export class Reconciler {
     if (mount?.state === 'mounted') {
       const { made } = this.#parts;
       const target = { volume: name, device };
+      // An unmount that waits for I/O has taken the mount away already, and cannot be left.
+      await unlessStalled(volume, syncFileSystem(mount.path), this.#stallWatch);
       const end = await unmountFileSystem(target, { path: mount.path, made });
       if (end === 'unclean') stopped = await tellUnclean(this.#parts, volume);
       this.#parts.onStep('release: unmounted');
@@ -285,6 +304,12 @@ function toReattach(volume: VolumeRecord): VolumeRecord {
     attachment: attachment && { ...attachment, state: 'reattaching', device: undefined },
     mount: mount?.state === 'mounted' ? { ...mount, state: 'remounting' } : mount,
   };
+}
+
+function tellStalled(released: ReleasedView, { message, details }: Refusal): void {
+  released.problems.push(message);
+  const { volume, reason } = details;
+  released.stalled.push({ volume: String(volume), reason: String(reason) });
 }
 
 /** What went wrong, with the way out. */

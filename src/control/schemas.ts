@@ -327,6 +327,10 @@ export const Released = Type.Object({
   stopped: Type.Array(Type.String(), {
     description: 'File systems that were unmounted and had stopped writing before',
   }),
+  stalled: Type.Array(Type.Object({ volume: Type.String(), reason: Type.String() }), {
+    description:
+      'Of the problems, volumes whose I/O stands still: to be detached by force, or waited for',
+  }),
 });
 
 /** RFC 9457. */

@@ -309,8 +309,9 @@ export class Volumes {
    * use it. Where I/O stands still, an unmount that people force is a {@link detach} by force.
    */
   async unmount(name: string, wish: UnmountWish): Promise<VolumeRecord> {
-    if (wish.force && wish.holder === API_HOLDER && (await this.#standsStill(name))) {
-      return this.detach(name, { force: true });
+    if (wish.force && wish.holder === API_HOLDER) {
+      const { record } = await this.#turns.mine(name, 'unmount');
+      if ((await this.stallOf(record)) !== undefined) return this.detach(name, { force: true });
     }
     return this.#turns.enter(name, async () => {
       await this.#turns.atRest(name);
@@ -325,10 +326,11 @@ export class Volumes {
     });
   }
 
-  async #standsStill(name: string): Promise<boolean> {
-    const { record } = await this.#turns.mine(name, 'unmount');
-    const status = await this.engineStatusOf(record);
-    return record.replication !== undefined && typeof status?.['reason'] === 'string';
+  /** Why I/O on a volume stands still; undefined: it does not. */
+  async stallOf(record: VolumeRecord): Promise<string | undefined> {
+    if (record.replication === undefined) return undefined;
+    const reason = (await this.engineStatusOf(record))?.['reason'];
+    return typeof reason === 'string' ? reason : undefined;
   }
 
   /** Gives back to the drive what the mounted file system no longer uses. Throws VOLUME_NOT_MOUNTED. */

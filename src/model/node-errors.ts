@@ -20,6 +20,10 @@ export const NODE = {
         'Start these nodes; of one that is gone for good: holdfast node lost NAME, which gives up what only its replicas knew',
     },
   ),
+  VOLUME_STALLED: row(409, 'later', 'Cannot unmount volume "{volume}": {reason}', {
+    wayOut:
+      'Nothing of it was ended. See that the nodes of its replicas run; or holdfast down --force, which detaches it, and loses what was not flushed',
+  }),
   NODE_NOT_FOUND: row(404, 'never', 'There is no node "{node}" in the cluster{hint}'),
   NODE_LIVES: row(409, 'later', 'Cannot take node "{node}" out of the cluster: it lives', {
     wayOut: 'Drain it (holdfast node drain {node}), and end it when it is empty',

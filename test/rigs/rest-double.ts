@@ -289,7 +289,7 @@ function openApp(
       usage: { lookedAtMs: parts.wallMs() },
     }),
     wallMs: parts.wallMs,
-    release: async () => ({ problems: [], stopped: [] }),
+    release: async () => ({ problems: [], stopped: [], stalled: [] }),
     tcp: parts,
   });
 }

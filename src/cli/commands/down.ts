@@ -11,7 +11,7 @@ import { livingRoles } from '../../control/supervisor.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { findInstallation } from './find-installation.ts';
-import { isServed, release, stopServices } from './services.ts';
+import { type DownWish, isServed, isStalled, release, stopServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
@@ -19,13 +19,13 @@ const LOOK_MS = 20;
 
 /**
  * Unmounts and ends what runs; resolves with `idle` where nothing did. Throws MOUNT_BUSY, and ends nothing, while a process uses a
- * mount.
+ * mount, and VOLUME_STALLED where I/O stands still.
  */
-export async function down(context: Context): Promise<'ended' | 'idle'> {
+export async function down(context: Context, wish: DownWish = {}): Promise<'ended' | 'idle'> {
   const deadline = performance.now() + DOWN_MS_MAX;
   for (;;) {
     try {
-      return await endAll(context);
+      return await endAll(context, wish);
     } catch (error) {
       // Who has the lock without being the supervisor is starting, and soon is, or cleans up, and soon is not.
       const isHeld = error instanceof Refusal && error.code === 'INSTALLATION_RUNNING';
@@ -35,16 +35,16 @@ export async function down(context: Context): Promise<'ended' | 'idle'> {
   }
 }
 
-async function endAll(context: Context): Promise<'ended' | 'idle'> {
+async function endAll(context: Context, wish: DownWish): Promise<'ended' | 'idle'> {
   const { installation } = context;
   if (isServed(installation)) {
-    const ended = await stopServices(context);
+    const ended = await stopServices(context, wish);
     const swept = await undoDead(installation);
     return ended === 'ended' ? ended : swept;
   }
   const supervisor = await findSupervisor(context);
   if (supervisor === undefined) return undoDead(installation);
-  const [problem] = await releaseUnlessSilent(context);
+  const [problem] = await releaseUnlessSilent(context, wish);
   if (problem !== undefined)
     throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
   await endSupervisor(supervisor, installation);
@@ -54,10 +54,14 @@ async function endAll(context: Context): Promise<'ended' | 'idle'> {
 }
 
 /** Unmounts; resolves with what stands in the way. */
-export async function releaseUnlessSilent(context: Context): Promise<readonly string[]> {
-  return await release(context).catch((error: unknown) => {
+export async function releaseUnlessSilent(
+  context: Context,
+  wish: DownWish = {},
+): Promise<readonly string[]> {
+  return await release(context, wish).catch((error: unknown) => {
     // One that is there may unmount yet: to end the rest under what is mounted would cut off what was not synced.
     if (error instanceof Refusal && error.code === 'CONTROL_SILENT') throw error;
+    if (isStalled(error)) throw error;
     return [];
   });
 }
@@ -122,11 +126,14 @@ function unended({ directory }: Installation, problem: string): Refusal {
 }
 
 /** {@link down}, said in words; where there is no installation, that is refused. `node`: of a cluster on this machine that one alone. */
-export async function downAndTell(context: Context, node: string | undefined): Promise<void> {
+export async function downAndTell(
+  context: Context,
+  { node, ...wish }: DownWish & { readonly node?: string | undefined },
+): Promise<void> {
   const { cluster, output } = context;
   if (cluster !== undefined) {
     const { downNodes } = await import('./nodes.ts');
-    const ended = await downNodes(context, cluster, node);
+    const ended = await downNodes(context, cluster, { node, ...wish });
     const what = node === undefined ? 'Holdfast' : `Node ${node}`;
     const said = ended === 'ended' ? 'no longer runs' : 'does not run';
     output.result({ down: true }, `${what} ${said} in "${cluster.directory}"`);
@@ -137,7 +144,7 @@ export async function downAndTell(context: Context, node: string | undefined): P
     const problem = 'there is no such directory';
     throw new Refusal('INSTALLATION_FOREIGN', { path: directory, problem });
   }
-  const ended = await down(context);
+  const ended = await down(context, wish);
   const text = ended === 'ended' ? 'no longer runs' : 'does not run';
   output.result({ down: true }, `Holdfast ${text} in "${directory}"`);
 }

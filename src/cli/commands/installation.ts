@@ -7,7 +7,7 @@ import { type Command, Option } from 'commander';
 
 import type { ChangeKind } from '../../control/changes.ts';
 import type { StatusView } from '../../control/schemas.ts';
-import { addYes } from '../confirm.ts';
+import { addYes, confirm } from '../confirm.ts';
 import { addCommand, contextOf } from '../context.ts';
 import { colored, fields, table } from '../output.ts';
 import { FIRST_DRIVE_SIZE } from '../size-option.ts';
@@ -46,24 +46,33 @@ function addUp(program: Command): void {
     });
 }
 
+type DownOptions = { node?: string; force?: boolean; release?: boolean; yes?: boolean };
+
 /** Adds up, down, status and what else concerns an installation as a whole. */
 export function addInstallationCommands(program: Command): void {
   addUp(program);
-  addCommand(program, 'down', {
-    purpose:
-      'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
-    example: 'holdfast down',
-    isLocal: true,
-  })
+  addYes(
+    addCommand(program, 'down', {
+      purpose:
+        'Unmounts, and ends Holdfast in order. What was attached and mounted is so again after the next up.',
+      example: 'holdfast down',
+      isLocal: true,
+    }),
+  )
     .option('--node <name>', 'of a cluster on this machine, that node alone')
+    .option('--force', 'detach volumes whose I/O stands still: what was not flushed may be lost')
     .addOption(
       new Option('--release', 'what the services run before they end: only unmount').hideHelp(),
     )
-    .action(async (options: { node?: string; release?: boolean }, command: Command) => {
+    .action(async (options: DownOptions, command: Command) => {
       const context = contextOf(command);
+      await confirm(
+        options.yes === true || options.force !== true,
+        'Detach volumes whose I/O stands still? What was not flushed to them may be lost.',
+      );
       const { downAndTell } = await import('./down.ts');
       const { releaseAll } = await import('./services.ts');
-      await (options.release === true ? releaseAll(context) : downAndTell(context, options.node));
+      await (options.release === true ? releaseAll(context) : downAndTell(context, options));
     });
   addCommand(program, 'upgrade', {
     purpose:

@@ -15,6 +15,7 @@ import { Refusal } from '../../model/errors.ts';
 import { type Context, nodesOf, onNode } from '../context.ts';
 import { colored, fields, table } from '../output.ts';
 import { down, releaseUnlessSilent } from './down.ts';
+import type { DownWish } from './services.ts';
 import { upgrade } from './upgrade.ts';
 
 const SYNC_MS_MAX = 60_000;
@@ -96,22 +97,25 @@ function warningsOf(nodes: readonly NodeStatus[]): readonly string[] {
 export async function downNodes(
   context: Context,
   cluster: LocalCluster,
-  name?: string,
+  { node: name, ...wish }: DownWish & { readonly node?: string | undefined } = {},
 ): Promise<'ended' | 'idle'> {
   const wanted = nodesOf(cluster).filter((each) => nodeNameOf(each) === (name ?? nodeNameOf(each)));
   const made = wanted.filter(({ directory }) => isInstallation(directory));
   const nodes = made.map((installation) => onNode(context, installation));
-  const [users] = await releaseNodes(nodes);
+  const [users] = await releaseNodes(nodes, wish);
   if (users !== undefined) throw new Refusal('MOUNT_BUSY', { path: cluster.directory, users });
-  const ended = await Promise.all(nodes.map(down));
+  const ended = await Promise.all(nodes.map((node) => down(node, wish)));
   return ended.includes('ended') ? 'ended' : 'idle';
 }
 
 /** Has the nodes that run unmount all; resolves with what stands in the way. */
-export async function releaseNodes(nodes: readonly Context[]): Promise<readonly string[]> {
+export async function releaseNodes(
+  nodes: readonly Context[],
+  wish: DownWish = {},
+): Promise<readonly string[]> {
   const running = nodes.filter(({ installation }) => livingSupervisor(installation) !== undefined);
   const problems = running.map(async (node) =>
-    (await releaseUnlessSilent(node)).map(
+    (await releaseUnlessSilent(node, wish)).map(
       (problem) => `node ${nodeNameOf(node.installation)}: ${problem}`,
     ),
   );

@@ -14,6 +14,9 @@ const STOP_LOOK_MS = 100;
 /** More than the units' own limits together. */
 const STOP_MS_MAX = 300_000;
 
+/** `force`: volumes whose I/O stands still are detached, and what was not flushed may be lost. */
+export type DownWish = { readonly force?: boolean | undefined };
+
 /** Whether systemd starts the processes of this installation. */
 export const isServed = ({ directory }: Installation): boolean =>
   servedInstallation() === directory;
@@ -26,10 +29,16 @@ export async function startServices({ isChanged }: { readonly isChanged: boolean
 }
 
 /** Unmounts, and stops the services. Throws MOUNT_BUSY, and stops nothing, while a process uses a mount. */
-export async function stopServices(context: Context): Promise<'ended' | 'idle'> {
+export async function stopServices(
+  context: Context,
+  wish: DownWish = {},
+): Promise<'ended' | 'idle'> {
   if (!(await isServing())) return 'idle';
   const { directory } = context.installation;
-  const [users] = await release(context).catch(() => []);
+  const [users] = await release(context, wish).catch((error: unknown) => {
+    if (isStalled(error)) throw error;
+    return [];
+  });
   if (users !== undefined) throw new Refusal('MOUNT_BUSY', { path: directory, users });
   await systemctl('stop', TARGET);
   // The target is down at once. Its services follow one after the other, each within its own limit.
@@ -63,9 +72,27 @@ export async function releaseAll(context: Context): Promise<void> {
   }
 }
 
-/** Has control unmount all and take the devices away. Says which file systems had stopped writing; resolves with what stands in the way. */
-export async function release({ api, output }: Context): Promise<readonly string[]> {
-  const { problems, stopped } = await api.post<ReleasedView>('/v1/release', {});
-  for (const each of stopped ?? []) output.note(each);
-  return problems;
+/**
+ * Has control unmount all and take the devices away. Says which file systems had stopped writing, and what it detaches by `force`;
+ * resolves with what stands in the way. Throws VOLUME_STALLED, and ends nothing, where I/O stands still.
+ */
+export async function release(
+  { api, output }: Context,
+  { force = false }: DownWish = {},
+): Promise<readonly string[]> {
+  for (;;) {
+    const { problems, stopped, stalled } = await api.post<ReleasedView>('/v1/release', {});
+    // One of an earlier version knows less.
+    for (const each of stopped ?? []) output.note(each);
+    const [stall] = stalled ?? [];
+    if (stall === undefined) return problems;
+    if (!force) throw new Refusal('VOLUME_STALLED', stall);
+    const { volume, reason } = stall;
+    output.note(`Detaching volume "${volume}" by force: ${reason}`);
+    await api.delete(`/v1/volumes/${encodeURIComponent(volume)}/attachment?force=true`);
+  }
 }
+
+/** Whether I/O stands still on a volume that is to be unmounted. */
+export const isStalled = (error: unknown): error is Refusal =>
+  error instanceof Refusal && error.code === 'VOLUME_STALLED';
