@@ -41,6 +41,11 @@ export class Choices {
     return false;
   }
 
+  /** Position of the first choice that is not 0, of this run; -1: there is none. Later runs have it in the same place or in one before. */
+  get firstChosen(): number {
+    return this.#taken.findIndex(({ chosen }) => chosen > 0);
+  }
+
   toString(): string {
     return this.#taken.map(({ chosen, count }) => `${chosen}/${count}`).join(' ');
   }

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { UsageError } from '../../src/lib/count-option.ts';
 import { readOptions } from '../options.ts';
 import { Choices } from './choices.ts';
-import { type Scope, explore, runHistory } from './explore.ts';
+import { type Progress, type Scope, explore, runHistory } from './explore.ts';
 
 const HELP = `Runs all histories of a replicated volume in small scopes: 3 replicas, 2 writers, 3 writes and a flush, and some faults at every
 place where they make a difference.
@@ -56,18 +56,32 @@ function readProgress(file: string | undefined): {
   return { histories: Number(histories), next };
 }
 
+const PROGRESS_MS = 10_000;
+
+/** For people, now and then; and for {@link readProgress}. */
+function progressTo(result: string | undefined, before: number): (progress: Progress) => void {
+  let toldAt = performance.now();
+  return ({ histories, known, states, firstFault, next }) => {
+    if (result !== undefined) {
+      fs.writeFileSync(`${result}.new`, `${before + histories}\n${next}\n`);
+      fs.renameSync(`${result}.new`, result);
+    }
+    if (performance.now() - toldAt < PROGRESS_MS) return;
+    toldAt = performance.now();
+    process.stderr.write(
+      `${before + histories} histories, ${known} of them to a known state, ${states} states, the first fault is at place ${firstFault} (it goes down to 0)\n`,
+    );
+  };
+}
+
 /** Whether nothing was found. */
 async function runScope(scope: Scope): Promise<boolean> {
   const { result } = options;
   const before = readProgress(result);
   const startedAt = performance.now();
-  const { histories, states, failure } = await explore(scope, {
+  const { histories, known, states, ends, failure } = await explore(scope, {
     choices: Choices.parse(before.next),
-    onProgress: (done, next) => {
-      if (result === undefined) return;
-      fs.writeFileSync(`${result}.new`, `${before.histories + done}\n${next}\n`);
-      fs.renameSync(`${result}.new`, result);
-    },
+    onProgress: progressTo(result, before.histories),
   });
   const count = before.histories + histories;
   if (failure !== undefined) {
@@ -79,8 +93,9 @@ async function runScope(scope: Scope): Promise<boolean> {
   }
   const { crashes, partitions, takeovers, late } = scope;
   const seconds = (performance.now() - startedAt) / 1000;
+  const cpuSeconds = process.cpuUsage().user / 1e6;
   process.stdout.write(
-    `${String(count).padStart(9)} histories over ${states} states with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s\n`,
+    `${String(count).padStart(9)} histories (${known} to a known state) over ${states} states to ${ends.size} ends with at most ${crashes} crashes, ${partitions} partitions, ${takeovers} takeovers, ${late} late: all well, ${seconds.toFixed(0)} s (CPU so far: ${cpuSeconds.toFixed(0)} s)\n`,
   );
   return true;
 }

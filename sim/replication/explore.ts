@@ -16,7 +16,7 @@ import { mend } from './faults.ts';
 import { Fingerprint } from './fingerprint.ts';
 import { Requests } from './requests.ts';
 import type { Asked } from './scenario.ts';
-import type { SimEngine } from './sim-engine.ts';
+import type { SimEngine, Step } from './sim-engine.ts';
 import { StateSet } from './state-set.ts';
 
 /** How many of each a history has at most. */
@@ -127,19 +127,19 @@ class ChosenHistory {
     this.#fingerprint = new Fingerprint(this.#cluster);
     this.#cluster.onStep = (engine, what) => {
       // When a grant is renewed makes no difference: time.
-      if (typeof what !== 'object' || what.kind !== 'renew') this.#offer(engine);
+      if (typeof what !== 'object' || what.kind !== 'renew') this.#offer(engine, what);
       if (engine.isRunning) this.#fingerprint.onStep(engine.node, what);
     };
   }
 
-  /** Resolves with the fingerprint of its end. Throws a Violation, or {@link Known}. */
-  async run(): Promise<number> {
+  /** Resolves with what there is at its end, see {@link endOf}. Throws a Violation, or {@link Known}. */
+  async run(): Promise<string> {
     const cluster = this.#cluster;
     const world = this.#world;
     await world.run(() => cluster.client !== undefined, 'the volume is served', LIMIT_US);
     this.#isOffered = true;
     await world.run(() => cluster.isWhole, 'all is answered and all are members', LIMIT_US);
-    for (const engine of cluster.engines) this.#offer(engine);
+    for (const engine of cluster.engines) this.#offer(engine, 'nothing');
     this.#isOffered = false;
     mend(cluster);
     await world.run(() => cluster.isWhole, 'all replicas are members again', LIMIT_US);
@@ -147,26 +147,26 @@ class ChosenHistory {
     await world.sleep(FLUSH_US);
     cluster.checks.everySoOften();
     cluster.checks.onServing(cluster.serving!);
-    return this.#fingerprint.of('');
+    return endOf(cluster);
   }
 
   /** Something may happen before the next step of `engine`. */
-  #offer(engine: SimEngine): void {
+  #offer(engine: SimEngine, what: Step): void {
     if (!this.#isOffered) return;
     this.#cluster.checks.everySoOften();
     const faults = this.#possible(engine);
     const { crashes, partitions, takeovers } = this.#left;
     if (crashes + partitions + takeovers === 0) this.#stepsAfter++;
-    if (faults.length > 0 || this.#stepsAfter <= STEPS_AFTER) this.#lookUp(engine);
+    if (faults.length > 0 || this.#stepsAfter <= STEPS_AFTER) this.#lookUp(engine, what);
     if (faults.length === 0) return;
     faults[this.#choices.choose(1 + faults.length) - 1]?.();
   }
 
-  #lookUp(engine: SimEngine): void {
+  #lookUp(engine: SimEngine, what: Step): void {
     if (this.#known === undefined || this.#choices.isRepeated) return;
     const { crashes, partitions, takeovers, late } = this.#left;
     const more = `${engine.node} ${crashes} ${partitions} ${takeovers} ${late}`;
-    if (!this.#known.add(this.#fingerprint.of(more))) throw new Known();
+    if (!this.#known.add(this.#fingerprint.of(more, what))) throw new Known();
   }
 
   #possible(engine: SimEngine): (() => void)[] {
@@ -232,44 +232,72 @@ function crashesOf({ content, media }: SimEngine): readonly Crash[] {
   );
 }
 
-/** Runs the history of `choices`. Resolves with the fingerprint of its end; throws a Violation, or {@link Known}. */
-export function runHistory(choices: Choices, options: HistoryOptions): Promise<number> {
+/** What the drives hold and who is in S: told without the fingerprints by which histories are cut short, which it is to check. */
+function endOf({ engines, store }: Cluster): string {
+  const drives = engines.map(
+    ({ media }) => `${media.taken.blocks.join()} ${media.durable.blocks.join()}`,
+  );
+  return [...drives, [...store.record.members.keys()].toSorted().join()].join('\n');
+}
+
+/** Runs the history of `choices`. Resolves with what there is at its end; throws a Violation, or {@link Known}. */
+export function runHistory(choices: Choices, options: HistoryOptions): Promise<string> {
   return new ChosenHistory(choices, options).run();
 }
 
 export type Exploration = {
   /** Run to their end, or to a state that an earlier one had been in. */
   readonly histories: number;
+  /** How many of them ended in such a state. */
+  readonly known: number;
+  /** Different states in which all was over. */
+  readonly ends: ReadonlySet<string>;
   /** Different ones, at places where something might have happened and shortly after the last fault. */
   readonly states: number;
   /** Undefined: all were run. */
   readonly failure: { readonly choices: string; readonly error: unknown } | undefined;
 };
 
-/** Runs all histories of `scope` from `choices` on. `onProgress` after each thousand, with what to go on from. */
+/** How far an exploration is. */
+export type Progress = Pick<Exploration, 'histories' | 'known' | 'states'> & {
+  /** Where the first fault is that is tried now: it goes down to 0. */
+  readonly firstFault: number;
+  /** What to go on from. */
+  readonly next: string;
+};
+
+/** Runs all histories of `scope` from `choices` on. `onProgress` after each thousand. */
 export async function explore(
   scope: Scope,
   {
     choices = new Choices(),
-    known = new StateSet(),
+    isWhole = false,
     onProgress,
   }: {
     readonly choices?: Choices;
-    /** Without it every history is run to its end. */
-    readonly known?: StateSet | undefined;
-    readonly onProgress?: (histories: number, next: string) => void;
+    /** Every history is run to its end, also from states that are known. */
+    readonly isWhole?: boolean;
+    readonly onProgress?: (progress: Progress) => void;
   } = {},
 ): Promise<Exploration> {
+  const states = new StateSet();
+  const ends = new Set<string>();
+  let known = 0;
   for (let histories = 1; ; histories++) {
+    const counts = { histories, known, ends };
     try {
-      await runHistory(choices, { ...scope, known });
+      ends.add(await runHistory(choices, { ...scope, known: isWhole ? undefined : states }));
     } catch (error) {
       if (!(error instanceof Known)) {
         const failure = { choices: choices.toString(), error };
-        return { histories, states: known.size, failure };
+        return { ...counts, states: states.size, failure };
       }
+      known++;
     }
-    if (!choices.advance()) return { histories, states: known.size, failure: undefined };
-    if (histories % 1000 === 0) onProgress?.(histories, choices.toString());
+    if (!choices.advance()) return { ...counts, known, states: states.size, failure: undefined };
+    if (histories % 1000 === 0) {
+      const { firstChosen: firstFault } = choices;
+      onProgress?.({ histories, known, states: states.size, firstFault, next: choices.toString() });
+    }
   }
 }

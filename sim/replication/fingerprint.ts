@@ -30,9 +30,12 @@ export class Fingerprint {
     this.#lived[node] = 0;
   }
 
-  /** Of the cluster as it is now, together with `more`. */
-  of(more: string): number {
+  /** Of the cluster as it is now, together with `more` and what is about to happen: a message that arrives is not under way any more. */
+  of(more: string, next: Step): number {
     const { engines, network, store, wantedNode, clientNode, client } = this.#cluster;
+    const { expectations, requests } = this.#cluster;
+    // What was promised is so also while there is no client.
+    const expected = client?.fingerprint() ?? expectations.fingerprint([]);
     const nodes = engines.map(
       ({ node, isRunning, start, media, content }) =>
         `${isRunning} ${start} ${this.#lived[node]} ${content?.coming.join()} ${media.fingerprint()}`,
@@ -47,9 +50,10 @@ export class Fingerprint {
         [...network.cutLinks].toSorted((a, b) => a - b).join(),
         nameOf(store.record),
         [...store.inFlight].join(),
-        `${wantedNode} ${clientNode} ${client?.fingerprint()}`,
+        `${wantedNode} ${clientNode} ${requests.left} ${expected}`,
         this.#cluster.checks.fingerprint(),
         more,
+        this.#describe(next),
       ].join('\n'),
     );
   }
