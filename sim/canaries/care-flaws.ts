@@ -98,7 +98,7 @@ export const CARE_FLAWS: readonly Flaw[] = [
       patch(
         'mark-keeper.ts',
         '    const changes = path.nextNumber - this.#durableNumber;',
-        '    if (path.isServing) this.#tell(path.oldestNumber);\n    const changes = path.nextNumber - this.#durableNumber;',
+        '    if (path.isServing) {\n      this.#durableNumber = Math.max(this.#durableNumber, path.oldestNumber);\n      this.#untoldSeats = path.memberSeats;\n    }\n    const changes = path.nextNumber - this.#durableNumber;',
       ),
     ],
   },
