@@ -23,20 +23,20 @@ export function layOut(
   width: number,
 ): string[] {
   const cells = [columns.map(({ heading }) => heading), ...rows].map((row) =>
-    columns.map((_, index) => printable(row[index] ?? '')),
+    columns.map((_, index) => cellOf(row[index] ?? '')),
   );
   const natural = columns.map((_, index) =>
-    cells.reduce((widest, row) => Math.max(widest, widthOf(row[index] ?? '')), 0),
+    cells.reduce((widest, row) => Math.max(widest, row[index]?.width ?? 0), 0),
   );
   const shown = widthsIn(columns, natural, width);
   return cells.map((row, line) =>
     shown
       .map(({ index, places }, at) => {
-        const cell = row[index] ?? '';
-        const text = cut(cell, places);
+        const cell = row[index] ?? cellOf('');
+        const { text, width: taken } = cut(cell, places);
         const paint = line === 0 ? undefined : columns[index]?.paint;
-        const painted = paint === undefined ? text : paint(text, cell);
-        return at === shown.length - 1 ? painted : painted + ' '.repeat(places - widthOf(text));
+        const painted = paint === undefined ? text : paint(text, cell.text);
+        return at === shown.length - 1 ? painted : painted + ' '.repeat(places - taken);
       })
       .join(GAP),
   );
@@ -74,25 +74,35 @@ function widthsIn(
 const total = (places: readonly number[]): number =>
   places.reduce((sum, each) => sum + each, 0) + GAP.length * Math.max(0, places.length - 1);
 
-/** As much of `text` as has room in `places`. */
-function cut(text: string, places: number): string {
-  if (widthOf(text) <= places) return text;
-  if (PLAIN.test(text)) return `${text.slice(0, places - 1)}…`;
+/** What is shown of a text, and in how many places. Found once for each: a list of 10,000 volumes has 70,000. */
+type Cell = { readonly text: string; readonly width: number };
+
+function cellOf(text: string): Cell {
+  if (PLAIN.test(text)) return { text, width: text.length };
+  const shown = printable(text);
+  return { text: shown, width: stringWidth(shown) };
+}
+
+/** As much of a cell as has room in `places`. */
+function cut(cell: Cell, places: number): Cell {
+  const { text, width } = cell;
+  if (width <= places) return cell;
+  if (PLAIN.test(text)) {
+    return { text: `${text.slice(0, places - 1)}…`, width: places };
+  }
   let kept = '';
   for (const { segment } of (segments ??= new Intl.Segmenter()).segment(text)) {
     if (stringWidth(kept + segment) > places - 1) break;
     kept += segment;
   }
-  return `${kept}…`;
+  return cellOf(`${kept}…`);
 }
 
 /** It takes 20 ms to make. */
 let segments: Intl.Segmenter | undefined;
 
-/** Nearly all that is in tables: a list of 10,000 volumes has no time for more than its length. */
+/** Nearly all that is in tables: its width is its length. */
 const PLAIN = /^[\x20-\x7e]*$/;
-
-const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stringWidth(text));
 
 /** Loaded for the first text that needs it: it takes longer to load than commander, and most tables are plain. */
 function stringWidth(text: string): number {
