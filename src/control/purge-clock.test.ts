@@ -21,7 +21,8 @@ class Machine {
   bootMs = 1000;
   wallMs = START_MS;
   bootId = 'boot-1';
-  readonly #file = path.join(fs.mkdtempSync(path.join(top, 'm-')), 'purge-clock.json');
+  readonly folder = fs.mkdtempSync(path.join(top, 'm-'));
+  readonly #file = path.join(this.folder, 'purge-clock.json');
   clock: PurgeClock = this.start();
 
   /** Control starts anew. */
@@ -140,4 +141,15 @@ test('the trash keeps what a step of the clock would purge, and says so once', a
   await trash.purgeExpired(machine.clock.look());
   assert.deepEqual(removed, ['db']);
   await store.close();
+});
+
+test('a step that could not be kept is kept by a later look', () => {
+  const machine = new Machine();
+  fs.renameSync(machine.folder, `${machine.folder}-away`);
+  machine.wallMs += 2 * DAY_MS;
+  assert.equal(machine.of(START_MS), 'held');
+  fs.renameSync(`${machine.folder}-away`, machine.folder);
+  machine.pass(MINUTE_MS);
+  machine.start();
+  assert.equal(machine.of(START_MS), 'held');
 });

@@ -34,6 +34,8 @@ export type PurgeClockOptions = {
 export class PurgeClock {
   readonly #options: PurgeClockOptions;
   #seen: Seen | undefined;
+  /** The file has what was seen. */
+  #isWritten = false;
 
   constructor(options: PurgeClockOptions) {
     this.#options = options;
@@ -52,9 +54,10 @@ export class PurgeClock {
     if (this.#seen === undefined || Math.abs(stepMs) > NOTED_MS) {
       seen.lastMs = offsetMs;
       seen.leastMs = Math.min(seen.leastMs, offsetMs);
-      writeSeen(file, seen);
+      this.#isWritten = false;
     }
     this.#seen = seen;
+    if (!this.#isWritten) this.#isWritten = tryKeep(file, seen);
     const { leastMs, setAtMs } = seen;
     const countedMs = setAtMs === null ? Infinity : nowMs - setAtMs;
     return { wallMs: wallNowMs, passedMs: Math.min(nowMs + leastMs, wallNowMs), countedMs };
@@ -92,11 +95,13 @@ function readSeen(file: string, bootId: string): Seen | undefined {
   }
 }
 
-/** On a disk that is full it is known to this process alone. */
-function writeSeen(file: string, seen: Seen): void {
+/** False: the disk is full, or refuses it, and the next look tries again. Until then this process alone knows. */
+function tryKeep(file: string, seen: Seen): boolean {
   try {
     replaceFile(file, `${JSON.stringify(seen)}\n`);
-  } catch {
-    // The next step is written again.
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'errno' in error) return false;
+    throw error;
   }
 }

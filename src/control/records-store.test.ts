@@ -18,7 +18,7 @@ const operation = (n: number, state: OperationRecord['state']): OperationRecord 
   error: undefined,
 });
 
-function newRecords(t: TestContext): RecordsStore {
+function newStore(t: TestContext): SqliteStore {
   const store = new SqliteStore({
     path: ':memory:',
     bootMs: () => 0,
@@ -26,8 +26,10 @@ function newRecords(t: TestContext): RecordsStore {
     randomId: () => '',
   });
   t.after(() => store.close());
-  return new RecordsStore(store, '/data');
+  return store;
 }
+
+const newRecords = (t: TestContext): RecordsStore => new RecordsStore(newStore(t), '/data');
 
 test('the oldest operations that ended are dropped as others end, and those that run never', async (t) => {
   const records = newRecords(t);
@@ -75,13 +77,7 @@ test('an operation is kept as long as a request with a key may come back to it f
 });
 
 test('what is read has the change that a watch has just told, though the watch of its kind is behind', async (t) => {
-  const store = new SqliteStore({
-    path: ':memory:',
-    bootMs: () => 0,
-    bootId: 'boot',
-    randomId: () => '',
-  });
-  t.after(() => store.close());
+  const store = newStore(t);
   const watch = store.watch.bind(store);
   store.watch = (prefix, ...rest) => watch(prefix === '' ? '' : 'never/', ...rest);
   const [records, others] = [new RecordsStore(store, '/data'), new RecordsStore(store, '/data')];

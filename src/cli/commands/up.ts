@@ -77,7 +77,7 @@ export async function up(context: Context, options: UpOptions): Promise<void> {
     );
     output.result(view, `Holdfast runs in "${installation.directory}" (I/O: ${view.io.kind})`);
   } catch (error) {
-    if (listen !== undefined) await putAddressBack(installation, addressBefore);
+    if (listen !== undefined) await putAddressBack(context, addressBefore);
     if (isNew && !served) await takeBack(installation);
     throw error;
   }
@@ -116,10 +116,16 @@ function keptAddress(installation: Installation): ApiAddress | undefined {
 
 /** A start that was refused leaves the address as it was; where something runs, it is that one's. */
 async function putAddressBack(
-  installation: Installation,
+  { installation, output }: Context,
   before: ApiAddress | undefined,
 ): Promise<void> {
-  await keepAddress(installation, before).catch(() => undefined);
+  try {
+    await keepAddress(installation, before);
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'INSTALLATION_RUNNING') return;
+    // What is told in the end is why the start was refused.
+    output.note(`The next start asks for the refused address again: ${String(error)}`);
+  }
 }
 
 /** Has `start` start all and wait until it is ready, and leaves it running. Resolves with what an `up` answers. */
