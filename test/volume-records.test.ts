@@ -81,6 +81,16 @@ test('each page leads to the next, and the last one nowhere', async () => {
   assert.deepEqual(await namesOf('after=zzz'), []);
 });
 
+test('of each volume those fields alone come that were asked for', async () => {
+  const { body } = await ask('GET', '/v1/volumes?field=labels&field=name&label=prod');
+  assert.deepEqual(body, [{ labels: { app: 'shop', prod: '' }, name: 'a' }]);
+  const { link } = await ask('GET', '/v1/volumes?limit=1&field=name&field=id');
+  assert.match(link, /field=name&field=id/);
+  const refused = await ask('GET', '/v1/volumes?field=password');
+  assert.equal(refused.status, 400);
+  assert.match(JSON.stringify(refused.body), /field/);
+});
+
 test('a create that names another owner, labels or growth than there is changes and tells nothing', async () => {
   const autoGrow = { stepBytes: GIB, ceilingBytes: 2 * GIB };
   const known = (await ask('GET', '/v1/volumes/a')).body as VolumeView;

@@ -113,27 +113,6 @@ const PageQuery = {
   ),
 };
 
-export const VolumeQuery = Type.Object(
-  {
-    ...PageQuery,
-    tenant: Type.Optional(OwnerName),
-    label: Type.Optional(
-      Type.Array(Type.String({ maxLength: 400 }), {
-        maxItems: LABEL_COUNT_MAX,
-        description: 'key=value, or a key with any value; several: all of them',
-      }),
-    ),
-    unusedForMs: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: Number.MAX_SAFE_INTEGER,
-        description: 'Those alone that nobody attached or wrote for so long',
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
-
 export const AttachmentBody = Type.Object(
   {
     as: Type.Union([Type.Literal('nbd'), Type.Literal('device')]),
@@ -231,6 +210,36 @@ export const Volume = Type.Object({
       }),
     }),
   ),
+});
+
+export const VolumeQuery = Type.Object(
+  {
+    ...PageQuery,
+    tenant: Type.Optional(OwnerName),
+    label: Type.Optional(
+      Type.Array(Type.String({ maxLength: 400 }), {
+        maxItems: LABEL_COUNT_MAX,
+        description: 'key=value, or a key with any value; several: all of them',
+      }),
+    ),
+    unusedForMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'Those alone that nobody attached or wrote for so long',
+      }),
+    ),
+    field: Type.Optional(
+      Type.Array(Type.KeyOf(Volume), {
+        description: 'Of each volume this alone; several: these. All without it',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const VolumePage = Type.Union([Type.Array(Volume), Type.Array(Type.Partial(Volume))], {
+  description: 'The volumes; where fields were asked for, those of each',
 });
 
 export const Status = Type.Object({

@@ -99,7 +99,7 @@ export function replicasOf(options: {
 }
 
 /** The drives that a volume lies on. */
-export const drivesOf = ({ drive, replicas }: VolumeView): string =>
+export const drivesOf = ({ drive, replicas }: Pick<VolumeView, 'drive' | 'replicas'>): string =>
   replicas.length === 0 ? drive : replicas.map((replica) => replica.drive).join(', ');
 
 /** Where a volume lies, as the end of a sentence. */

@@ -1,7 +1,5 @@
 /** Routes of volumes. */
 
-import { Type } from 'typebox';
-
 import type { App, RestParts } from '../rest.ts';
 import {
   NameParams,
@@ -10,6 +8,7 @@ import {
   Volume,
   VolumeBody,
   VolumeChange,
+  VolumePage,
   VolumeQuery,
   type VolumeView,
   problems,
@@ -43,7 +42,7 @@ export function volumeRoutes(app: App, parts: RestParts): void {
       schema: {
         summary: 'Lists volumes, in order of name',
         querystring: VolumeQuery,
-        response: { 200: Type.Array(Volume), ...problems },
+        response: { 200: VolumePage, ...problems },
       },
     },
     async ({ query }, reply) => {
