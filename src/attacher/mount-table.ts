@@ -25,6 +25,11 @@ export function mountAt(path: string): MountEntry | undefined {
   return readMounts().findLast((entry) => entry.path === path);
 }
 
+/** The mounts in directories below `path`. */
+export function mountsBelow(path: string): MountEntry[] {
+  return readMounts().filter((entry) => entry.path.startsWith(`${path}/`));
+}
+
 /** Lines: id, parent, major:minor, root, path, options, optional fields, "-", type, source, super options. */
 export function parseMounts(text: string): MountEntry[] {
   const entries: MountEntry[] = [];

@@ -16,6 +16,8 @@ export type MountWish = {
 
 export type UnmountWish = {
   readonly holder: string;
+  /** Not this one alone, but all whose names begin so: a container engine's. None of them where somebody else holds it too. */
+  readonly isPrefix?: boolean;
   /** Whoever else holds it. */
   readonly force: boolean;
 };
@@ -89,10 +91,14 @@ export function withHolder(
 export function withoutHolder(
   volume: VolumeRecord,
   mount: MountRecord,
-  { holder, force }: UnmountWish,
+  { holder, isPrefix = false, force }: UnmountWish,
 ): MountRecord {
   if (holder === API_HOLDER && !force) refuseHeld(volume, 'unmount');
   const holders = holdersOf(mount);
+  if (isPrefix) {
+    const isTheirs = holders.every((each) => each.startsWith(holder));
+    return isTheirs ? { ...mount, state: 'unmounting' } : mount;
+  }
   const left = force ? [] : holders.filter((each) => each !== holder);
   // Engines repeat what they are not sure of: whoever holds nothing ends nothing.
   const mayEnd = force || holder === API_HOLDER || holders.includes(holder);

@@ -3,17 +3,15 @@
  * found and left, what stands in the way is named with the way out. Mounts are recorded before they are made, for the sweep.
  */
 
-import { realpathSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, realpath, rmdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdtemp, readdir, realpath, rmdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { isClaimed, mountsOf } from '../attacher/device-use.ts';
 import { type MadeMount, removeMadeDirectories } from '../attacher/made-directories.ts';
 import type { MadeLog } from '../attacher/made-log.ts';
-import { mountAt } from '../attacher/mount-table.ts';
-import { makeDirectory } from '../env/node/make-directory.ts';
-import { Refusal } from '../model/errors.ts';
+import { mountAt, mountsBelow } from '../attacher/mount-table.ts';
+import { Fault, Refusal } from '../model/errors.ts';
 import { formatSize } from '../model/sizes.ts';
 import {
   type FsType,
@@ -31,6 +29,13 @@ import {
   probe,
   readProblem,
 } from './file-systems.ts';
+import {
+  type Directory,
+  ensureDirectory,
+  nearestDirectory,
+  pathProblem,
+  realPathOf,
+} from './mount-directory.ts';
 import { namespaceUsersOf, usersOf } from './path-users.ts';
 import { runProgram } from './run-program.ts';
 
@@ -120,20 +125,6 @@ export async function refuseMountPoint(path: string, target: VolumeDevice): Prom
   }
 }
 
-/** The directory itself, or the one in which it would be made. */
-async function nearestDirectory(path: string): Promise<string> {
-  for (let at = path; ; at = dirname(at)) {
-    const stats = await stat(at).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-      throw error;
-    });
-    if (stats?.isDirectory() === true) return at;
-    if (stats !== undefined) {
-      throw new Refusal('MOUNT_PATH_USED', { path, problem: 'it is no directory' });
-    }
-  }
-}
-
 /** Refuses a path that holds anything, and a device that is mounted elsewhere. */
 async function refuseUsed({ volume, device }: VolumeDevice, path: string): Promise<void> {
   const there = mountAt(path);
@@ -172,7 +163,7 @@ export async function unmountFileSystem(
   options: { readonly path: string; readonly made: MadeLog },
 ): Promise<'clean' | 'unclean'> {
   const { volume, device } = target;
-  const path = await resolve(options.path);
+  const path = await realPathOf(options.path);
   const there = mountAt(path);
   let isUnclean = false;
   if (there !== undefined && there.source === device) {
@@ -180,8 +171,13 @@ export async function unmountFileSystem(
     if (result.kind === 'missing') throw missing(volume, 'umount', 'mount');
     if (result.status !== 0) {
       const users = await usersOf(path);
-      if (users.length === 0) throw failed(volume, `umount: ${result.output}`);
-      throw new Refusal('MOUNT_BUSY', { path, users: describeUsers(users) });
+      const [below] = mountsBelow(path);
+      if (users.length === 0 && below === undefined) {
+        throw new Fault('UNMOUNT_FAILED', { volume, problem: `umount: ${result.output}` });
+      }
+      const inside = below === undefined ? [] : [`"${below.source}" is mounted in "${below.path}"`];
+      const told = users.length === 0 ? inside : [describeUsers(users), ...inside];
+      throw new Refusal('MOUNT_BUSY', { path, users: told.join('; ') });
     }
     if (!(await isLetGo(device))) {
       const users = await namespaceUsersOf(device);
@@ -273,7 +269,7 @@ export async function growFileSystem(
   target: VolumeDevice,
   options: { readonly fsType: FsType; readonly path: string },
 ): Promise<'grown' | 'later'> {
-  const path = await resolve(options.path);
+  const path = await realPathOf(options.path);
   if (mountAt(path)?.source !== target.device) {
     throw new Refusal('VOLUME_NOT_MOUNTED', { volume: target.volume });
   }
@@ -304,38 +300,6 @@ async function runMount(
   throw failed(volume, `mount: ${result.output} (the kernel log, dmesg, may have more)`);
 }
 
-type Directory = Pick<MadeMount, 'path' | 'owned' | 'parents'>;
-
-/** The directory, its path resolved as mountinfo has it, and what of it was made here. */
-async function ensureDirectory(path: string): Promise<Directory> {
-  try {
-    const parents = makeDirectory(dirname(path), 0o700).map((at) => realpathSync(at));
-    const owned = await makeMountPoint(path);
-    return { path: await realpath(path), owned, parents };
-  } catch (error) {
-    throw pathProblem(path, error);
-  }
-}
-
-/** What the kernel said of a path, as a refusal; anything else as it is. */
-function pathProblem(path: string, error: unknown): unknown {
-  if (error instanceof Refusal || !(error instanceof Error && 'code' in error)) return error;
-  return new Refusal('MOUNT_PATH_USED', { path, problem: error.message });
-}
-
-/** Whether it was made here, and not there before. */
-async function makeMountPoint(path: string): Promise<boolean> {
-  try {
-    await mkdir(path, { mode: 0o755 });
-    return true;
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-    const stats = await stat(path).catch(() => undefined);
-    if (stats?.isDirectory() === true) return false;
-    throw new Refusal('MOUNT_PATH_USED', { path, problem: 'it is no directory' });
-  }
-}
-
 /** What is to be recorded: also what an earlier try made and recorded, which did not come to its end. */
 function mountOf(log: MadeLog, device: string, directory: Directory): MadeMount {
   const { path } = directory;
@@ -352,14 +316,6 @@ function mountOf(log: MadeLog, device: string, directory: Directory): MadeMount 
       (a, b) => a.length - b.length,
     ),
   };
-}
-
-async function resolve(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch {
-    return path;
-  }
 }
 
 /** What was made for a mount that is gone, is no more. */

@@ -144,9 +144,12 @@ export class Reconciler {
     }
   }
 
+  /** In order of their mount points: one comes before those that lie in it. */
   async #ownVolumes(): Promise<readonly VolumeRecord[]> {
     const { records, node } = this.#parts;
-    return (await records.volumes()).filter((volume) => settlerOf(volume) === node);
+    const own = (await records.volumes()).filter((volume) => settlerOf(volume) === node);
+    const at = ({ mount }: VolumeRecord): string => mount?.path ?? '';
+    return own.toSorted((a, b) => (at(a) < at(b) ? -1 : at(a) > at(b) ? 1 : 0));
   }
 
   /** One that fails for the same reason each time is told once. */
@@ -253,7 +256,7 @@ export class Reconciler {
 
   async #releaseAll(released: ReleasedView): Promise<void> {
     const { turnstile } = this.#parts;
-    for (const { name } of await this.#ownVolumes()) {
+    for (const { name } of (await this.#ownVolumes()).toReversed()) {
       try {
         const stopped = await turnstile.enter(`volume/${name}`, () =>
           decideAgain(() => this.#releaseVolume(name)),

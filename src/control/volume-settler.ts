@@ -7,7 +7,7 @@
 import path from 'node:path';
 
 import { mountAt } from '../attacher/mount-table.ts';
-import { Fault } from '../model/errors.ts';
+import { Fault, Refusal } from '../model/errors.ts';
 import {
   type AttachmentRecord,
   type MountRecord,
@@ -214,6 +214,7 @@ export class VolumeSettler {
     const target = { volume: volume.name, device };
     const { fsType } = mount;
     try {
+      if (mount.state === 'remounting') await this.#refuseBare(mount);
       // Mounted by a call that did not come to its end: neither made nor checked again.
       const isMounted = mountAt(mount.path)?.source === device;
       await waitForLeftPrograms(device, (program) =>
@@ -262,6 +263,17 @@ export class VolumeSettler {
       // What was there before stays wanted.
       if (!isPassing(error) && mount.state !== 'remounting') await this.#undoMount(kept, mount);
       throw told;
+    }
+  }
+
+  /** What lies in another volume's file system waits for that: it would be mounted on what is under it. */
+  async #refuseBare({ path: at }: MountRecord): Promise<void> {
+    const { records, node } = this.#parts;
+    for (const { name, attachment, mount } of await records.volumes()) {
+      if (mount?.state !== 'remounting' || attachment?.node !== node) continue;
+      if (!at.startsWith(`${mount.path}/`)) continue;
+      const problem = `volume "${name}" belongs at "${mount.path}" and is not mounted`;
+      throw new Refusal('MOUNT_PATH_USED', { path: at, problem });
     }
   }
 

@@ -22,6 +22,7 @@ import {
   withHolder,
   withoutHolder,
 } from './mount-holders.ts';
+import { kernelPath } from './mount-directory.ts';
 import { refuseMountPoint } from './mounts.ts';
 import { endedOperation, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
@@ -280,25 +281,26 @@ export class Volumes {
       await this.#turns.atRest(name);
       const kept = await this.#turns.mine(name, 'mount');
       const { record, version } = kept;
-      const at = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
-      if (!path.isAbsolute(at)) {
-        throw new Refusal('PATH_INVALID', { path: at, problem: 'it must begin with "/"' });
+      const wanted = wish.path ?? path.join(this.#parts.installation.directory, 'mnt', name);
+      if (!path.isAbsolute(wanted)) {
+        throw new Refusal('PATH_INVALID', { path: wanted, problem: 'it must begin with "/"' });
       }
-      const { bootId } = this.#parts;
+      const at = await kernelPath(wanted);
+      const hold = { ...wish, path: wish.path && at, bootId: this.#parts.bootId };
       const { attachment, mount: known } = record;
       if (known !== undefined) {
-        const held = withHolder(record, known, { ...wish, bootId });
+        const held = withHolder(record, known, hold);
         if (known.state !== 'remounting') return this.#putMount(kept, held);
         await this.#turns.want('volume.mount', kept, 'all');
         const again = await this.#turns.kept(name);
         const there = again.record.mount ?? held;
-        return this.#putMount(again, withHolder(again.record, there, { ...wish, bootId }));
+        return this.#putMount(again, withHolder(again.record, there, hold));
       }
       if (attachment !== undefined && attachment.wanted !== 'device')
         throw attachedOtherwise(record, 'device');
       await refuseMountPoint(at, { volume: name, device: attachment?.device ?? '' });
       const attaching = attachment === undefined ? await this.#attaching(record, 'device') : record;
-      const mount = newMount(record, { ...wish, path: at, bootId });
+      const mount = newMount(record, { ...hold, path: at });
       await this.#turns.want('volume.mount', { record: { ...attaching, mount }, version });
       return this.get(name);
     });

@@ -195,7 +195,7 @@ const VOLUME = {
     'Cannot attach volume "{volume}": epoch {epoch} is older than {current}',
   ),
   MOUNT_BUSY: row(409, 'later', 'Cannot unmount "{path}": {users}', {
-    wayOut: 'End these processes, or leave the directory, and try again',
+    wayOut: 'End these processes, leave the directory, unmount what is in it, and try again',
   }),
   MOUNT_FOREIGN: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds {found}', {
     wayOut: '--fs {found} mounts what is there; --force destroys it',
@@ -227,6 +227,7 @@ const VOLUME = {
     },
   ),
   MOUNT_FAILED: row(500, 'later', 'Cannot mount volume "{volume}": {problem}'),
+  UNMOUNT_FAILED: row(500, 'later', 'Cannot unmount volume "{volume}": {problem}'),
   TRIM_FAILED: row(500, 'later', 'Cannot trim volume "{volume}": {problem}'),
   FILE_SYSTEM_STOPPED: row(
     500,

@@ -60,9 +60,8 @@ export class VolumeDriver {
     }
     // Engines ask so when no container of theirs has the volume: what they hold still was forgotten in a crash of theirs. The unmount
     // sees whether a container uses it all the same.
-    const isOurs = (holder: string): boolean => holder.startsWith(this.#holder(''));
-    if (mount !== undefined && holdersOf(mount).every(isOurs)) {
-      await this.#unmount(name, { holder: this.#holder(''), force: true });
+    if (mount !== undefined) {
+      await this.#unmount(name, { holder: this.#holder(''), isPrefix: true, force: false });
     }
     await this.#volumes.remove(name, { now: false });
   }
