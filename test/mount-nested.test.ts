@@ -97,3 +97,14 @@ test(
     assert.match(other.err, /it is mounted with ext4 at ".*\/srv"/);
   },
 );
+
+test('no drive is put on a volume', device, async () => {
+  const { attachment } = (await rig.json('volume', 'inspect', 'a')) as unknown as VolumeView;
+  const inside = path.join(OUTER, 'wal/archive/drive.img');
+  for (const at of [inside, attachment?.device ?? '']) {
+    const refused = await rig.run(['drive', 'add', 'own', '--path', at, '--size', '32MiB']);
+    assert.equal(refused.code, 1);
+    assert.match(refused.err, /lies on a volume of Holdfast \(\/dev\//);
+  }
+  assert.ok(!fs.existsSync(inside));
+});

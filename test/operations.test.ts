@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { OperationResultView, OperationView } from '../src/control/operation-schemas.ts';
 import type { ProblemView } from '../src/control/schemas.ts';
@@ -208,6 +209,24 @@ test('what cannot be removed when its time is over holds up no other, and is one
   await double.trash.purgeExpired(LATER);
   assert.deepEqual(await thrownAway(), []);
   await settings(86_400_000);
+});
+
+test('what is removed anew while the purge of another takes its time is kept for its own', async () => {
+  const settings = (trashRetentionMs: number) =>
+    double.app.inject({ method: 'PATCH', url: '/v1/settings', payload: { trashRetentionMs } });
+  await settings(1);
+  const [second = ''] = await thrownAway('x');
+  await sleep(5);
+  await thrownAway('y');
+  const release = double.holdEngine();
+  const purged = double.trash.purgeExpired(LATER);
+  await settings(86_400_000);
+  await double.trash.restore(second, undefined);
+  await double.app.inject({ method: 'DELETE', url: '/v1/volumes/x' });
+  release();
+  await purged;
+  assert.deepEqual(await thrownAway(), [second]);
+  await double.trash.purge(second);
 });
 
 test('a trash of more volumes than a transaction takes is emptied by one operation', async () => {

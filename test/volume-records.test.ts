@@ -112,6 +112,10 @@ test('a create that names another owner, labels or growth than there is changes 
 });
 
 test('an owner is replaced as a whole, labels one by one, and a size alone leaves them', async () => {
+  const operations = async (): Promise<unknown> => (await ask('GET', '/v1/operations')).body;
+  const earlier = await operations();
+  assert.equal((await ask('PATCH', '/v1/volumes/a', { labels: { app: 'shop' } })).status, 200);
+  assert.deepEqual(await operations(), earlier, 'what changes nothing is no change');
   const made = (await ask('GET', '/v1/volumes/a')).body as VolumeView;
   assert.deepEqual(made.owner, { tenant: 'acme', group: 'shop' });
   assert.equal(made.createdBy, 'records-test/1');

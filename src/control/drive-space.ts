@@ -1,12 +1,14 @@
-/** Whether there is room for the file of a new drive. */
+/** Where a drive may be: whether there is room for its file, and nothing of ours below it. */
 
 import fs from 'node:fs';
 import path from 'node:path';
 
+import { volumeUnder } from '../attacher/stacked-devices.ts';
 import { Refusal } from '../model/errors.ts';
 import { formatSize } from '../model/sizes.ts';
 import { KEEP_FREE_BYTES } from './drive-growth.ts';
 import type { DriveWish } from './drives.ts';
+import type { ControlParts } from './parts.ts';
 
 /** Sizes that are suggested are round, and large enough for a drive. */
 const SUGGESTED_STEP_BYTES = 256 * 1024 * 1024;
@@ -34,6 +36,15 @@ export function checkSpace(at: string, wish: DriveWish): void {
     free: formatSize(free),
     alternatives: alternatives(wish, free - KEEP_FREE_BYTES),
   });
+}
+
+/** Refuses what lies on a volume: the engine could not even be killed while its own I/O waits for it. */
+export async function refuseVolumePath({ records, node }: ControlParts, at: string): Promise<void> {
+  const own = (await records.volumes()).flatMap(({ attachment }) =>
+    attachment?.device !== undefined && attachment.node === node ? [attachment.device] : [],
+  );
+  const device = volumeUnder(at, own);
+  if (device !== undefined) throw new Refusal('DRIVE_ON_VOLUME', { path: at, device });
 }
 
 /** What would fit into `roomBytes`, as the end of a sentence. */

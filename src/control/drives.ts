@@ -22,7 +22,7 @@ import {
 } from './drive-replacement.ts';
 import { changeDriveService } from './drive-service.ts';
 import { listDrives, settleAddition, settleRemoval } from './drive-settling.ts';
-import { checkSpace } from './drive-space.ts';
+import { checkSpace, refuseVolumePath } from './drive-space.ts';
 import { isPassing, newOperation, runOperation } from './operations.ts';
 import type { ControlParts } from './parts.ts';
 import type { Kept } from './records-store.ts';
@@ -82,6 +82,7 @@ export class Drives {
       );
       const known = (await this.#parts.records.drive(name))?.record;
       if (known !== undefined) return this.#same(this.#here(known), { ...wish, path: at });
+      await refuseVolumePath(this.#parts, at);
       // One that failed may have made room for it there; one that is open refuses to be formatted over.
       const holder = drives.find(
         (drive) => drive.path === at && drive.name !== wish.replaces?.name,
@@ -138,6 +139,7 @@ export class Drives {
     const statuses = byId(await parts.engine.call('drive.list', {}));
     const own = (await parts.records.drives()).find((drive) => drive.path === at);
     if (own?.state === 'ready' && statuses.get(own.id)?.['state'] === 'open') return own;
+    await refuseVolumePath(parts, at);
     const moved = await driveAt(parts, at);
     const { name } = moved;
     return this.#inTurn(name, async () => {

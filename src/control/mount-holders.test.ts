@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import type { MountRecord, VolumeRecord } from '../model/records.ts';
-import { holdersOf, withoutHolder } from './mount-holders.ts';
+import { API_HOLDER, holdersOf, withHolder, withoutHolder } from './mount-holders.ts';
 
 const VOLUME: VolumeRecord = {
   name: 'db',
@@ -47,4 +47,16 @@ test('who has come to hold it since keeps it', () => {
 test('a mount without an id is one of its own', () => {
   const mount = withoutHolder(VOLUME, heldBy('docker/a', 'docker/'), { ...gone, isPrefix: false });
   assert.deepEqual([mount.state, holdersOf(mount)], ['mounted', ['docker/a']]);
+});
+
+test('a file system is made by force once, and over one that is mounted never', () => {
+  const wish = { fsType: undefined, path: undefined, holder: API_HOLDER, bootId: '1' };
+  const mount = heldBy(API_HOLDER);
+  assert.equal(withHolder(VOLUME, mount, { ...wish, force: false }).state, 'mounted');
+  const forced = { ...wish, force: true };
+  assert.throws(() => withHolder(VOLUME, mount, forced), { code: 'MOUNT_PRESENT' });
+  const made = { ...mount, wasForced: true };
+  assert.equal(withHolder(VOLUME, made, forced).state, 'mounted');
+  const waiting = { ...made, state: 'remounting' as const };
+  assert.throws(() => withHolder(VOLUME, waiting, forced), { code: 'MOUNT_PRESENT' });
 });

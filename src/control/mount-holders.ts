@@ -64,6 +64,7 @@ export function newMount(
     path: wish.path,
     fsType: wish.fsType ?? fsType ?? 'ext4',
     force: wish.force,
+    ...(wish.force ? { wasForced: true } : {}),
     state: 'mounting',
     growsAtNextMount: false,
     attached: attachment === undefined,
@@ -72,7 +73,10 @@ export function newMount(
   };
 }
 
-/** A mount with one holder more. Throws VOLUME_MOUNTED_OTHERWISE where it is another than is wished. */
+/**
+ * A mount with one holder more. Throws VOLUME_MOUNTED_OTHERWISE where it is another than is wished, and MOUNT_PRESENT where its file system
+ * is to be made by force: it was not, or is to be put back as it was.
+ */
 export function withHolder(
   { name }: VolumeRecord,
   mount: MountRecord,
@@ -84,6 +88,9 @@ export function withHolder(
     const actual = `with ${mount.fsType} at "${mount.path}"`;
     throw new Refusal('VOLUME_MOUNTED_OTHERWISE', { volume: name, wanted, actual });
   }
+  // The same request once more is done already.
+  const isDone = mount.wasForced === true && mount.state !== 'remounting';
+  if (wish.force && !isDone) throw new Refusal('MOUNT_PRESENT', { volume: name, path });
   return { ...mount, holders: [...new Set([...holdersOf(mount), holder])], bootId };
 }
 

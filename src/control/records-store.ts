@@ -56,8 +56,8 @@ export class RecordsStore {
   readonly #paths: RecordPaths;
   /** Undefined on a single machine. */
   readonly #node: string | undefined;
+  /** Operations that ended and events, since the oldest were dropped. */
   #endedCount = 0;
-  #eventCount = 0;
 
   /** `directory`: the installation's; `node`: undefined on a single machine. */
   constructor(store: ClusterStore, directory: string, node?: string) {
@@ -292,7 +292,7 @@ export class RecordsStore {
   }
 
   /**
-   * Puts or deletes records in one transaction. Resolves with its revision: the version of what was put. Throws STORE_CONFLICT when one of
+   * Puts or deletes records in one transaction, and now and then drops the oldest operations and events. Resolves with its revision: the version of what was put. Throws STORE_CONFLICT when one of
    * `conditions` does not hold.
    */
   async change(change: {
@@ -319,6 +319,12 @@ export class RecordsStore {
       });
     if (result.kind === 'conflict') throw new Refusal('STORE_CONFLICT', { key: result.key });
     for (const index of this.#indexes()) await index.committed(result, { puts, deletes });
+    const ends = (change.puts ?? []).flatMap(({ key, record }) => endOf(key, record) ?? []);
+    this.#endedCount += ends.length;
+    if (this.#endedCount >= TRIM_EVERY) {
+      this.#endedCount = 0;
+      await this.trim(Math.max(...ends));
+    }
     return result.revision;
   }
 
@@ -349,19 +355,13 @@ export class RecordsStore {
     return { record, version: await this.change({ conditions, puts: [{ key, record }] }) };
   }
 
-  /** Puts an operation that has ended, and now and then drops the oldest. */
+  /** Puts an operation that has ended. */
   async putEnded(record: OperationRecord): Promise<void> {
     await this.change({ puts: [{ key: `operation/${record.id}`, record }] });
-    this.#endedCount++;
-    if (this.#endedCount % TRIM_EVERY === 0)
-      await this.trim(record.endedAtMs ?? record.startedAtMs);
   }
 
-  /** Puts an event, and now and then drops the oldest. */
   async putEvent(record: EventRecord): Promise<void> {
     await this.change({ puts: [{ key: `event/${record.id}`, record }] });
-    this.#eventCount++;
-    if (this.#eventCount % TRIM_EVERY === 0) await this.trim(record.atMs);
   }
 
   /**
@@ -385,6 +385,12 @@ export class RecordsStore {
     ];
     await this.changeEach({ deletes });
   }
+}
+
+/** When an operation ended, or an event was; undefined: it is neither. */
+function endOf(key: string, record: Partial<OperationRecord & EventRecord>): number | undefined {
+  if (key.startsWith('event/')) return record.atMs;
+  return key.startsWith('operation/') ? record.endedAtMs : undefined;
 }
 
 function kept<R>(entry: Entry | undefined): Kept<R> | undefined {

@@ -1,5 +1,7 @@
 /** The trash: removed volumes, which hold their data and their space until their time is over. */
 
+import { isDeepStrictEqual } from 'node:util';
+
 import { TRANSACTION_KEYS_MAX } from '../metadata/cluster-store.ts';
 import { Refusal } from '../model/errors.ts';
 import { formatDuration } from '../model/durations.ts';
@@ -105,11 +107,15 @@ export class Trash {
     return found;
   }
 
-  /** Removes one from the trash with all that it holds. One that is not there is removed already: false then. */
-  purge(id: string): Promise<boolean> {
+  /**
+   * Removes one from the trash with all that it holds. One that is not there is removed already: false then, and where it is not `seen`: what
+   * was decided on it then does not hold where it was restored and removed again since.
+   */
+  purge(id: string, seen?: TrashRecord): Promise<boolean> {
     return this.#inTurn(id, async () => {
       const kept = await this.#parts.records.trashed(id);
       if (kept === undefined) return false;
+      if (seen !== undefined && !isDeepStrictEqual(kept.record, seen)) return false;
       const key = `trash/${id}`;
       const operation = newOperation(this.#parts, 'trash.purge', key);
       const record: TrashRecord = { ...kept.record, state: 'purging' };
@@ -125,7 +131,8 @@ export class Trash {
   /** Removes from the trash what has been there for its time. What cannot be removed holds up no other. */
   async purgeExpired(look: Look): Promise<void> {
     let heldCount = 0;
-    for (const { volume, state, removedAtMs, purgeAtMs } of await this.#parts.records.trash()) {
+    for (const record of await this.#parts.records.trash()) {
+      const { volume, state, removedAtMs, purgeAtMs } = record;
       const { id, name } = volume;
       const time = isOver({ fromMs: removedAtMs, untilMs: purgeAtMs }, look);
       // Whoever wanted it gone at once looked at no clock.
@@ -133,7 +140,7 @@ export class Trash {
       if (time === 'kept' || (time === 'held' && state === 'kept')) continue;
       // One that is wanted gone already is tried again, without an operation for each try.
       const purged: Promise<unknown> =
-        state === 'kept' ? this.purge(id) : this.#inTurn(id, () => this.settle(id));
+        state === 'kept' ? this.purge(id, record) : this.#inTurn(id, () => this.settle(id));
       await purged.catch((error: unknown) => {
         this.#parts.log('control.space_lost', { volume: name, error: String(error) });
       });

@@ -9,7 +9,8 @@ import type { VolumeWish } from './volume-wish.ts';
 /** In words, as the end of "there is one of that name with"; undefined: it is the same. What the wish does not name may be anything. */
 export function differenceOf(record: VolumeRecord, wish: VolumeWish): string | undefined {
   const { sizeBytes, drive, fsType, owner, labels = {}, autoGrow } = record;
-  if (sizeBytes !== wish.sizeBytes) return `a size of ${formatSizeExact(sizeBytes)}`;
+  if (sizeBytes !== wish.sizeBytes && wish.isSizeDefault !== true)
+    return `a size of ${formatSizeExact(sizeBytes)}`;
   if (isOther(drive, wish.drive)) return `drive "${drive}"`;
   if (fsType !== undefined && isOther(fsType, wish.fsType)) return `file system ${fsType}`;
   if (wish.owner !== undefined && !isSameOwner(owner, wish.owner)) return 'another owner';

@@ -7,6 +7,8 @@ import type { ControlParts } from './parts.ts';
 export type VolumeWish = {
   readonly name: string;
   readonly sizeBytes: number;
+  /** Nobody named the size: of a volume that is there it may be another. */
+  readonly isSizeDefault?: boolean | undefined;
   /** The one with the most space without it. */
   readonly drive: string | undefined;
   readonly owner?: Owner | undefined;

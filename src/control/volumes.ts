@@ -1,6 +1,7 @@
 /** Use cases on volumes. Each checks, records what is wanted with its operation, and settles the volume. */
 
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 
 import { Refusal } from '../model/errors.ts';
 import { checkName } from '../model/ids.ts';
@@ -155,7 +156,10 @@ export class Volumes {
       if (await this.#needsResize(record, wish.sizeBytes)) {
         const resized = { ...record, resizeToBytes: sizeBytes, describeAs };
         await this.#turns.want('volume.resize', { record: resized, version });
-      } else if (describeAs !== undefined) {
+      } else if (
+        describeAs !== undefined &&
+        !isDeepStrictEqual(described(record, describeAs), record)
+      ) {
         const ended = endedOperation(this.#parts, 'volume.describe', `volume/${name}`);
         await this.#turns.record({ record: described(record, describeAs), version }, ended);
         this.#parts.onStep('volume.describe: done');

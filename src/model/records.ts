@@ -240,6 +240,8 @@ export type MountRecord = {
   readonly fsType: 'ext4' | 'xfs';
   /** The file system is to be made, whatever the volume holds: somebody said so, or it was blank. */
   readonly force: boolean;
+  /** Who asked for the mount said so. */
+  readonly wasForced?: boolean;
   /** `remounting`: it was mounted, is wanted still, and is not there. */
   readonly state: 'mounting' | 'mounted' | 'remounting' | 'unmounting';
   /** The mount attached the volume, and an unmount detaches it. */

@@ -36,11 +36,11 @@ export class VolumeDriver {
   /** Creates a volume. One that is there is the same, unless the options say otherwise; then VOLUME_EXISTS. */
   async create(name: string, options: Readonly<Record<string, string>>): Promise<void> {
     const { sizeBytes, ...wish } = parseCreateOptions(options);
-    const known = await this.#records.volume(name);
     await this.#volumes.create({
       ...wish,
       name,
-      sizeBytes: sizeBytes ?? known?.record.sizeBytes ?? SIZE_BYTES_DEFAULT,
+      sizeBytes: sizeBytes ?? SIZE_BYTES_DEFAULT,
+      isSizeDefault: sizeBytes === undefined,
       createdBy: `docker-plugin/${this.#plugin}`,
       plugin: this.#plugin,
     });
