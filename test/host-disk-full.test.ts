@@ -7,10 +7,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import type { StatusView } from '../src/control/schemas.ts';
+import type { StatusView, VolumeView } from '../src/control/schemas.ts';
 import { EXIT_USAGE } from '../src/env/node/role-process.ts';
 import { until } from './rigs/attach-rig.ts';
-import { CliRig, root } from './rigs/cli-rig.ts';
+import { CliRig, device, root } from './rigs/cli-rig.ts';
 import { NbdConnection } from './rigs/nbd-connection.ts';
 
 const MAIN = new URL('../src/main.ts', import.meta.url).pathname;
@@ -31,7 +31,8 @@ function fill(file: string): void {
   fs.closeSync(fd);
 }
 
-test('on a full disk the processes are started again when they die', root, async () => {
+/** Calls `task` with an installation on a file system of its own. */
+async function onOwnDisk(task: (rig: CliRig) => Promise<void>): Promise<void> {
   const rig = new CliRig();
   fs.mkdirSync(rig.data);
   const image = path.join(rig.directory, 'disk.img');
@@ -39,12 +40,26 @@ test('on a full disk the processes are started again when they die', root, async
   fs.truncateSync(image, 1536 * 2 ** 20);
   execFileSync('mkfs.ext4', ['-q', '-m', '0', image]);
   execFileSync('mount', ['-o', 'loop', image, rig.data]);
-  const pids = async (): Promise<readonly (number | null)[]> => {
-    const { processes } = (await rig.json('status')) as unknown as StatusView;
-    return ['supervisor', ...ROLES].map((role) => processes[role]?.pid ?? null);
-  };
   try {
     await rig.json('up', '--detach', '--drive-size', '128MiB');
+    await task(rig);
+  } finally {
+    await rig.run(['down']);
+    execFileSync('umount', [rig.data]);
+    await rig.close();
+  }
+}
+
+function makeRoom(rig: CliRig): void {
+  for (const name of ['filler', 'filler.most']) fs.rmSync(path.join(rig.data, name));
+}
+
+test('on a full disk the processes are started again when they die', root, () =>
+  onOwnDisk(async (rig) => {
+    const pids = async (): Promise<readonly (number | null)[]> => {
+      const { processes } = (await rig.json('status')) as unknown as StatusView;
+      return ['supervisor', ...ROLES].map((role) => processes[role]?.pid ?? null);
+    };
     await rig.json('volume', 'create', 'v', '--size', '32MiB');
     const { uri } = await rig.json('volume', 'attach', 'v', '--nbd');
     const before = await pids();
@@ -71,7 +86,7 @@ test('on a full disk the processes are started again when they die', root, async
     assert.match(upgrade.err, /no space left/);
     assert.deepEqual(await pids(), known, 'nothing was stopped');
 
-    for (const name of ['filler', 'filler.most']) fs.rmSync(path.join(rig.data, name));
+    makeRoom(rig);
     await until(async () => {
       const now = await pids().catch(() => []);
       return (
@@ -80,12 +95,23 @@ test('on a full disk the processes are started again when they die', root, async
       );
     });
     await rig.json('down');
-  } finally {
-    await rig.run(['down']);
-    execFileSync('umount', [rig.data]);
-    await rig.close();
-  }
-});
+  }),
+);
+
+test('on a full disk an installation is ended in order, and is back as it was', device, () =>
+  onOwnDisk(async (rig) => {
+    await rig.json('volume', 'create', 'v', '--size', '32MiB');
+    const { mount } = (await rig.json('volume', 'mount', 'v')) as unknown as VolumeView;
+    const witness = path.join(mount?.path ?? '', 'witness');
+    fs.writeFileSync(witness, 'kept');
+    fill(path.join(rig.data, 'filler'));
+    await rig.json('down');
+    assert.ok(!fs.existsSync(witness));
+    makeRoom(rig);
+    await rig.json('up', '--detach');
+    assert.equal(fs.readFileSync(witness, 'utf8'), 'kept');
+  }),
+);
 
 test('a role whose log takes no more goes on', async () => {
   const full = fs.openSync('/dev/full', 'w');

@@ -108,6 +108,10 @@ test('anything else names the field and what it is', async () => {
     [{ method: 'GET', url: '/v1/trash/%00' }, /: "id" is "\\u0000", and it must match/],
     [{ body: '{"name":"v",' }, /: .*JSON/],
     [{ body: '' }, /: .*empty/i],
+    [
+      { body: `{"name":"v","sizeBytes":${'['.repeat(8000)}${']'.repeat(8000)}}` },
+      /: "sizeBytes" is nested too deeply, and it must be integer/,
+    ],
   ] as const) {
     const problem = await problemOf(asked);
     assert.equal(problem.code, 'INPUT_INVALID', problem.detail);

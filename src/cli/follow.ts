@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { OperationResultView, OperationView } from '../control/operation-schemas.ts';
 import { Refusal, errorRow } from '../model/errors.ts';
-import { formatSize } from '../model/sizes.ts';
+import { amountInWords } from '../control/progress.ts';
 import { type Follow, operationIn } from './api-client.ts';
 import type { Output } from './output.ts';
 
@@ -106,10 +106,8 @@ export function describeProgress(operation: OperationView, nowMs: number): strin
   const endMs = endedAt === null ? nowMs : Date.parse(endedAt);
   const words = progress === null ? [] : [progress.phase];
   const { done = null, total = null, unit = null } = progress ?? {};
-  if (done !== null && total !== null && total > 0) {
-    const percent = `${Math.floor((100 * done) / total)} %`;
-    if (unit === 'bytes') words.push(`${percent} of ${formatSize(total)}`);
-    else words.push(unit === 'percent' ? percent : `${done} of ${total} ${unit}`);
+  if (done !== null && total !== null && unit !== null && total > 0) {
+    words.push(amountInWords({ done, total, unit }));
   }
   words.push(`${Math.max(0, Math.round((endMs - Date.parse(startedAt)) / 1000))} s`);
   return words.join(', ');

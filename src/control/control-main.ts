@@ -48,6 +48,9 @@ import { UsageKeeper } from './usage.ts';
 import { TcpApi } from './tcp-api.ts';
 import { Volumes } from './volumes.ts';
 
+/** systemd gives a start so much more time for as long as that goes on: file systems are checked in it. */
+const START_EXTENSION_MS = 120_000;
+
 /** Runs control until it is told to end. Returns the exit status. */
 export async function controlMain(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({ args: [...argv], options: { data: { type: 'string' } } });
@@ -122,7 +125,7 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await plugins.start();
   log('control.ready', { pid: process.pid });
   await cluster?.start();
-  await reconciler.run();
+  await settle(reconciler);
   status.settled = true;
   tellServiceManager('READY=1');
   const keepers = [space, usage, health];
@@ -140,6 +143,15 @@ async function run(installation: Installation, log: Log): Promise<number> {
   await store.close();
   log('control.ended');
   return 0;
+}
+
+/** Brings to its end what was wanted before this start, however long that takes. */
+async function settle(reconciler: Reconciler): Promise<void> {
+  const extension = setInterval(() => {
+    tellServiceManager(`EXTEND_TIMEOUT_USEC=${START_EXTENSION_MS * 1000}`);
+  }, START_EXTENSION_MS / 4);
+  await reconciler.run();
+  clearInterval(extension);
 }
 
 /** By CLOCK_BOOTTIME beside the wall clock. */

@@ -183,9 +183,8 @@ export async function growMounted(
   throw notGrown(volume, describeExit(program, result));
 }
 
-/** The same for an ext4 that is not mounted, after a check. */
+/** The same for an ext4 that is not mounted, and that was checked just before. */
 export async function growUnmountedExt4(target: VolumeDevice): Promise<void> {
-  await checkExt4(target);
   const result = await runProgram('resize2fs', target.device);
   if (result.kind === 'missing') throw missing(target.volume, 'resize2fs', TABLE.ext4.package);
   if (result.status !== 0) throw failed(target.volume, describeExit('resize2fs', result));

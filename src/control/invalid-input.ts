@@ -84,6 +84,13 @@ function refusalOfSize(sizeBytes: number): Refusal {
 }
 
 function inWords(value: unknown): string {
-  const text = JSON.stringify(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    // What was parsed is nested more deeply than can be written again.
+    if (error instanceof RangeError) return 'nested too deeply';
+    throw error;
+  }
   return text.length > VALUE_LENGTH_MAX ? `${text.slice(0, VALUE_LENGTH_MAX - 3)}...` : text;
 }

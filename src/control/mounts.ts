@@ -180,9 +180,11 @@ export async function unmountFileSystem(
       throw new Refusal('MOUNT_BUSY', { path, users: told.join('; ') });
     }
     if (!(await isLetGo(device))) {
+      const [other] = mountsOf(device);
       const users = await namespaceUsersOf(device);
       if (isFsType(there.type)) await runMount(target, { fsType: there.type, path });
-      throw new Refusal('MOUNT_BUSY', { path, users: describeUsers(users) });
+      const told = other === undefined ? describeUsers(users) : `it is mounted at "${other}" too`;
+      throw new Refusal('MOUNT_BUSY', { path, users: told });
     }
     isUnclean = isFsType(there.type) && (await hasJournalLeft(target, there.type));
   }

@@ -42,4 +42,7 @@ test('watchers hear of a target once a second, and of the last that was shown', 
   assert.deepEqual(heard.slice(2), ['o opening undefined']);
   assert.equal(board.of('drive/d'), undefined);
   assert.ok(!board.isUnderWay('o'));
+  assert.equal(board.newest()?.target, 'volume/other');
+  board.clear('volume/other');
+  assert.equal(board.newest(), undefined);
 });

@@ -4,6 +4,7 @@
  */
 
 import type { OperationRecord } from '../model/records.ts';
+import { formatSize } from '../model/sizes.ts';
 
 export type Amount = {
   readonly done: number;
@@ -18,6 +19,17 @@ export type Progress = {
   readonly amount: Amount | undefined;
 };
 
+/** An amount as people read it. */
+export function amountInWords({
+  done,
+  total,
+  unit,
+}: Omit<Amount, 'unit'> & { readonly unit: string }): string {
+  const percent = `${Math.floor((100 * done) / total)} %`;
+  if (unit === 'bytes') return `${percent} of ${formatSize(total)}`;
+  return unit === 'percent' ? percent : `${done} of ${total} ${unit}`;
+}
+
 /** The key of the record that is being changed, such as `volume/db`: one change at a time is under way for each. */
 type Target = string;
 type OnProgress = (operation: OperationRecord, progress: Progress) => void;
@@ -25,6 +37,7 @@ type OnProgress = (operation: OperationRecord, progress: Progress) => void;
 /** Those who watch hear of each target so often at most. */
 const TELL_EVERY_MS = 1000;
 
+/** What is under way here, and how far it is. */
 export class ProgressBoard {
   readonly #operations = new Map<string, OperationRecord>();
   readonly #progress = new Map<Target, Progress>();
@@ -52,8 +65,16 @@ export class ProgressBoard {
     return this.#progress.get(target);
   }
 
+  /** What is done of which target, as it was shown last; undefined: nothing is. */
+  newest(): { readonly target: Target; readonly progress: Progress } | undefined {
+    const [target, progress] = [...this.#progress].at(-1) ?? [];
+    return target === undefined || progress === undefined ? undefined : { target, progress };
+  }
+
   /** Says what is being done now. As often as it comes: watchers hear of the newest once a second. */
   show(target: Target, phase: string, amount?: Amount): void {
+    // The last one is the newest.
+    this.#progress.delete(target);
     this.#progress.set(target, { phase, amount });
     if (!this.#told.has(target)) this.#tell(target);
   }

@@ -14,7 +14,7 @@ import {
   settlerOf,
 } from '../model/records.ts';
 import type { JsonObject } from '../wire/line-protocol.ts';
-import { decideAgain } from './conflicts.ts';
+import { decideAgain, isOfStore } from './conflicts.ts';
 import { isDraining } from './drive-replacement.ts';
 import type { Drives } from './drives.ts';
 import { syncFileSystem, unmountFileSystem } from './mounts.ts';
@@ -293,8 +293,12 @@ export class Reconciler {
     }
     await this.#parts.attacher.call('detach', { attachId }, { waitMs: 2000 });
     this.#parts.onStep('release: detached');
-    // Wanted still, and no longer there: the next start attaches and mounts it without a word.
-    await this.#parts.records.putVolume(toReattach(volume), version);
+    // Wanted still, and no longer there: the next start attaches and mounts it without a word. Where the store cannot be written, as on a
+    // full disk, it finds the device gone, and does so with an event.
+    await this.#parts.records.putVolume(toReattach(volume), version).catch((error: unknown) => {
+      if (!isOfStore(error)) throw error;
+      this.#parts.log(FAILED, { error: String(error) });
+    });
     return stopped;
   }
 }

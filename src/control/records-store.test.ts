@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 
 import { SqliteStore } from '../metadata/sqlite-store.ts';
-import type { OperationRecord } from '../model/records.ts';
-import { REQUEST_KEPT_MS, RecordsStore } from './records-store.ts';
+import type { EventRecord, OperationRecord } from '../model/records.ts';
+import { REQUEST_KEPT_MS } from './record-expiry.ts';
+import { RecordsStore } from './records-store.ts';
 
 /** As many as are kept, and as many as come until the oldest are dropped. */
 const OPERATIONS_MAX = 600;
@@ -48,6 +49,30 @@ test('the oldest operations that ended are dropped as others end, and those that
   assert.ok(!kept.some(({ id }) => id === 'id-1'));
 });
 
+test('what a clock dated that was ahead goes first once it is put right', async (t) => {
+  const records = newRecords(t);
+  const nowMs = 1_000_000;
+  const aheadMs = nowMs + 10 * 365 * 86_400_000;
+  const event = (id: string, atMs: number): EventRecord => ({
+    id,
+    atMs,
+    kind: 'trash.held',
+    subject: 'trash/all',
+    what: '',
+  });
+  const events = [
+    ...Array.from({ length: 400 }, (_, n) => event(`ahead-${n}`, aheadMs + n)),
+    ...Array.from({ length: 450 }, (_, n) => event(`right-${n}`, nowMs - n)),
+  ];
+  await records.changeEach({
+    puts: events.map((record) => ({ key: `event/${record.id}`, record })),
+    deletes: [],
+  });
+  await records.trim(nowMs);
+  const kept = (await records.events()).map(({ id }) => id);
+  assert.deepEqual([kept.length, kept.filter((id) => id.startsWith('right')).length], [500, 450]);
+});
+
 test('an operation is kept as long as a request with a key may come back to it for its answer', async (t) => {
   const records = newRecords(t);
   const operations = Array.from({ length: OPERATIONS_MAX }, (_, n) => operation(n, 'done'));
@@ -63,14 +88,14 @@ test('an operation is kept as long as a request with a key may come back to it f
   });
   await records.changeEach({
     puts: [
-      request('asked', 'id-1', REQUEST_KEPT_MS, false),
-      request('answered', 'id-2', REQUEST_KEPT_MS, true),
-      request('old', 'id-3', 0, false),
+      request('asked', 'id-1', 500, false),
+      request('answered', 'id-2', 500, true),
+      request('old', 'id-3', -REQUEST_KEPT_MS, false),
       ...operations.map((record) => ({ key: `operation/${record.id}`, record })),
     ],
     deletes: [],
   });
-  await records.trim(REQUEST_KEPT_MS + 1);
+  await records.trim(601);
   const kept = new Set((await records.operations()).map(({ id }) => id));
   assert.deepEqual(
     ['id-1', 'id-2', 'id-3', 'id-599'].map((id) => kept.has(id)),

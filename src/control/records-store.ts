@@ -31,6 +31,7 @@ import { recordOfJson } from '../peer/record-json.ts';
 import type { Record as SetRecord } from '../replication/record.ts';
 import { RecordIndex } from './record-index.ts';
 import { RecordPaths } from './record-paths.ts';
+import { expiredKeys } from './record-expiry.ts';
 import { type SetSeen, SetsSeen } from './sets-seen.ts';
 
 export type Kept<R> = { readonly record: R; readonly version: number };
@@ -40,10 +41,6 @@ export const UNREPORTED_KEY = 'meta/unreported';
 type Unreported = { readonly nodes: readonly string[] };
 
 export const SETTINGS_KEY = 'settings/installation';
-/** Operations and events kept: the newest. */
-const KEPT_MAX = 500;
-/** How long the answer to a request with an idempotency key is kept. */
-export const REQUEST_KEPT_MS: number = 24 * 3_600_000;
 /** Operations that end, or events, until the oldest are dropped: looking for them reads all of them. */
 const TRIM_EVERY = 100;
 
@@ -364,26 +361,12 @@ export class RecordsStore {
     await this.change({ puts: [{ key: `event/${record.id}`, record }] });
   }
 
-  /**
-   * Keeps only the newest operations that ended, the newest events, and the requests of a day; and of a request whose answer died with its
-   * control the operation: without it the same request would be carried out again.
-   */
+  /** Drops what is kept no longer: see {@link expiredKeys}. */
   async trim(nowMs: number): Promise<void> {
     const requests = await this.#all<RequestRecord>('request/');
-    const isOld = ({ atMs }: RequestRecord): boolean => atMs < nowMs - REQUEST_KEPT_MS;
-    const unanswered = requests.filter((each) => !isOld(each) && each.answer === undefined);
-    const asked = new Set(unanswered.map(({ operationId }) => operationId));
-    const operations = (await this.operations())
-      .filter(({ id, state }) => state !== 'running' && !asked.has(id))
-      .toSorted((a, b) => b.startedAtMs - a.startedAtMs)
-      .slice(KEPT_MAX);
-    const events = (await this.events()).slice(KEPT_MAX);
-    const deletes = [
-      ...requests.filter(isOld).map(({ key }) => `request/${key}`),
-      ...operations.map(({ id }) => `operation/${id}`),
-      ...events.map(({ id }) => `event/${id}`),
-    ];
-    await this.changeEach({ deletes });
+    const operations = await this.operations();
+    const events = await this.events();
+    await this.changeEach({ deletes: expiredKeys({ requests, operations, events }, nowMs) });
   }
 }
 

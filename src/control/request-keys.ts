@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Refusal } from '../model/errors.ts';
 import type { OperationRecord, RequestRecord } from '../model/records.ts';
-import { REQUEST_KEPT_MS, type RecordsStore } from './records-store.ts';
+import { REQUEST_KEPT_MS } from './record-expiry.ts';
+import type { RecordsStore } from './records-store.ts';
 import { currentRequest } from './request-context.ts';
 
 const LOOK_MS = 50;

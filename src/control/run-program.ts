@@ -1,6 +1,8 @@
 /** Runs the machine's own programs (mkfs, mount, fsck) and tells what came of it. */
 
 import { execFile, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 
@@ -35,13 +37,17 @@ export function runProgram(program: string, ...values: readonly string[]): Promi
   });
 }
 
+/** What it says when nobody listens any more is lost, and does not end it: left to itself it comes to its end. */
+const UNDER_NOBODY = ['-c', 'trap "" PIPE; exec "$0" "$@"'] as const;
+
 /** The same for a program that says on descriptor 3 how far it is, in lines, each of which `onLine` gets. */
 export function runReportingProgram(
   program: string,
   values: readonly string[],
   onLine: (line: string) => void,
 ): Promise<ProgramResult> {
-  const child = spawn(program, values, {
+  if (!isInstalled(program)) return Promise.resolve({ kind: 'missing' });
+  const child = spawn('/bin/sh', [...UNDER_NOBODY, program, ...values], {
     env: ENVIRONMENT,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
@@ -53,15 +59,16 @@ export function runReportingProgram(
   }
   const reports = child.stdio[3];
   if (reports instanceof Readable) createInterface({ input: reports }).on('line', onLine);
-  return new Promise((resolve) => {
-    // After `close` where there is no such program.
-    child.once('error', () => resolve({ kind: 'missing' }));
-    child.once('close', (code) => {
-      if (child.pid === undefined) return;
-      resolve({ kind: 'ended', status: code ?? 255, output: output.trim() });
-    });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) =>
+      resolve({ kind: 'ended', status: code ?? 255, output: output.trim() }),
+    );
   });
 }
+
+const isInstalled = (program: string): boolean =>
+  PATH.split(':').some((directory) => fs.existsSync(path.join(directory, program)));
 
 /** Killed, or more output than is kept: as bad as any failure. */
 function statusOf(error: { readonly code?: number | string | null | undefined }): number {

@@ -269,6 +269,12 @@ export const Status = Type.Object({
     }),
   ),
   volumes: Type.Integer(),
+  underWay: Nullable(
+    Type.String({
+      description:
+        'While control starts: what it brings to its end, such as a check of a file system, and how far that is',
+    }),
+  ),
   warnings: Type.Array(Type.String()),
   events: Type.Array(Type.Object({ at: Type.String(), what: Type.String() })),
 });

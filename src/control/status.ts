@@ -5,6 +5,7 @@ import { type DriveRecord, type VolumeRecord, isLost, settlerOf } from '../model
 import type { JsonObject } from '../wire/line-protocol.ts';
 import { FULL_BYTES } from './conditions.ts';
 import type { ControlParts } from './parts.ts';
+import { amountInWords } from './progress.ts';
 import type { StatusView } from './schemas.ts';
 import { isService, readServices } from './service-manager.ts';
 import { type SupervisorState, readSupervisor } from './supervisor-state.ts';
@@ -88,11 +89,21 @@ export class StatusReader {
       },
       drives: known,
       volumes: volumes.length,
+      underWay: this.settled ? null : this.#underWay(),
       warnings,
       events: events
         .slice(0, EVENTS_SHOWN)
         .map(({ atMs, what }) => ({ at: new Date(atMs).toISOString(), what })),
     };
+  }
+
+  #underWay(): string | null {
+    const newest = this.#parts.progress.newest();
+    if (newest === undefined) return null;
+    const { phase, amount } = newest.progress;
+    const [kind = '', name = ''] = newest.target.split('/');
+    const howFar = amount === undefined ? '' : `, ${amountInWords(amount)}`;
+    return `${kind} "${name}": ${phase}${howFar}`;
   }
 
   async #drives(known: readonly DriveRecord[]): Promise<StatusView['drives']> {

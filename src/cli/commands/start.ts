@@ -8,14 +8,12 @@ import process from 'node:process';
 import { isInstalled } from '../../../bootstrap/npm-packages.mjs';
 import { type Installation, makeDirectories, refuseFull } from '../../control/installation.ts';
 import { type HeldLock, lockWritable } from '../../control/installation-lock.ts';
-import type { DriveView } from '../../control/drive-schemas.ts';
 import type { StatusView } from '../../control/schemas.ts';
 import { isMemberPlace } from '../../control/own-etcd.ts';
 import { PROGRAM_ROOT, mainPath } from '../../control/roles.ts';
 import { readStartWait } from '../../control/start-wait.ts';
 import { readSupervisor } from '../../control/supervisor-state.ts';
 import { Refusal } from '../../model/errors.ts';
-import { formatSize } from '../../model/sizes.ts';
 import type { Context } from '../context.ts';
 
 const READY_MS_MAX = 60_000;
@@ -76,11 +74,15 @@ function spawnSupervisor(
   return { child, fromBytes };
 }
 
-/** Waits until control answers, the engine is connected, and what was wanted before is settled: as long as that makes progress. */
+/**
+ * Waits until control answers, the engine is connected, and what was wanted before is settled: as long as that makes progress, and where
+ * nothing is gained by giving up (`isPatient`) as long as control answers at all: some checks of file systems say nothing for minutes.
+ */
 export async function ready(
   context: Context,
   failure: () => Error | undefined,
   pid: number | undefined,
+  isPatient = false,
 ): Promise<void> {
   const { installation, api, output } = context;
   let deadline = performance.now() + READY_MS_MAX;
@@ -95,7 +97,7 @@ export async function ready(
       ({ state }) => state === 'running',
     );
     if (status !== undefined && running) break;
-    const now = status === undefined ? '' : await underWay(context);
+    const now = status?.underWay ?? '';
     if (now !== last) {
       deadline = performance.now() + READY_MS_MAX;
       last = now;
@@ -103,7 +105,10 @@ export async function ready(
     }
     if (performance.now() > deadline) {
       const late = `not ready after ${READY_MS_MAX / 1000} s; see ${installation.logDirectory}`;
-      throw new Refusal('INSTALLATION_START', { problem: late + waitInWords(installation) });
+      const problem = late + waitInWords(installation, now);
+      if (!isPatient || status === undefined) throw new Refusal('INSTALLATION_START', { problem });
+      output.note(`Still starting: ${problem}`);
+      deadline = performance.now() + READY_MS_MAX;
     }
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
@@ -111,21 +116,12 @@ export async function ready(
 }
 
 /** What a start that goes on waits for. */
-function waitInWords({ directory, runDirectory }: Installation): string {
+function waitInWords({ directory, runDirectory }: Installation, underWay: string): string {
+  if (underWay !== '') return `. It goes on: ${underWay}`;
   const wait = isMemberPlace(directory)
     ? 'its etcd waits until most of its members run, on the other nodes'
     : readStartWait(runDirectory)?.message;
   return wait === undefined ? '' : `. It goes on: ${wait}`;
-}
-
-/** What an earlier run had left half done and this one brings to its end, such as a format. */
-async function underWay({ api }: Context): Promise<string> {
-  const drives = await api.get<DriveView[]>('/v1/drives').catch(() => []);
-  const [busy] = drives.filter(({ progress }) => progress !== null);
-  if (busy?.progress == null) return '';
-  const { doneBytes, totalBytes } = busy.progress;
-  const percent = Math.floor((100 * doneBytes) / totalBytes);
-  return `Drive "${busy.name}": ${percent} % of ${formatSize(totalBytes)}`;
 }
 
 function openSupervisorLog(installation: Installation): number {

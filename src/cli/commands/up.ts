@@ -255,7 +255,7 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   startLogRotation(installation.logDirectory);
   if (options.supervise !== true) {
     try {
-      await Promise.race([ended, ready(context, () => undefined, process.pid)]);
+      await Promise.race([ended, ready(context, () => undefined, process.pid, true)]);
       const view = await Promise.race([ended, firstView(context, options)]);
       // People are told on standard error, which is no answer: it has not ended.
       if (!asked && output.kind === 'json') output.result(view, '');
