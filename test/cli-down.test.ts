@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { identify } from '../src/attacher/process-identity.ts';
 import { readMounts } from '../src/attacher/mount-table.ts';
-import type { StatusView } from '../src/control/schemas.ts';
+import type { StatusView, VolumeView } from '../src/control/schemas.ts';
 import { until } from './rigs/attach-rig.ts';
 import { CliRig, NOBODY, device, root, copyInstallation } from './rigs/cli-rig.ts';
 import { processesOf, sweepEarlierTests } from './rigs/control-rig.ts';
@@ -179,6 +179,32 @@ test('control that is there and does not answer is told of, and down ends nothin
   await rig.json('volume', 'ls');
   await rig.json('down');
 });
+
+test(
+  'down under control that has just died waits until it is back, and unmounts',
+  { ...device, timeout: 120_000 },
+  async () => {
+    await rig.up();
+    await rig.json('volume', 'create', 'm', '--size', '64MiB');
+    const { mount } = (await rig.json('volume', 'mount', 'm')) as unknown as VolumeView;
+    const file = path.join(mount?.path ?? '', 'data');
+    const killControl = async (): Promise<void> => {
+      const { processes } = (await rig.json('status')) as unknown as StatusView;
+      process.kill(processes['control']?.pid ?? 0, 'SIGKILL');
+    };
+    const user = fs.openSync(file, 'w');
+    fs.writeSync(user, Buffer.alloc(2 ** 20, 7));
+    await killControl();
+    const refused = await rig.run(['down', '--output', 'json']);
+    assert.match(refused.err, /"MOUNT_BUSY"/);
+    fs.closeSync(user);
+    await killControl();
+    await rig.json('down');
+    await rig.json('up', '--detach');
+    assert.ok(fs.readFileSync(file).equals(Buffer.alloc(2 ** 20, 7)));
+    await rig.json('down');
+  },
+);
 
 test('down says where there is no installation', async () => {
   const empty = path.join(rig.directory, 'empty');

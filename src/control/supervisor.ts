@@ -31,6 +31,7 @@ import {
   roleWords,
 } from './roles.ts';
 import { readSupervisor, type SupervisorState } from './supervisor-state.ts';
+import { syncMounts } from './sync-mounts.ts';
 
 /**
  * A process that lived this long had started: it is started again at once, since I/O waits for it. One that dies earlier is tried
@@ -47,6 +48,8 @@ const STOP_MS_MAX = 20_000;
 const ENDING_LOOK_MS = 5;
 /** An attacher that does not answer for so long serves nobody: it is ended, and what it made is swept. */
 const ADOPT_MS_MAX = 3000;
+/** Of file systems that are mounted still at the end. */
+const SYNC_MS_MAX = 10_000;
 /** While the disk takes no note of the processes. */
 const NOTE_PAUSE_MS = 1000;
 
@@ -320,7 +323,11 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.beginStop();
     await this.#exits;
-    for (const role of KEPT.toReversed()) await this.#stopChild(role);
+    for (const role of KEPT.toReversed()) {
+      // What control could not unmount is as whole as it can be when the attacher is killed under it.
+      if (role === 'attacher') await syncMounts(this.#installation.runDirectory, SYNC_MS_MAX);
+      await this.#stopChild(role);
+    }
     clearInterval(this.#watchTimer);
     await sweepLeftovers(this.#installation.runDirectory, { scope: 'run' });
     clearTimeout(this.#noteTimer);

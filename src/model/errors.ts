@@ -252,6 +252,15 @@ const INSTALLATION = {
   INSTALLATION_STOP: row(500, 'later', 'Cannot end Holdfast in "{dataDir}": {problem}', {
     wayOut: 'holdfast down once more, as the user who started it; DIR/log tells what it did',
   }),
+  RELEASE_FAILED: row(
+    503,
+    'later',
+    'Cannot end Holdfast in "{dataDir}": volumes are attached, and control cannot unmount them: {problem}',
+    {
+      wayOut:
+        'DIR/log/control.log tells why. holdfast down --force ends it all the same: what was not synced is lost',
+    },
+  ),
   UPGRADE_REFUSED: row(409, 'later', 'Cannot upgrade Holdfast in "{dataDir}": {problem}', {
     wayOut: 'Nothing was stopped, and what is mounted goes on{way}',
   }),

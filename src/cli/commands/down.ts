@@ -11,7 +11,8 @@ import { livingRoles } from '../../control/supervisor.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { findInstallation } from './find-installation.ts';
-import { type DownWish, isServed, isStalled, release, stopServices } from './services.ts';
+import { type DownWish, releaseAttached } from './release.ts';
+import { isServed, stopServices } from './services.ts';
 import { startDetached } from './start.ts';
 
 const DOWN_MS_MAX = 90_000;
@@ -44,26 +45,14 @@ async function endAll(context: Context, wish: DownWish): Promise<'ended' | 'idle
   }
   const supervisor = await findSupervisor(context);
   if (supervisor === undefined) return undoDead(installation);
-  const [problem] = await releaseUnlessSilent(context, wish);
+  const [problem] = await releaseAttached(context, wish);
   if (problem !== undefined)
     throw new Refusal('MOUNT_BUSY', { path: installation.directory, users: problem });
-  await endSupervisor(supervisor, installation);
+  // An upgrade may have replaced it meanwhile.
+  await endSupervisor((await findSupervisor(context)) ?? supervisor, installation);
   const [role] = livingRoles(installation);
   if (role !== undefined) throw unended(installation, `its ${role} outlived the supervisor`);
   return 'ended';
-}
-
-/** Unmounts; resolves with what stands in the way. */
-export async function releaseUnlessSilent(
-  context: Context,
-  wish: DownWish = {},
-): Promise<readonly string[]> {
-  return await release(context, wish).catch((error: unknown) => {
-    // One that is there may unmount yet: to end the rest under what is mounted would cut off what was not synced.
-    if (error instanceof Refusal && error.code === 'CONTROL_SILENT') throw error;
-    if (isStalled(error)) throw error;
-    return [];
-  });
 }
 
 /** Has a supervisor end what it started, and waits for it. */

@@ -14,8 +14,8 @@ import { packageVersion } from '../../env/node/package-version.ts';
 import { Refusal } from '../../model/errors.ts';
 import { type Context, nodesOf, onNode } from '../context.ts';
 import { colored, fields, table } from '../output.ts';
-import { down, releaseUnlessSilent } from './down.ts';
-import type { DownWish } from './services.ts';
+import { down } from './down.ts';
+import { type DownWish, releaseAttached } from './release.ts';
 import { upgrade } from './upgrade.ts';
 
 const SYNC_MS_MAX = 60_000;
@@ -115,7 +115,7 @@ export async function releaseNodes(
 ): Promise<readonly string[]> {
   const running = nodes.filter(({ installation }) => livingSupervisor(installation) !== undefined);
   const problems = running.map(async (node) =>
-    (await releaseUnlessSilent(node, wish)).map(
+    (await releaseAttached(node, wish)).map(
       (problem) => `node ${nodeNameOf(node.installation)}: ${problem}`,
     ),
   );

@@ -5,17 +5,14 @@ import { servedInstallation } from '../../control/served-installation.ts';
 import { isServing, servedRoles, systemctl } from '../../control/service-manager.ts';
 import { TARGET, serviceOf } from '../../control/units.ts';
 import type { Installation } from '../../control/installation.ts';
-import type { ReleasedView } from '../../control/schemas.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
+import { type DownWish, release, releaseAttached } from './release.ts';
 
 const RELEASE_LOOK_MS = 500;
 const STOP_LOOK_MS = 100;
 /** More than the units' own limits together. */
 const STOP_MS_MAX = 300_000;
-
-/** `force`: volumes whose I/O stands still are detached, and what was not flushed may be lost. */
-export type DownWish = { readonly force?: boolean | undefined };
 
 /** Whether systemd starts the processes of this installation. */
 export const isServed = ({ directory }: Installation): boolean =>
@@ -35,10 +32,7 @@ export async function stopServices(
 ): Promise<'ended' | 'idle'> {
   if (!(await isServing())) return 'idle';
   const { directory } = context.installation;
-  const [users] = await release(context, wish).catch((error: unknown) => {
-    if (isStalled(error)) throw error;
-    return [];
-  });
+  const [users] = await releaseAttached(context, wish);
   if (users !== undefined) throw new Refusal('MOUNT_BUSY', { path: directory, users });
   await systemctl('stop', TARGET);
   // The target is down at once. Its services follow one after the other, each within its own limit.
@@ -71,28 +65,3 @@ export async function releaseAll(context: Context): Promise<void> {
     await sleep(RELEASE_LOOK_MS);
   }
 }
-
-/**
- * Has control unmount all and take the devices away. Says which file systems had stopped writing, and what it detaches by `force`;
- * resolves with what stands in the way. Throws VOLUME_STALLED, and ends nothing, where I/O stands still.
- */
-export async function release(
-  { api, output }: Context,
-  { force = false }: DownWish = {},
-): Promise<readonly string[]> {
-  for (;;) {
-    const { problems, stopped, stalled } = await api.post<ReleasedView>('/v1/release', {});
-    // One of an earlier version knows less.
-    for (const each of stopped ?? []) output.note(each);
-    const [stall] = stalled ?? [];
-    if (stall === undefined) return problems;
-    if (!force) throw new Refusal('VOLUME_STALLED', stall);
-    const { volume, reason } = stall;
-    output.note(`Detaching volume "${volume}" by force: ${reason}`);
-    await api.delete(`/v1/volumes/${encodeURIComponent(volume)}/attachment?force=true`);
-  }
-}
-
-/** Whether I/O stands still on a volume that is to be unmounted. */
-export const isStalled = (error: unknown): error is Refusal =>
-  error instanceof Refusal && error.code === 'VOLUME_STALLED';

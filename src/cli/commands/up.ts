@@ -29,7 +29,8 @@ import { FIRST_DRIVE_SIZE } from '../size-option.ts';
 import { down } from './down.ts';
 import { addDrive } from './drive.ts';
 import { refuseDamaged } from './records.ts';
-import { isServed, isStalled, release, startServices } from './services.ts';
+import { releaseAttached } from './release.ts';
+import { isServed, startServices } from './services.ts';
 import { LOCK_FD, ready, refuseIncomplete, startDetached } from './start.ts';
 import { chooseStore } from './store.ts';
 import { takeBack } from './uninstall.ts';
@@ -270,10 +271,7 @@ async function upHere(context: Context, options: UpOptions): Promise<void> {
   }
   await ended;
   output.note('Ending: unmounting, then the processes in order. Ctrl-C again ends at once.');
-  supervisor.beginStop();
-  const problems = await release(context).catch((error: unknown) =>
-    isStalled(error) ? [error.message] : [],
-  );
+  const problems = await releaseAttached(context).catch((error: unknown) => [String(error)]);
   for (const problem of problems) process.stderr.write(`Not released: ${problem}\n`);
   await supervisor.stop();
   process.exit(0);

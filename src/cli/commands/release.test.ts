@@ -3,7 +3,7 @@ import { test } from 'node:test';
 
 import type { ReleasedView } from '../../control/schemas.ts';
 import type { Context } from '../context.ts';
-import { release } from './services.ts';
+import { release } from './release.ts';
 
 /** What control answers, one after the other, and what it is asked and the user told. */
 function context(answers: Partial<ReleasedView>[]) {
