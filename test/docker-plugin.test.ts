@@ -207,6 +207,16 @@ test('mounts are held by their ids; the last to go unmounts', device, async () =
   assert.equal((await inspect('db')).attachment, null, 'an id is not needed');
 });
 
+test('what an engine asks for is not of the request that enabled its plugin', async () => {
+  const enableKeyed = () =>
+    rig.api.put<object>('/v1/docker-plugins/keyed', {}, 'the-key-of-the-plugin');
+  const first = await enableKeyed();
+  await new PluginClient(socketOf('keyed')).call('Create', { Name: 'k', Opts: { size: '64MiB' } });
+  assert.deepEqual(await enableKeyed(), first);
+  await new PluginClient(socketOf('keyed')).call('Remove', { Name: 'k' });
+  await rig.api.delete('/v1/docker-plugins/keyed');
+});
+
 test('many volumes are made, mounted, unmounted and removed at once', device, async () => {
   const names = Array.from({ length: MANY }, (_, index) => `many-${index}`);
   const each = (call: string, more: object): Promise<unknown[]> =>

@@ -3,12 +3,13 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { identify } from '../attacher/process-identity.ts';
+import { identify, isAlive } from '../attacher/process-identity.ts';
 import { type SweepReport, sweepLeftovers } from '../attacher/sweep.ts';
 import { type FileLock, lockFile } from '../env/node/file-lock.ts';
 import { Refusal } from '../model/errors.ts';
 import { textWithoutSecrets } from '../model/secrets.ts';
 import { type Installation, refuseFull } from './installation.ts';
+import { readSupervisor } from './supervisor-state.ts';
 
 export type HeldLock = Extract<FileLock, { kind: 'locked' }>;
 
@@ -37,6 +38,7 @@ export async function lockWritable(
     let lock: HeldLock | undefined;
     try {
       lock = lockInstallation(installation, inherited);
+      refuseSupervised(installation);
       refuseFull(installation);
       return lock;
     } catch (error) {
@@ -45,6 +47,13 @@ export async function lockWritable(
       if (!isOfDead(error) || performance.now() > deadline) throw error;
     }
   }
+}
+
+/** Whoever removed the lock has not ended what had it. */
+function refuseSupervised(installation: Installation): void {
+  const supervisor = readSupervisor(installation.runDirectory);
+  if (supervisor === undefined || supervisor.pid === process.pid || !isAlive(supervisor)) return;
+  throw running(installation, JSON.stringify(supervisor));
 }
 
 function isOfDead(error: unknown): boolean {

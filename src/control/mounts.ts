@@ -3,6 +3,7 @@
  * found and left, what stands in the way is named with the way out. Mounts are recorded before they are made, for the sweep.
  */
 
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, realpath, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -63,7 +64,10 @@ export async function ensureFileSystem(
     const found = await probe(target);
     if (found === fsType) return 'found';
     if (found !== undefined) {
-      throw new Refusal('MOUNT_FOREIGN', { volume, wanted: fsType, found });
+      const way = isFsType(found)
+        ? `--fs ${found} mounts what is there`
+        : `holdfast volume attach ${volume} gives it as a block device`;
+      throw new Refusal('MOUNT_FOREIGN', { volume, wanted: fsType, found, way });
     }
     if (!isBlank) await refuseData(target, fsType);
   }
@@ -187,9 +191,24 @@ export async function unmountFileSystem(
       throw new Refusal('MOUNT_BUSY', { path, users: told });
     }
     isUnclean = isFsType(there.type) && (await hasJournalLeft(target, there.type));
+  } else {
+    refuseElsewhere(target, path);
   }
   await forgetMount(options.made, { path, device });
   return isUnclean ? 'unclean' : 'clean';
+}
+
+/** Refuses to take for unmounted what is mounted where it cannot be reached, or was moved by somebody. */
+function refuseElsewhere({ device }: VolumeDevice, path: string): void {
+  if (!existsSync(device)) return;
+  const at = mountsOf(device);
+  if (at.length === 0) return;
+  const over = mountAt(path);
+  const users =
+    at.includes(path) && over !== undefined
+      ? `"${over.source}" (${over.type}) is mounted over it`
+      : `it is mounted at "${at[0]}" now`;
+  throw new Refusal('MOUNT_BUSY', { path, users });
 }
 
 /** Writes back what the file system at `path` holds in memory. */

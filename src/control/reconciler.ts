@@ -21,6 +21,7 @@ import { syncFileSystem, unmountFileSystem } from './mounts.ts';
 import { endInterrupted, isPassing } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
 import type { Kept } from './records-store.ts';
+import { asNobody } from './request-context.ts';
 import type { ReleasedView } from './schemas.ts';
 import { type StallWatch, findStalled, unlessStalled } from './stalled-volumes.ts';
 import type { Trash } from './trash.ts';
@@ -72,7 +73,7 @@ export class Reconciler {
       this.#again = true;
       return this.#running;
     }
-    this.#running = this.#run()
+    this.#running = asNobody(() => this.#run())
       .catch((error: unknown) => this.#retryRefused(error))
       .finally(() => {
         this.#running = undefined;

@@ -21,6 +21,11 @@ export function asRequest<T>(request: ChangingRequest, task: () => T): T {
   return current.run(request, task);
 }
 
+/** Runs `task` for no request, whoever called for it: what it begins is not theirs. */
+export function asNobody<T>(task: () => T): T {
+  return current.exit(task);
+}
+
 /** The request that this runs for; undefined for what Holdfast does by itself. */
 export const currentRequest = (): ChangingRequest | undefined => current.getStore();
 

@@ -11,7 +11,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ProcessIdentity, identify } from '../attacher/process-identity.ts';
 import { isServed } from '../attacher/line-server.ts';
 import { abortDying, sweepLeftovers } from '../attacher/sweep.ts';
-import { processes } from '../env/node/processes.ts';
 import { runMarkOf } from '../env/node/run-directory.ts';
 import { assert } from '../lib/assert.ts';
 import type { Log } from '../model/log.ts';
@@ -27,9 +26,9 @@ import {
   ROLES,
   type Role,
   compileCache,
-  isMain,
   roleWords,
 } from './roles.ts';
+import { isOurs } from './own-processes.ts';
 import { readSupervisor, type SupervisorState } from './supervisor-state.ts';
 import { syncMounts } from './sync-mounts.ts';
 
@@ -372,22 +371,6 @@ function identifySelf(): ProcessIdentity {
   const identity = identify(process.pid);
   assert(identity !== undefined, 'a process that runs is found');
   return identity;
-}
-
-/** The processes that outlived the supervisor which started them, by role. */
-export function livingRoles({ directory, runDirectory }: Installation): readonly Kept[] {
-  const known = readSupervisor(runDirectory)?.processes;
-  return KEPT.filter((role) => {
-    const pid = known?.[role]?.pid ?? null;
-    return pid !== null && isOurs(pid, role, directory);
-  });
-}
-
-/** Whether `pid` is a process of this installation in that role: pids are used again. */
-function isOurs(pid: number, role: Kept, directory: string): boolean {
-  const words = processes.wordsOf(pid);
-  if (role === 'etcd') return memberWords(directory).every((word) => words.includes(word));
-  return words.includes(role) && words.includes(directory) && words.some(isMain);
 }
 
 /** The socket of a service manager that we may run under is not for them. */

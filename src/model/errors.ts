@@ -143,7 +143,7 @@ const VOLUME = {
     },
   ),
   MOUNT_FOREIGN: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds {found}', {
-    wayOut: '--fs {found} mounts what is there; --force destroys it',
+    wayOut: '{way}; --force destroys it',
   }),
   MOUNT_NOT_BLANK: row(409, 'never', 'Cannot make {wanted} on volume "{volume}": it holds data', {
     wayOut:

@@ -7,7 +7,7 @@ import { type ProcessIdentity, isAlive } from '../../attacher/process-identity.t
 import type { Installation } from '../../control/installation.ts';
 import { readSupervisor } from '../../control/supervisor-state.ts';
 import { sweepDead } from '../../control/installation-lock.ts';
-import { livingRoles } from '../../control/supervisor.ts';
+import { livingRoles } from '../../control/own-processes.ts';
 import { Refusal } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { findInstallation } from './find-installation.ts';

@@ -39,6 +39,14 @@ export function checkDriveCommand(drive: Command): void {
         const { checkDrive } = await import('../../store/check.ts');
         const context = contextOf(command);
         const path = fs.existsSync(name) ? name : await pathOf(name, context);
+        const stats = fs.statSync(path, { throwIfNoEntry: false });
+        // An open of a pipe waits for who writes to it.
+        if (stats?.isFIFO() === true || stats?.isSocket() === true) {
+          throw new Refusal('PATH_INVALID', {
+            path,
+            problem: 'it is neither a file nor a block device',
+          });
+        }
         const env = openEnv({ io: 'auto', memoryBytes: MEMORY_BYTES });
         const running = env.io.run();
         const report = await checkDrive(env, {

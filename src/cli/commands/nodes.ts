@@ -9,7 +9,7 @@ import { type Installation, isInstallation } from '../../control/installation.ts
 import type { LocalCluster } from '../../control/local-cluster.ts';
 import type { StatusView, VolumeView } from '../../control/schemas.ts';
 import { type SupervisorState, readSupervisor } from '../../control/supervisor-state.ts';
-import { livingRoles } from '../../control/supervisor.ts';
+import { livingRoles } from '../../control/own-processes.ts';
 import { packageVersion } from '../../env/node/package-version.ts';
 import { Refusal } from '../../model/errors.ts';
 import { type Context, nodesOf, onNode } from '../context.ts';

@@ -91,12 +91,18 @@ async function run(
   let last = 0;
   while (!stopped && last < limit) {
     last = writer.next(Math.min(batch, limit - last));
-    // Straight to the descriptor: a number must not wait in a buffer behind the next flush.
     const promise = output.kind === 'text' ? last : JSON.stringify({ last, runId: writer.runId });
-    fs.writeSync(1, `${promise}\n`);
+    stopped ||= !(await isPrinted(`${promise}\n`));
     await new Promise((resolve) => setImmediate(resolve));
   }
   writer.close();
+}
+
+/** Waits until the system has it: a number must not wait in a buffer behind the next flush. False: nobody reads any more. */
+function isPrinted(line: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    process.stdout.write(line, (error) => resolve(error == null));
+  });
 }
 
 function folderOf(folder: string): string {

@@ -10,7 +10,7 @@ import { type Installation, isInstallation, refuseForeign } from '../../control/
 import type { StatusView } from '../../control/schemas.ts';
 import { servedInstallation } from '../../control/served-installation.ts';
 import { readSupervisor } from '../../control/supervisor-state.ts';
-import { livingRoles } from '../../control/supervisor.ts';
+import { livingRoles } from '../../control/own-processes.ts';
 import { Refusal } from '../../model/errors.ts';
 import { formatSize } from '../../model/sizes.ts';
 import type { ApiClient } from '../api-client.ts';

@@ -6,6 +6,7 @@ import { type Static, Type } from 'typebox';
 
 import { Refusal } from '../../model/errors.ts';
 import { problemOf } from '../problem.ts';
+import { asNobody } from '../request-context.ts';
 import { schemaController } from '../schema-compilers.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
@@ -74,8 +75,9 @@ export async function openPluginServer(driver: VolumeDriver): Promise<FastifyIns
     request.body ??= {};
   });
   for (const [path, answer] of Object.entries(callsOf(driver))) {
+    // Node runs a server's connections for the request that had it listen.
     app.post(`/${path}`, { schema: { body: Call } }, async ({ body }, reply) =>
-      reply.type(MEDIA_TYPE).send({ ...(await answer(body)), Err: '' }),
+      reply.type(MEDIA_TYPE).send({ ...(await asNobody(() => answer(body))), Err: '' }),
     );
   }
   // Podman looks at the status alone, others at Err alone.
