@@ -343,8 +343,10 @@ export class Life {
     while (next < blocks && !this.#isCrashDue()) {
       this.process.io.inTurn(issue);
       const started = next;
+      // Where what was in flight before left no room, none of it was asked for yet.
+      const goesOn = (): boolean => next > started || client.canIssue || next >= blocks;
       await this.machine.world.run(
-        () => this.#isCrashDue() || (client.inFlight === 0 && (next > started || next >= blocks)),
+        () => this.#isCrashDue() || (client.inFlight === 0 && goesOn()),
         `reading all of volume ${client.model.id}; ${this.#story()}`,
       );
     }
