@@ -1,11 +1,13 @@
 /** Volumes that are mounted within each other's file systems, as the data and the log of a database: in whatever order their names are. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { readMounts } from '../src/attacher/mount-table.ts';
 import type { StatusView, VolumeView } from '../src/control/schemas.ts';
 import { device, useCliRig } from './rigs/cli-rig.ts';
 
@@ -108,3 +110,41 @@ test('no drive is put on a volume', device, async () => {
   }
   assert.ok(!fs.existsSync(inside));
 });
+
+test(
+  'of two that are mounted at one place at once one is, and nothing is left of the other',
+  device,
+  async () => {
+    const at = path.join(rig.directory, 'same');
+    for (const name of ['one', 'other'])
+      await rig.json('volume', 'create', name, '--size', '64MiB');
+    const ended = await Promise.all(
+      ['one', 'other'].map((name) =>
+        rig.run(['volume', 'mount', name, '--at', at, '--output', 'json']),
+      ),
+    );
+    assert.deepEqual(new Set(ended.map(({ code }) => code)), new Set([0, 1]));
+    assert.match(ended.map(({ err }) => err).join(''), /"MOUNT_PATH_USED"/);
+    assert.equal(readMounts().filter((each) => each.path === at).length, 1);
+    const states = await Promise.all(
+      ['one', 'other'].map(async (name) => (await mountOf(name))?.state),
+    );
+    assert.deepEqual(new Set(states), new Set(['mounted', undefined]));
+  },
+);
+
+test(
+  'a mount that cannot be made leaves no folder, and one that something covers stays on record',
+  device,
+  async () => {
+    const folder = path.join(rig.directory, 'new');
+    await rig.run(['volume', 'mount', 'one', '--at', path.join(folder, 'b'.repeat(256))]);
+    assert.ok(!fs.existsSync(folder));
+    execFileSync('mount', ['-t', 'tmpfs', 'none', path.join(OUTER, 'wal/archive')]);
+    const covered = await rig.run(['volume', 'unmount', 'a']);
+    execFileSync('umount', [path.join(OUTER, 'wal/archive')]);
+    assert.match(covered.err, /"none" \(tmpfs\) is mounted over it/);
+    await rig.json('volume', 'unmount', 'a');
+    assert.equal(await mountOf('a'), null);
+  },
+);

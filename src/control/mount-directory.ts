@@ -4,7 +4,7 @@ import { realpathSync } from 'node:fs';
 import { mkdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 
-import type { MadeMount } from '../attacher/made-directories.ts';
+import { type MadeMount, removeEmpty } from '../attacher/made-directories.ts';
 import { makeDirectory } from '../env/node/make-directory.ts';
 import { Refusal } from '../model/errors.ts';
 
@@ -48,11 +48,13 @@ export type Directory = Pick<MadeMount, 'path' | 'owned' | 'parents'>;
 
 /** The directory, its path resolved as mountinfo has it, and what of it was made here. */
 export async function ensureDirectory(path: string): Promise<Directory> {
+  let parents: readonly string[] = [];
   try {
-    const parents = makeDirectory(dirname(path), 0o700).map((at) => realpathSync(at));
+    parents = makeDirectory(dirname(path), 0o700).map((at) => realpathSync(at));
     const owned = await makeMountPoint(path);
     return { path: await realpath(path), owned, parents };
   } catch (error) {
+    for (const made of parents.toReversed()) removeEmpty(made);
     throw pathProblem(path, error);
   }
 }

@@ -12,6 +12,7 @@ import { isClaimed, mountsOf } from '../attacher/device-use.ts';
 import { type MadeMount, removeMadeDirectories } from '../attacher/made-directories.ts';
 import type { MadeLog } from '../attacher/made-log.ts';
 import { mountAt, mountsBelow } from '../attacher/mount-table.ts';
+import { Turnstile } from '../lib/turnstile.ts';
 import { Fault, Refusal } from '../model/errors.ts';
 import { formatSize } from '../model/sizes.ts';
 import {
@@ -33,6 +34,7 @@ import {
 import {
   type Directory,
   ensureDirectory,
+  kernelPath,
   nearestDirectory,
   pathProblem,
   realPathOf,
@@ -92,11 +94,19 @@ export type MountOptions = {
   readonly made: MadeLog;
 };
 
+/** One after the other at each path: a second one would cover the first, which the look before it does not see yet. */
+const mounting = new Turnstile();
+
 /** Mounts at `path`, which is made if it is missing and must be empty. Resolves with the path as the kernel knows it. */
 export async function mountFileSystem(
   target: VolumeDevice,
   options: MountOptions,
 ): Promise<string> {
+  const path = await kernelPath(options.path);
+  return mounting.enter(path, () => mountInTurn(target, { ...options, path }));
+}
+
+async function mountInTurn(target: VolumeDevice, options: MountOptions): Promise<string> {
   const { device } = target;
   const directory = await ensureDirectory(options.path);
   const { path } = directory;

@@ -4,35 +4,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 
-import { readMounts } from '../../src/attacher/mount-table.ts';
 import type { SettingsView, TrashedView, VolumeView } from '../../src/control/schemas.ts';
 import type { ControlRig } from './control-rig.ts';
 import { driveCases, foreignFile } from './drive-cases.ts';
-import { PluginClient } from './plugin-client.ts';
+import { mountFor, pluginCases } from './plugin-cases.ts';
+import { MIB, VOLUME_BYTES, type UseCase, hasWitness, volumeOf, witness } from './use-case.ts';
 
-const MIB = 2 ** 20;
-/** mkfs.xfs refuses less than 300 MB. */
-const VOLUME_BYTES = 320 * MIB;
 const LARGER_BYTES = 640 * MIB;
 const TRASHED = 3;
-
-export type UseCase = {
-  readonly name: string;
-  /** It makes a block device, for which not every machine and user is good. */
-  readonly needsDevice: boolean;
-  /** From a drive `default` and nothing else to where the request can be made. */
-  readonly prepare?: (rig: ControlRig) => Promise<unknown>;
-  /** The request, with an idempotency key or without one. May be repeated. */
-  readonly act: (rig: ControlRig, key?: string) => Promise<unknown>;
-  /** What it answers, with its key each time again. */
-  readonly answer?: object;
-  /** Whether all is as the request wants it. */
-  readonly isAsked: (rig: ControlRig) => Promise<boolean>;
-  /** Nothing is left to tell whether it came to its end: its operation is said to have failed. */
-  readonly isUntold?: boolean;
-  /** The code with which the request is refused, where it is one that must be. Then `isAsked` tells that nothing has changed. */
-  readonly refusal?: string;
-};
 
 const create = ({ api }: ControlRig, key?: string): Promise<VolumeView> =>
   api.post<VolumeView>('/v1/volumes', { name: 'v', sizeBytes: VOLUME_BYTES }, key);
@@ -40,10 +19,6 @@ const attach = ({ api }: ControlRig, as: 'nbd' | 'device', key?: string): Promis
   api.put<VolumeView>('/v1/volumes/v/attachment', { as }, key);
 const mount = ({ api }: ControlRig, fsType: string, key?: string): Promise<VolumeView> =>
   api.put<VolumeView>('/v1/volumes/v/mount', { fs: fsType }, key);
-
-async function volumeOf({ api }: ControlRig): Promise<VolumeView | undefined> {
-  return (await api.get<VolumeView[]>('/v1/volumes')).find(({ name }) => name === 'v');
-}
 
 function trashOf({ api }: ControlRig): Promise<TrashedView[]> {
   return api.get<TrashedView[]>('/v1/trash');
@@ -53,10 +28,6 @@ async function isGone(rig: ControlRig): Promise<boolean> {
   return (await volumeOf(rig)) === undefined && (await trashOf(rig)).length === 0;
 }
 
-/** A file that stands on the volume as long as it is mounted. */
-const folder = (rig: ControlRig): string => path.join(rig.installation.directory, 'mnt', 'v');
-const witness = (rig: ControlRig): string => path.join(folder(rig), 'witness');
-
 async function mountWithWitness(rig: ControlRig, fsType: string): Promise<void> {
   await create(rig);
   await mount(rig, fsType);
@@ -65,9 +36,6 @@ async function mountWithWitness(rig: ControlRig, fsType: string): Promise<void> 
 
 const unmountedWithWitness = (rig: ControlRig, fsType: string): Promise<unknown> =>
   mountWithWitness(rig, fsType).then(() => rig.api.delete('/v1/volumes/v/mount'));
-
-const hasWitness = (rig: ControlRig): boolean =>
-  fs.existsSync(witness(rig)) && fs.readFileSync(witness(rig), 'utf8') === 'kept';
 
 /** The use cases, with file systems of one type. */
 export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
@@ -82,7 +50,7 @@ export function useCases(fsType: 'ext4' | 'xfs'): UseCase[] {
 
 /** Those of them in which there is a file system. */
 export function fileSystemCases(fsType: 'ext4' | 'xfs'): UseCase[] {
-  return [...mountCases(fsType), ...pluginCases(fsType)];
+  return [...mountCases(fsType), ...forcedCases(fsType), ...pluginCases(fsType)];
 }
 
 const settingsCase: UseCase = {
@@ -168,6 +136,13 @@ function trashCases(): UseCase[] {
       isAsked: async (rig) => (await volumeOf(rig))?.id === id && (await trashOf(rig)).length === 0,
     },
     {
+      name: 'trash rm',
+      needsDevice: false,
+      prepare,
+      act: ({ api }, key) => api.delete(`/v1/trash/${id}`, key),
+      isAsked: isGone,
+    },
+    {
       name: 'trash empty',
       needsDevice: false,
       prepare: async (rig) => {
@@ -203,6 +178,32 @@ function attachCases(): UseCase[] {
       isAsked: async (rig: ControlRig) => (await volumeOf(rig))?.attachment === null,
     },
   ]);
+}
+
+/** What is taken away from whoever has it. */
+function forcedCases(fsType: 'ext4' | 'xfs'): UseCase[] {
+  const cases = [
+    {
+      name: 'volume unmount, by force',
+      prepare: async (rig) => {
+        await mountWithWitness(rig, fsType);
+        await rig.api.put('/v1/docker-plugins/holdfast', {});
+        await mountFor(rig, 'gone');
+      },
+      act: ({ api }, key) => api.delete('/v1/volumes/v/mount?force=true', key),
+      isAsked: async (rig) => {
+        const volume = await volumeOf(rig);
+        return volume?.mount === null && volume.attachment === null;
+      },
+    },
+    {
+      name: 'volume detach, by force',
+      prepare: (rig) => create(rig).then(() => attach(rig, 'device')),
+      act: ({ api }, key) => api.delete('/v1/volumes/v/attachment?force=true', key),
+      isAsked: async (rig) => (await volumeOf(rig))?.attachment === null,
+    },
+  ] satisfies Omit<UseCase, 'needsDevice'>[];
+  return cases.map((each) => ({ ...each, needsDevice: true }));
 }
 
 function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
@@ -265,76 +266,6 @@ function mountCases(fsType: 'ext4' | 'xfs'): UseCase[] {
     },
   ];
   return cases.map((each) => Object.assign(each, { needsDevice: true }));
-}
-
-const plugin = (rig: ControlRig): PluginClient =>
-  new PluginClient(path.join(rig.pluginDirectory, 'holdfast.sock'));
-const mountFor = (rig: ControlRig, id: string): Promise<unknown> =>
-  plugin(rig).call('Mount', { Name: 'v', ID: id });
-const holders = async (rig: ControlRig): Promise<string> =>
-  String((await volumeOf(rig))?.mount?.holders);
-
-/** What container engines ask. */
-function pluginCases(fsType: string): UseCase[] {
-  const enable = ({ api }: ControlRig): Promise<unknown> =>
-    api.put('/v1/docker-plugins/holdfast', {});
-  const made = async (rig: ControlRig): Promise<void> => {
-    await enable(rig);
-    const Opts = { size: String(VOLUME_BYTES), fs: fsType };
-    await plugin(rig).call('Create', { Name: 'v', Opts });
-  };
-  const mountedFor = async (rig: ControlRig, ...ids: readonly string[]): Promise<void> => {
-    await made(rig);
-    for (const id of ids) await mountFor(rig, id);
-    fs.writeFileSync(witness(rig), 'kept', { flush: true });
-  };
-  const cases: Omit<UseCase, 'needsDevice'>[] = [
-    {
-      name: 'plugin mount, the first',
-      prepare: made,
-      act: (rig) => mountFor(rig, '1'),
-      isAsked: async (rig) =>
-        (await holders(rig)) === 'holdfast/1' && readMounts().some((at) => at.path === folder(rig)),
-    },
-    {
-      name: 'plugin mount, another',
-      prepare: (rig) => mountedFor(rig, '1'),
-      act: (rig) => mountFor(rig, '2'),
-      isAsked: async (rig) => (await holders(rig)) === 'holdfast/1,holdfast/2' && hasWitness(rig),
-    },
-    {
-      name: 'plugin unmount, not the last',
-      prepare: (rig) => mountedFor(rig, '1', '2'),
-      act: (rig) => plugin(rig).call('Unmount', { Name: 'v', ID: '1' }),
-      isAsked: async (rig) => (await holders(rig)) === 'holdfast/2' && hasWitness(rig),
-    },
-    {
-      name: 'plugin unmount, the last',
-      prepare: (rig) => mountedFor(rig, '1'),
-      act: (rig) => plugin(rig).call('Unmount', { Name: 'v', ID: '1' }),
-      isAsked: async (rig) => {
-        const volume = await volumeOf(rig);
-        return volume?.mount === null && volume.attachment === null;
-      },
-    },
-  ];
-  return [
-    {
-      name: 'plugin create',
-      needsDevice: false,
-      prepare: enable,
-      act: made,
-      isAsked: async (rig) => (await volumeOf(rig))?.sizeBytes === VOLUME_BYTES,
-    },
-    {
-      name: 'plugin remove',
-      needsDevice: false,
-      prepare: made,
-      act: (rig) => plugin(rig).call('Remove', { Name: 'v' }),
-      isAsked: async (rig) => (await volumeOf(rig)) === undefined,
-    },
-    ...cases.map((each) => Object.assign(each, { needsDevice: true })),
-  ];
 }
 
 /** Takes away whatever the use cases made: the drive `default` alone is left. */

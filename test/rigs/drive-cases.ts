@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import type { DriveView } from '../../src/control/drive-schemas.ts';
-import type { UseCase } from './control-cases.ts';
+import type { UseCase } from './use-case.ts';
 import type { ControlRig } from './control-rig.ts';
 
 /** Sparse. */

@@ -61,6 +61,13 @@ async function install(context: Context, options: InstallOptions): Promise<void>
       way: 'Services are for one node: --data names its directory',
     });
   }
+  // Units and rules of udev write them otherwise than paths, or cannot.
+  if (/["\\\n*?[\]{}]/.test(installation.directory)) {
+    throw new Refusal('INSTALL_REFUSED', {
+      problem: `a service cannot have its data in ${JSON.stringify(installation.directory)}`,
+      way: 'Use a directory without quotes, backslashes, line breaks and the signs * ? [ ] { }',
+    });
+  }
   if (!dryRun && prefix === undefined) refuseUnable();
   const pieces = remove
     ? piecesToRemove(installation, prefix)

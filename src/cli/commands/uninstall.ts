@@ -158,12 +158,21 @@ function deleteAll(installation: Installation, outside: readonly DriveRecord[]):
     const why = deleteDriveFile(directory, drive);
     return why === undefined ? [] : [{ path: drive.path, why }];
   });
-  fs.rmSync(runDirectory, { recursive: true, force: true });
-  for (const name of INSTALLATION_NAMES) {
-    fs.rmSync(path.join(directory, name), { recursive: true, force: true });
-  }
+  deleteTree(runDirectory);
+  for (const name of INSTALLATION_NAMES) deleteTree(path.join(directory, name));
   if (fs.readdirSync(directory).length === 0) removeEmpty(directory);
   return left;
+}
+
+function deleteTree(at: string): void {
+  try {
+    fs.rmSync(at, { recursive: true, force: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EACCES' && code !== 'EPERM') throw error;
+    const problem = 'something in it belongs to another user, as root; uninstall as that user';
+    throw new Refusal('PATH_INVALID', { path: at, problem });
+  }
 }
 
 /** What a cluster on this machine has besides its nodes, which are gone. */
