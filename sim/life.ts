@@ -333,7 +333,10 @@ export class Life {
     const blocks = sizeBytes / 4096;
     const most = Math.min(VERIFY_BLOCKS, Math.max(1, this.#plan.requestBytesMax / 4096));
     let next = 0;
+    let hasIssued = false;
+    // Where what was in flight before leaves no room, it asks for nothing.
     const issue = (): void => {
+      hasIssued = true;
       while (next < blocks && client.canIssue) {
         const blockCount = Math.min(most, blocks - next);
         client.issue({ kind: 'read', firstBlock: next, blockCount });
@@ -341,14 +344,14 @@ export class Life {
       }
     };
     while (next < blocks && !this.#isCrashDue()) {
+      hasIssued = false;
       this.process.io.inTurn(issue);
-      const started = next;
-      // Where what was in flight before left no room, none of it was asked for yet.
-      const goesOn = (): boolean => next > started || client.canIssue || next >= blocks;
       await this.machine.world.run(
-        () => this.#isCrashDue() || (client.inFlight === 0 && goesOn()),
+        () => this.#isCrashDue() || (hasIssued && client.inFlight === 0),
         `reading all of volume ${client.model.id}; ${this.#story()}`,
       );
+      if (!this.#isCrashDue() && !client.canIssue && next < blocks)
+        throw new Violation('liveness', `no read is taken; ${this.#story()}`);
     }
   }
 
