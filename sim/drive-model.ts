@@ -35,6 +35,8 @@ export class DriveModel {
   readonly #gone = new Set<string>();
   /** Faults that struck so far. */
   strikes = 0;
+  /** A page may be gone, and with it what any volume has, or will have, on its extents. */
+  #mayFail = false;
   #nextId = 1;
   #nextChange = 1;
 
@@ -52,6 +54,7 @@ export class DriveModel {
     this.strikes++;
     this.life.strike();
     if (promised(fault) !== 'nothing-lost') {
+      this.#mayFail = true;
       for (const { content } of this.volumes) content.mayFail = true;
     }
     const { kind } = fault.give;
@@ -66,6 +69,7 @@ export class DriveModel {
   ): ModelledVolume {
     const id = this.#nextId++;
     const content = new VolumeModel({ id, name: uuid.slice(0, 8), sizeBytes });
+    content.mayFail = this.#mayFail;
     const volume: ModelledVolume = {
       uuid,
       content,
