@@ -30,6 +30,17 @@ export function mountsBelow(path: string): MountEntry[] {
   return readMounts().filter((entry) => entry.path.startsWith(`${path}/`));
 }
 
+/** The one of `mounts` in which `path` is; by name alone, since a file of a volume that stands still does not answer. */
+export function mountHolding(path: string, mounts: readonly MountEntry[]): MountEntry | undefined {
+  let best: MountEntry | undefined;
+  for (const entry of mounts) {
+    const holds = entry.path === '/' || path === entry.path || path.startsWith(`${entry.path}/`);
+    // Of those at one place the last is on top.
+    if (holds && entry.path.length >= (best?.path.length ?? 0)) best = entry;
+  }
+  return best;
+}
+
 /** Lines: id, parent, major:minor, root, path, options, optional fields, "-", type, source, super options. */
 export function parseMounts(text: string): MountEntry[] {
   const entries: MountEntry[] = [];

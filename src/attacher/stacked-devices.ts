@@ -3,9 +3,10 @@
 import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
+import { backingOf } from '../env/linux/loop-device.ts';
 import { deviceNumber } from './device-use.ts';
 import { FUSE_TYPE } from './fuse-mount.ts';
-import { type MountEntry, readMounts } from './mount-table.ts';
+import { type MountEntry, mountHolding, readMounts } from './mount-table.ts';
 
 /**
  * The block device of a volume of Holdfast that `path` is or lies on; undefined: none. `path` need not be there yet. `own`: block devices
@@ -17,7 +18,9 @@ export function volumeUnder(path: string, own: readonly string[]): string | unde
   let there = path;
   while (!existsSync(there)) there = dirname(there);
   const real = realpathSync(there);
-  const first = statSync(real).isBlockDevice() ? deviceNumber(real) : under(real, mounts)?.device;
+  const first = statSync(real).isBlockDevice()
+    ? deviceNumber(real)
+    : mountHolding(real, mounts)?.device;
   const seen = new Set<string>();
   const look = (number: string): string | undefined => {
     if (seen.has(number)) return undefined;
@@ -48,31 +51,14 @@ function blockOf(number: string, mounts: readonly MountEntry[]): string | undefi
 function belowOf(block: string, mounts: readonly MountEntry[]): readonly string[] {
   const numberIn = (folder: string): string => readFileSync(join(folder, 'dev'), 'utf8').trim();
   if (existsSync(join(block, 'partition'))) return [numberIn(dirname(block))];
-  const file = backingFile(block);
-  const filed = file === undefined ? undefined : under(file, mounts)?.device;
+  const file = backingOf(block);
+  const filed = file === undefined ? undefined : mountHolding(file, mounts)?.device;
   const slaves = join(block, 'slaves');
   const held = existsSync(slaves) ? readdirSync(slaves).map((name) => join(slaves, name)) : [];
   return [...(filed === undefined ? [] : [filed]), ...held.map(numberIn)];
 }
 
 function isOverFuse(block: string, mounts: readonly MountEntry[]): boolean {
-  const file = backingFile(block);
-  return file !== undefined && under(file, mounts)?.type === FUSE_TYPE;
-}
-
-/** Of a loop device. */
-function backingFile(block: string): string | undefined {
-  const at = join(block, 'loop/backing_file');
-  return existsSync(at) ? readFileSync(at, 'utf8').trimEnd() : undefined;
-}
-
-/** The mount in which a path is; looked up by name, since a file of a volume that stands still does not answer. */
-function under(path: string, mounts: readonly MountEntry[]): MountEntry | undefined {
-  const holds = ({ path: at }: MountEntry): boolean =>
-    at === '/' || path === at || path.startsWith(`${at}/`);
-  return mounts.filter(holds).reduce<MountEntry | undefined>(
-    // Of those at one place the last is on top.
-    (best, entry) => (entry.path.length >= (best?.path.length ?? 0) ? entry : best),
-    undefined,
-  );
+  const file = backingOf(block);
+  return file !== undefined && mountHolding(file, mounts)?.type === FUSE_TYPE;
 }

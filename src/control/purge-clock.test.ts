@@ -118,32 +118,6 @@ test('a new boot begins by believing the clock', () => {
   assert.equal(machine.of(START_MS), 'over');
 });
 
-test('what was removed by a clock that was years ahead is kept for its time from when it is put right', async () => {
-  const machine = new Machine();
-  const { store, records } = memoryRecords();
-  const parts = drivePartsOf(top, records, async () => ({}));
-  const removed: string[] = [];
-  const data: Partial<VolumeData> = { remove: async ({ name }) => void removed.push(name) };
-  const trash = new Trash(parts, () => data as VolumeData);
-  const volume = { name: 'db', id: 'id-db', drive: 'd', state: 'ready' };
-  const removedAtMs = START_MS + 3650 * DAY_MS;
-  const record = { volume, state: 'kept', removedAtMs, purgeAtMs: removedAtMs + DAY_MS };
-  await records.change({ puts: [{ key: 'trash/id-db', record }] });
-  await trash.purgeExpired(machine.clock.look());
-  const [dated] = await records.trash();
-  assert.deepEqual(
-    [dated?.removedAtMs, dated?.purgeAtMs],
-    [machine.wallMs, machine.wallMs + DAY_MS],
-  );
-  machine.pass(DAY_MS - MINUTE_MS);
-  await trash.purgeExpired(machine.clock.look());
-  assert.deepEqual(removed, []);
-  machine.pass(2 * MINUTE_MS);
-  await trash.purgeExpired(machine.clock.look());
-  assert.deepEqual(removed, ['db']);
-  await store.close();
-});
-
 test('the trash keeps what a step of the clock would purge, and says so once', async () => {
   const machine = new Machine();
   const { store, records } = memoryRecords();

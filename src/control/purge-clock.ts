@@ -13,7 +13,7 @@ import { replaceFile } from './installation.ts';
 /** Below that two readings are the same. */
 const NOTED_MS = 1000;
 /** Steps below that are NTP's: one a day would otherwise keep for good what a larger one holds. */
-export const STEP_MS = 60_000;
+const STEP_MS = 60_000;
 
 type Seen = {
   readonly bootId: string;

@@ -6,13 +6,13 @@ import type { EventRecord, OperationRecord, RequestRecord } from '../model/recor
 const KEPT_MAX = 500;
 /** How long the answer to a request with an idempotency key is kept. */
 export const REQUEST_KEPT_MS: number = 24 * 3_600_000;
-/** Clocks of nodes may differ by that. */
-const AHEAD_MS = 60_000;
+/** Dates that are further ahead are of a clock that was wrong. Nodes' clocks may differ by days. */
+const AHEAD_MS = 30 * 24 * 3_600_000;
 
 /**
  * The keys of all but the newest operations that ended, the newest events, and the requests of a day. Of a request whose answer died with
- * its control the operation is kept: without it the same request would be carried out again. What is dated by a clock that was ahead,
- * and has been put right, is as old as can be.
+ * its control the operation is kept: without it the same request would be carried out again. Operations and events of a clock that was far
+ * ahead, and has been put right, go first.
  */
 export function expiredKeys(
   {
@@ -27,7 +27,7 @@ export function expiredKeys(
   nowMs: number,
 ): readonly string[] {
   const ageOf = (atMs: number): number => (atMs > nowMs + AHEAD_MS ? Infinity : nowMs - atMs);
-  const isOld = ({ atMs }: RequestRecord): boolean => ageOf(atMs) > REQUEST_KEPT_MS;
+  const isOld = ({ atMs }: RequestRecord): boolean => atMs < nowMs - REQUEST_KEPT_MS;
   const unanswered = requests.filter((each) => !isOld(each) && each.answer === undefined);
   const asked = new Set(unanswered.map(({ operationId }) => operationId));
   const ended = operations.filter(({ id, state }) => state !== 'running' && !asked.has(id));

@@ -11,7 +11,7 @@ import { decideAgain } from './conflicts.ts';
 import { similar } from './names.ts';
 import { endedOperation, isPassing, newOperation, runOperation } from './operations.ts';
 import { type ControlParts, tell } from './parts.ts';
-import { type Look, STEP_MS, isOver } from './purge-clock.ts';
+import { type Look, isOver } from './purge-clock.ts';
 import type { Kept } from './records-store.ts';
 import { operationPuts } from './request-keys.ts';
 import type { VolumeData } from './volume-data.ts';
@@ -134,7 +134,6 @@ export class Trash {
     for (const record of await this.#parts.records.trash()) {
       const { volume, state, removedAtMs, purgeAtMs } = record;
       const { id, name } = volume;
-      if (state === 'kept' && removedAtMs > look.wallMs + STEP_MS) await this.#dateAnew(id, look);
       const time = isOver({ fromMs: removedAtMs, untilMs: purgeAtMs }, look);
       // Whoever wanted it gone at once looked at no clock.
       if (time === 'held' && state === 'kept') heldCount++;
@@ -147,21 +146,6 @@ export class Trash {
       });
     }
     await this.#tellHeld(heldCount, look);
-  }
-
-  /** Of one that was removed by a clock that was ahead, and has been put right: it is kept for its time from now on. */
-  #dateAnew(id: string, { wallMs }: Look): Promise<void> {
-    return this.#inTurn(id, async () => {
-      const kept = await this.#parts.records.trashed(id);
-      if (kept?.record.state !== 'kept' || kept.record.removedAtMs <= wallMs) return;
-      const { removedAtMs, purgeAtMs } = kept.record;
-      const purgeNewMs = wallMs + purgeAtMs - removedAtMs;
-      await this.#putEach([kept], (record) => ({
-        ...record,
-        removedAtMs: wallMs,
-        purgeAtMs: purgeNewMs,
-      }));
-    });
   }
 
   /** Once, until nothing is held any more. */

@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-import { readMounts } from '../../attacher/mount-table.ts';
+import { mountsBelow } from '../../attacher/mount-table.ts';
 import { INSTALLATION_NAMES, type Installation } from '../../control/installation.ts';
 import { deleteDriveFile, foreignWhy } from '../../control/drive-file.ts';
 import { type HeldLock, lockInstallation } from '../../control/installation-lock.ts';
@@ -203,7 +203,7 @@ function removeEmpty(directory: string): void {
 /** Deleting below a mount would delete what is on it. */
 function refuseMounted(directory: string): void {
   const real = fs.realpathSync(directory);
-  const mount = readMounts().find((each) => each.path.startsWith(`${real}/`));
+  const [mount] = mountsBelow(real);
   if (mount === undefined) return;
   const users = `"${mount.source}" is mounted there, and Holdfast knows nothing of it`;
   throw new Refusal('MOUNT_BUSY', { path: mount.path, users });
