@@ -221,11 +221,6 @@ function refuseElsewhere({ device }: VolumeDevice, path: string): void {
   throw new Refusal('MOUNT_BUSY', { path, users });
 }
 
-/** Writes back what the file system at `path` holds in memory. */
-export async function syncFileSystem(path: string): Promise<void> {
-  await runProgram('sync', '-f', path);
-}
-
 /** Containers that ended let go of their mounts some ms after their engine said so. */
 const LET_GO_MS = 2000;
 const LET_GO_POLL_MS = 20;
